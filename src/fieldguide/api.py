@@ -1,0 +1,55 @@
+"""The public functions, for Python; the command line calls the same code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from fieldguide.asked import Entry
+from fieldguide.bench import Progress
+from fieldguide.families import Fitted
+from fieldguide.looking import Look
+from fieldguide.looking import look as look
+from fieldguide.runs import load as load_run
+from fieldguide.study import Study, read_asked
+from fieldguide.study import compare as run_study
+from fieldguide.study import redraw as redraw_study
+from fieldguide.using import FileAnswer, predict_files
+
+__all__ = ["Look", "compare", "load", "look", "predict", "redraw"]
+
+
+def compare(
+    source: str | Path,
+    contestants: Iterable[str | Entry] = (),
+    *,
+    out: str | Path | None = None,
+    online: bool = False,
+    extend: bool = False,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> Study:
+    """Compare `contestants` on the pictures of `source` and return the finished study.
+
+    `contestants` are words ``[family/]name[:key=value,...]`` or `fieldguide.asked.Entry` tables; `settings` are fields of
+    `fieldguide.asked.Asked` (``split``, ``folds``, ``seed``, ``preset``). The same call again goes on where it was stopped. Raises a
+    `fieldguide.Problem` for what a user can mend.
+    """
+    asked, folder = read_asked(str(source), Path(out) if out else None, contestants=tuple(contestants), **settings)
+    return run_study(asked, folder, online=online, extend=extend, progress=progress)
+
+
+def redraw(study: str | Path) -> Study:
+    """Score and draw again from the files of a study folder."""
+    return redraw_study(Path(study))
+
+
+def load(run: str | Path) -> Fitted:
+    """Return the fitted contestant in ``STUDY/runs/NAME``."""
+    return load_run(Path(run))
+
+
+def predict(run: str | Path, pictures: Iterable[str | Path], progress: Progress | None = None) -> list[FileAnswer]:
+    """Return one answer for each picture file; folders stand for all pictures in them."""
+    return predict_files(Path(run), pictures, progress)

@@ -1,0 +1,71 @@
+"""What was asked: the settings of a study, as they stand in ``study.toml``, defaults written out."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from fieldguide.settings import Settings
+
+
+class Entry(Settings):
+    """One contestant in ``study.toml``."""
+
+    name: str
+    """Folder-safe name under ``runs/``."""
+    family: str
+    """Family, as listed by ``fieldguide families``."""
+    settings: dict[str, Any] = {}
+    """Settings of that family; what is not given has its default."""
+
+
+class Asked(Settings):
+    """The settings of a study: everything that changes a number, and nothing else."""
+
+    source: str
+    """Where the pictures are: a folder of class folders, a split folder, a table, an archive or a Hugging Face data set."""
+    split: str = "70/15/15"
+    """Percent for train/val/test, or ``test-only`` for contestants that learn nothing; what the source has split stays."""
+    folds: int = Field(0, ge=0, le=20)
+    """Cross-validate with so many folds instead of one split (0: no); predictions of all folds are pooled."""
+    seed: int = Field(42, ge=0, le=2**31 - 1)
+    """Seed of the split and of every fit."""
+    preset: Literal["quick", "good", "best"] | None = None
+    """Contestants chosen by data size, hardware and what is reachable, when none are named."""
+    contestants: tuple[Entry | str, ...] = ()
+    """Contestants as tables, or as words ``[family/]name[:key=value,...]``."""
+
+    @field_validator("split")
+    @classmethod
+    def _readable(cls, value: str) -> str:
+        fractions(value)
+        return value
+
+    @field_validator("folds")
+    @classmethod
+    def _enough(cls, value: int) -> int:
+        if value in (1, 2):
+            raise ValueError("cross-validation needs at least 3 folds: one to test, one to validate, one to train")
+        return value
+
+
+def fractions(split: str) -> tuple[float, float, float]:
+    """Read ``70/15/15``; ``test-only`` is everything in test. Raises `ValueError` for anything else."""
+    if split == "test-only":
+        return 0.0, 0.0, 1.0
+    if not re.fullmatch(r"\d+(\.\d+)?/\d+(\.\d+)?/\d+(\.\d+)?", split):
+        raise ValueError("write train/val/test in percent, like 70/15/15, or test-only")
+    train, val, test = (float(part) for part in split.split("/"))
+    if abs(train + val + test - 100) > 0.01 or not train or not test:
+        raise ValueError("the three parts sum to 100, and train and test are not empty")
+    return train / 100, val / 100, test / 100
+
+
+def study_folder(source: str) -> Path:
+    """Return the folder a study is written to when none is named: ``NAME-study`` in the working folder."""
+    name = re.sub(r"\.(zip|tar|tar\.gz|tgz|csv|tsv|jsonl|parquet|toml)$", "", Path(source.rstrip("/")).name)
+    name = re.sub(r"[^\w.+-]+", "-", name) or "pictures"
+    return Path(f"{name}-study")

@@ -1,0 +1,213 @@
+"""The command line: words to calls of `fieldguide.study`. Options are drawn from settings; there is no logic here."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from fieldguide.asked import Asked
+from fieldguide.errors import INTERRUPTED, PARTLY, TERMINATED, Problem
+
+app = typer.Typer(
+    help="Compare image classifiers of every family on one frozen split, and say which differences are real.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Out = Annotated[Optional[Path], typer.Option("--out", help="Study folder; NAME-study in the working folder if not given.")]
+Online = Annotated[bool, typer.Option("--online", help="Allow the network: download weights and data sets that are not on this machine.")]
+
+
+def asks(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command one option for each of these fields of `Asked`, with the field's own type and description."""
+
+    def wrap(command: Callable[..., None]) -> Callable[..., None]:
+        own = [p for p in inspect.signature(command).parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+        drawn = []
+        for name in names:
+            field = Asked.model_fields[name]
+            kind = int if field.annotation is int else str
+            text = f"{' '.join((field.description or '').replace('``', '').split())} Default: {field.default}."
+            option = typer.Option(f"--{name}", help=text, show_default=False)
+            drawn.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[Optional[kind], option]))
+
+        def call(**given: Any) -> None:
+            command(**given)
+
+        call.__signature__ = inspect.Signature([*own, *drawn])  # type: ignore[attr-defined]
+        call.__name__, call.__doc__ = command.__name__, command.__doc__
+        call.__annotations__ = {parameter.name: parameter.annotation for parameter in [*own, *drawn]}
+        return call
+
+    return wrap
+
+
+@app.command()
+def demo(out: Out = Path("demo-study")) -> None:
+    """Run the main job on 1,797 handwritten digits: five contestants, one report, offline, in a few minutes."""
+    from fieldguide.data.demo import write_digits
+    from fieldguide.demo import CONTESTANTS
+
+    folder = out or Path("demo-study")
+    _compare(str(write_digits(folder / "pictures")), folder, contestants=CONTESTANTS)
+
+
+@app.command()
+@asks("split", "folds", "seed")
+def look(
+    source: Annotated[str, typer.Argument(help="Folder, table, archive or hf:NAME.")],
+    online: Online = False,
+    **given: Any,
+) -> None:
+    """Examine pictures without training: classes, sizes, findings, and the split that would be made."""
+    from fieldguide import terminal
+    from fieldguide.looking import look as examine_source
+    from fieldguide.looking import show
+
+    show(examine_source(source, online=online, progress=terminal.Bars(), **given))
+
+
+@app.command()
+@asks("split", "folds", "seed", "preset")
+def compare(
+    source: Annotated[str, typer.Argument(help="Folder of class folders, split folders, table, archive, hf:NAME, or a study.toml.")],
+    contestants: Annotated[Optional[list[str]], typer.Argument(help="[family/]name[:key=value,...]; see `fieldguide families`.")] = None,
+    out: Out = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would run, with time, memory and disk; run nothing.")] = False,
+    extend: Annotated[bool, typer.Option("--extend", help="Take in pictures that are new since; old ones keep their split.")] = False,
+    online: Online = False,
+    **given: Any,
+) -> None:
+    """Do the whole page: examine, split, fit, answer, score, report. The same command again goes on where it was stopped."""
+    if dry_run:
+        from fieldguide import terminal
+        from fieldguide.looking import show_plan
+        from fieldguide.study import dry_run as plan
+        from fieldguide.study import read_asked
+
+        asked, folder = read_asked(source, out, contestants=tuple(contestants or ()), **given)
+        show_plan(plan(asked, folder, online=online, progress=terminal.Bars()))
+        return
+    _compare(source, out, online=online, extend=extend, contestants=tuple(contestants or ()), **given)
+
+
+def _compare(source: str, out: Path | None, *, online: bool = False, extend: bool = False, **given: Any) -> None:
+    from fieldguide import terminal
+    from fieldguide.study import compare as run
+    from fieldguide.study import read_asked
+
+    asked, folder = read_asked(source, out, **given)
+    _show_study(run(asked, folder, online=online, extend=extend, progress=terminal.Bars()))
+
+
+@app.command()
+def report(study: Annotated[Path, typer.Argument(help="Study folder.")]) -> None:
+    """Score and draw the report again, from the files alone."""
+    from fieldguide.study import redraw
+
+    _show_study(redraw(study))
+
+
+def _show_study(study: Any) -> None:
+    from fieldguide import terminal
+
+    reused = [name for name, outcome in study.outcomes.items() if outcome == "reused"]
+    if reused:
+        terminal.say(f"Re-used, whole from before: {', '.join(reused)}.", "dim")
+    if study.store_hits or study.store_misses:
+        terminal.say(f"Store: {study.store_misses:,} pictures decoded, {study.store_hits:,} reads served from it.", "dim")
+    if study.comparison:
+        terminal.leaderboard(study)
+    else:
+        for name, outcome in study.outcomes.items():
+            failure = study.failure(name)
+            terminal.say(f"{name}: {outcome}. {failure.get('given', '')} {failure.get('next', '')}", "red")
+    terminal.say(study.verdict, "bold")
+    terminal.say(f"Report: {study.report.resolve()}")
+    raise typer.Exit(study.exit_code)
+
+
+@app.command()
+def predict(
+    run: Annotated[Path, typer.Argument(help="A fitted contestant: STUDY/runs/NAME.")],
+    pictures: Annotated[list[Path], typer.Argument(help="Pictures, and folders of pictures.")],
+    out: Annotated[Optional[Path], typer.Option("--out", help="CSV file of answers; printed if not given.")] = None,
+) -> None:
+    """Answer for new pictures with a fitted contestant."""
+    from fieldguide import terminal
+    from fieldguide.using import predict_files, write_answers
+
+    answers = predict_files(run, pictures, progress=terminal.Bars())
+    failed = sum(answer.error is not None for answer in answers)
+    if out is not None:
+        write_answers(out, run, answers)
+        terminal.say(f"{len(answers)} answers, {failed} failed: {out}")
+    else:
+        for answer in answers:
+            sure = "" if answer.confidence is None else f" {answer.confidence:.3f}"
+            terminal.say(f"{answer.path}: {answer.name if answer.error is None else 'failed: ' + answer.error}{sure}")
+    raise typer.Exit(PARTLY if failed else 0)
+
+
+@app.command()
+def families(name: Annotated[Optional[str], typer.Argument(help="One family.")] = None) -> None:
+    """List the families and their settings, drawn from Settings."""
+    from fieldguide.looking import show_families
+
+    show_families(name)
+
+
+@app.callback(invoke_without_command=True)
+def _main(version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False) -> None:
+    if version:
+        from fieldguide import __version__
+
+        typer.echo(f"fieldguide {__version__}")
+        raise typer.Exit
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; a `Problem` becomes three lines and its exit code, a signal 130 or 143."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if "--online" not in words:
+        # Libraries that look for updates on their own read these when they are imported.
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    # Threads that wait by spinning slow each other down several times as soon as the machine has other work.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        app(words, prog_name="fieldguide", standalone_mode=True)
+    except Problem as problem:
+        from fieldguide.terminal import show_problem
+
+        show_problem(problem)
+        sys.exit(problem.code)
+    except KeyboardInterrupt:
+        _stopped(INTERRUPTED)
+    except _Terminated:
+        _stopped(TERMINATED)
+
+
+class _Terminated(BaseException):
+    """SIGTERM arrived."""
+
+
+def _terminated(number: int, frame: object) -> None:
+    raise _Terminated
+
+
+def _stopped(code: int) -> None:
+    from fieldguide.terminal import err
+
+    err.print("\nStopped. The same command goes on from here.", style="bold")
+    sys.stderr.flush()
+    os._exit(code)  # threads that decode pictures are not waited for; every file on disk is whole

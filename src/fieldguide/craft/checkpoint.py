@@ -1,0 +1,59 @@
+"""Checkpoints as one safetensors file: tensors of model, best model and optimiser, and a JSON of positions. No pickle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from fieldguide.files import writing
+
+
+def save(path: Path, groups: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:
+    """Write groups of named tensors and a JSON `state`, whole or not at all."""
+    flat = {f"{group}/{name}": tensor.detach().cpu().contiguous().clone() for group, named in groups.items() for name, tensor in named.items()}
+    with writing(path) as temporary:
+        save_file(flat, temporary, metadata={"state": json.dumps(state)})
+
+
+def load(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]] | None:
+    """Return what `save` wrote, or `None` where there is no readable checkpoint."""
+    if not path.exists():
+        return None
+    groups: dict[str, dict[str, Tensor]] = {}
+    try:
+        with safe_open(path, framework="pt") as stream:
+            state = json.loads((stream.metadata() or {})["state"])
+            for flat in stream.keys():  # noqa: SIM118 - safe_open is no dict
+                group, _, name = flat.partition("/")
+                groups.setdefault(group, {})[name] = stream.get_tensor(flat)
+    except (SafetensorError, KeyError, json.JSONDecodeError, OSError):
+        return None
+    return groups, state
+
+
+def optimiser_tensors(optimiser: Optimizer, model: nn.Module) -> dict[str, Tensor]:
+    """Return the optimiser's state as tensors named ``parameter|entry``."""
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    return {
+        f"{names[parameter]}|{entry}": value if isinstance(value, Tensor) else torch.tensor(value)
+        for parameter, entries in optimiser.state.items()
+        for entry, value in entries.items()
+    }
+
+
+def restore_optimiser(optimiser: Optimizer, model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Put back what `optimiser_tensors` returned."""
+    parameters = dict(model.named_parameters())
+    for flat, value in tensors.items():
+        name, _, entry = flat.rpartition("|")
+        parameter = parameters[name]
+        # Moments live beside their parameter; AdamW keeps its step counter on the CPU.
+        optimiser.state[parameter][entry] = value if entry == "step" else value.to(parameter.device)

@@ -1,0 +1,125 @@
+"""Files of answers: a table that names pictures and says what somebody answered, turned into predictions by content hash."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from fieldguide.errors import DataProblem, UsageProblem, allowed_names, plain
+from fieldguide.records import Manifest, Prediction
+
+PICTURE_COLUMNS = ("path", "image", "file", "filename", "file_name", "key")
+ANSWER_COLUMNS = ("predicted", "prediction", "answer", "raw", "label")
+
+
+def read_answers(path: Path, manifest: Manifest) -> dict[str, Prediction]:
+    """Return recorded answers by content hash, with `raw` text and, where every class has a column, `probabilities`.
+
+    Pictures are found by their path in the manifest, by the end of it, or by content hash. Rows for pictures outside the
+    study are left out; a table in which no row, or not one row alone, names a picture is refused.
+    """
+    rows = read_table(path)
+    if not rows:
+        raise UsageProblem(f"{plain(path)} has no rows.", "One row for each picture.", "Give a file with answers.")
+    picture = _column(path, rows[0], PICTURE_COLUMNS, "names the picture")
+    by_class = {id: id for id in manifest.classes} if all(id in rows[0] for id in manifest.classes) else {}
+    by_class = by_class or ({id: f"p_{id}" for id in manifest.classes} if all(f"p_{id}" in rows[0] for id in manifest.classes) else {})
+    answer = None if by_class and not set(ANSWER_COLUMNS) & set(rows[0]) else _column(path, rows[0], ANSWER_COLUMNS, "holds the answer")
+    keys = _lookup(manifest)
+    found: dict[str, Prediction] = {}
+    for row in rows:
+        key = keys.get(_tail(str(row[picture])))
+        if key is None:
+            continue
+        text = None if answer is None or row[answer] is None else str(row[answer])
+        prediction = Prediction(key, raw=text, probabilities=_probabilities(path, row, by_class, manifest.classes))
+        if key in found and found[key].raw != prediction.raw:
+            raise DataProblem(
+                f"{plain(path)} answers twice, and differently, for {plain(row[picture])}.",
+                "One row for each picture.",
+                "Keep one of the two rows.",
+            )
+        found[key] = prediction
+    if not found:
+        known = [row.path for row in manifest.part()]
+        raise UsageProblem(
+            f"No row of {plain(path)} names a picture of this study (its first is {plain(rows[0][picture])!r}).",
+            allowed_names(str(rows[0][picture]), known[:2000], most=3),
+            f"Write the paths as in the manifest into the column {picture!r}.",
+        )
+    return found
+
+
+def read_table(path: Path) -> list[dict[str, Any]]:
+    """Read a CSV, TSV, JSONL or Parquet file as a list of rows."""
+    if not path.is_file():
+        raise UsageProblem(f"There is no file {plain(path)}.", "A CSV, TSV, JSONL or Parquet file.", "Correct the path.")
+    kind = path.suffix.casefold()
+    try:
+        if kind in (".csv", ".tsv"):
+            import csv
+
+            with open(path, encoding="utf-8-sig", newline="") as stream:
+                return [dict(row) for row in csv.DictReader(stream, delimiter="\t" if kind == ".tsv" else ",")]
+        if kind in (".jsonl", ".ndjson"):
+            with open(path, encoding="utf-8") as stream:
+                return [json.loads(line) for line in stream if line.strip()]
+        if kind == ".parquet":
+            import pyarrow.parquet as pq
+
+            rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+            return rows
+    except (UnicodeDecodeError, ValueError, OSError) as error:
+        raise UsageProblem(
+            f"{plain(path)} cannot be read: {plain(error)}.", "A CSV, TSV, JSONL (UTF-8) or Parquet file.", "Correct the file."
+        ) from error
+    raise UsageProblem(f"{plain(path)} is no table.", "Allowed: .csv, .tsv, .jsonl or .parquet.", "Convert it to one of these.")
+
+
+def _column(path: Path, row: Mapping[str, Any], allowed: Sequence[str], purpose: str) -> str:
+    for name in allowed:
+        if name in row:
+            return name
+    raise UsageProblem(
+        f"{plain(path)} has no column that {purpose}; it has {plain(', '.join(map(str, row)))}.",
+        f"Allowed: {', '.join(allowed)}.",
+        "Rename the column.",
+    )
+
+
+def _tail(text: str) -> str:
+    return str(PurePosixPath(text.replace("\\", "/"))).lstrip("./")
+
+
+def _lookup(manifest: Manifest) -> dict[str, str]:
+    """Return content hashes by every unambiguous way to name a picture: hash, path, and each end of the path."""
+    table: dict[str, str | None] = {}
+    for row in manifest.rows:
+        parts = PurePosixPath(row.path).parts
+        names: Iterable[str] = [row.key, *("/".join(parts[start:]) for start in range(len(parts)))]
+        for name in names:
+            table[name] = row.key if table.get(name, row.key) == row.key else None
+    for row in manifest.rows:
+        table[row.path] = row.key
+    return {name: key for name, key in table.items() if key is not None}
+
+
+def _probabilities(
+    path: Path, row: Mapping[str, Any], by_class: Mapping[str, str], classes: Sequence[str]
+) -> tuple[float, ...] | None:
+    if not by_class:
+        return None
+    try:
+        values = [float(row[by_class[id]]) for id in classes]
+    except (TypeError, ValueError):
+        return None
+    total = sum(values)
+    if min(values) < 0 or abs(total - 1) > 0.02:
+        raise DataProblem(
+            f"{plain(path)}: the probabilities of one row sum to {total:.3f}.",
+            "The class columns of a row are at least 0 and sum to 1.",
+            "Correct the columns, or leave them out and give the answer alone.",
+        )
+    return tuple(value / total for value in values)

@@ -1,0 +1,276 @@
+"""One pass over all files of a source: what each picture is, which take no part and why, what a careful person should know.
+
+Every file is read once and held only while it is worked on: at most `IN_FLIGHT` files for each thread are in memory,
+whatever the number of pictures.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+from typing import Any, Protocol
+
+from fieldguide.bench import Progress, Silent, cores
+from fieldguide.data import images
+from fieldguide.data.checks import Finding, find
+from fieldguide.data.sources import Source, SourceFile
+from fieldguide.data.store import size_class
+from fieldguide.errors import DataProblem, PictureError, plain
+from fieldguide.records import SCHEMA_VERSION, ManifestRow, Pixels, SplitName
+
+#: Codes of reasons that are not the loader's.
+MISSING, UNREADABLE = "missing file", "unreadable file"
+DUPLICATE, TWO_CLASSES, LEAKED = "duplicate of", "same picture in two classes", "also in the"
+
+#: Shorter side, in pixels, at which pictures are decoded when no store asks for more.
+LOOK_SIZE = 64
+#: Files each thread may hold at a time, one of them in work.
+IN_FLIGHT = 3
+
+_EXTENSIONS: dict[str, tuple[str, ...]] = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
+    "MPO": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
+    "PNG": (".png", ".apng"),
+    "GIF": (".gif",),
+    "WEBP": (".webp",),
+    "BMP": (".bmp", ".dib"),
+    "TIFF": (".tif", ".tiff"),
+    "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
+    "AVIF": (".avif", ".avifs"),
+    "HEIF": (".heic", ".heif", ".hif"),
+}
+_KNOWN = frozenset(extension for several in _EXTENSIONS.values() for extension in several)
+#: Which copy of a picture is kept when the source itself made the split: the one that is scored.
+_RANK: Mapping[SplitName | None, int] = {"test": 0, "val": 1, "train": 2, None: 2}
+
+
+class PixelSink(Protocol):
+    """Where decoded pixels go while they are at hand: the store."""
+
+    def has(self, key: str, at_least: int) -> bool:
+        """Tell whether the pixels of this size class are there already."""
+        ...
+
+    def add(self, key: str, at_least: int, pixels: Pixels) -> None:
+        """Keep `pixels`, ``"height width 3"``, of the picture `key` as the size class `at_least`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What one pass found.
+
+    `rows` follow the order of the source's files; `split` is the source's own or `None`, `excluded` says why a picture takes
+    no part. `seconds` is wall time.
+    """
+
+    rows: tuple[ManifestRow, ...]
+    findings: tuple[Finding, ...]
+    seconds: float
+
+    @property
+    def usable(self) -> tuple[ManifestRow, ...]:
+        """Rows that take part."""
+        return tuple(row for row in self.rows if row.excluded is None)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Labels that have at least one usable picture, sorted."""
+        return tuple(sorted({row.label for row in self.usable}))
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """One file after it was read.
+
+    `pixels_key` is a hash of its decoded pixels and original size, `pixels` what the store still lacks: (size class, pixels).
+    """
+
+    row: ManifestRow
+    pixels_key: str | None = None
+    pixels: tuple[tuple[int, Pixels], ...] = ()
+
+
+def examine(
+    source: Source,
+    *,
+    progress: Progress | None = None,
+    threads: int | None = None,
+    store: PixelSink | None = None,
+    sizes: Sequence[int] = (),
+) -> Examination:
+    """Read every file of `source` once and return what is there.
+
+    With a `store`, pixels for each of `sizes` (shorter side, in pixels) are handed to it in the same pass, in the order of the
+    files. `threads` defaults to the cores this process may use. A bad picture never stops the pass: it becomes a row with a
+    reason. The result does not depend on the number of threads.
+    """
+    start = time.perf_counter()
+    classes = tuple(sorted({size_class(size) for size in sizes})) if store is not None else ()
+    seen: list[_Seen] = []
+    given: set[str] = set()
+    with (progress or Silent()).bar("examining pictures", len(source.files)) as bar:
+        for one in _in_order(source.files, threads or cores(), lambda file: _look(file, store, classes)):
+            if store is not None and one.row.key not in given:
+                given.add(one.row.key)
+                for size, pixels in one.pixels:
+                    store.add(one.row.key, size, pixels)
+            seen.append(replace(one, pixels=()))
+            bar.advance()
+    rows = _grouped(_without_copies(seen), seen)
+    findings = find(rows, source, {one.row.path: one.pixels_key for one in seen})
+    return Examination(tuple(rows), findings, time.perf_counter() - start)
+
+
+def require_two_classes(examination: Examination, source: Source) -> None:
+    """Raise `DataProblem` where fewer than two classes have a usable picture."""
+    if len(examination.classes) >= 2:
+        return
+    lost = [row for row in examination.rows if row.excluded is not None]
+    first = f" The first: {plain(lost[0].path)} ({plain(lost[0].excluded)})." if lost else ""
+    raise DataProblem(
+        f"Of {len(examination.rows)} files in {plain(source.origin)}, {len(lost)} cannot be used; "
+        f"classes that are left: {len(examination.classes)}.{first}",
+        "A comparison needs at least two classes with usable pictures.",
+        f"fieldguide look {plain(source.origin)} lists every file with its reason.",
+    )
+
+
+def findings_json(examination: Examination, source: Source) -> dict[str, Any]:
+    """Return the content of ``findings.json``."""
+    return {
+        "schema": SCHEMA_VERSION,
+        "findings": [
+            {
+                "code": finding.code,
+                "state": finding.state,
+                "title": finding.title,
+                "count": finding.count,
+                "detail": finding.detail,
+                "examples": list(finding.examples),
+            }
+            for finding in examination.findings
+        ],
+        "ignored": [[name, reason] for name, reason in source.ignored],
+        "notes": list(source.notes),
+        "seconds": round(examination.seconds, 3),
+    }
+
+
+def _in_order(files: Iterable[SourceFile], threads: int, work: Callable[[SourceFile], _Seen]) -> Iterator[_Seen]:
+    """Yield `work(file)` in the order of `files` from a pool that never runs far ahead."""
+    pool = ThreadPoolExecutor(max(1, threads), thread_name_prefix="examine")
+    window: deque[Future[_Seen]] = deque()
+    try:
+        for file in files:
+            window.append(pool.submit(work, file))
+            if len(window) >= IN_FLIGHT * max(1, threads):
+                yield window.popleft().result()
+        while window:
+            yield window.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _look(file: SourceFile, store: PixelSink | None, classes: tuple[int, ...]) -> _Seen:
+    """Read and decode one file; for the store in every size class it lacks, in any case once, to see that the file is whole."""
+    row = ManifestRow("", file.name, file.label, file.split, group=file.group)
+    try:
+        if file.path.stat().st_size > images.MOST_BYTES:
+            return _Seen(replace(row, excluded=f"{images.TOO_LARGE}: a file of more than {images.MOST_BYTES / 1e9:.1f} GB"))
+        data = file.path.read_bytes()
+    except FileNotFoundError:
+        return _Seen(replace(row, excluded=f"{MISSING}: there is no such file"))
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in a path a table names
+        return _Seen(replace(row, excluded=f"{UNREADABLE}: {getattr(error, 'strerror', None) or error}"))
+    row = replace(row, key=images.content_hash(data), bytes=len(data))
+    try:
+        loaded = images.load(data, classes[-1] if classes else LOOK_SIZE)
+        lacking = [size for size in classes if store is not None and not store.has(row.key, size)]
+        pixels = tuple((size, loaded.pixels if size == classes[-1] else images.load(data, size).pixels) for size in lacking)
+    except PictureError as error:
+        return _Seen(replace(row, excluded=str(error)))
+    notes = (*loaded.notes, *_mismatch(file.name, loaded.format))
+    row = replace(row, width=loaded.width, height=loaded.height, format=loaded.format, notes=notes)
+    return _Seen(row, _pixels_key(loaded), pixels)
+
+
+def _pixels_key(loaded: images.Loaded) -> str:
+    head = f"{loaded.width} {loaded.height} {loaded.pixels.shape}".encode()
+    return hashlib.sha256(head + loaded.pixels.tobytes()).hexdigest()
+
+
+def _mismatch(name: str, format: str) -> tuple[str, ...]:
+    extension = PurePosixPath(name).suffix.lower()
+    if extension not in _KNOWN or extension in _EXTENSIONS.get(format, ()):
+        return ()
+    return (f"extension says {extension[1:]}, content is {format}",)
+
+
+def _without_copies(seen: Sequence[_Seen]) -> list[ManifestRow]:
+    """Exclude copies.
+
+    Of the same bytes one stays, and none where classes disagree. Of the same pixels in different files all stay, except on the
+    training side where the source itself put one of them into its test or validation split.
+    """
+    rows = [one.row for one in seen]
+    for together in _same([row.key if row.excluded is None else None for row in rows]):
+        labels = sorted({rows[at].label for at in together})
+        if len(labels) > 1:
+            for at in together:
+                rows[at] = replace(rows[at], excluded=f"{TWO_CLASSES}: {', '.join(labels)}")
+            continue
+        first, *others = sorted(together, key=lambda at: (_RANK[rows[at].split], rows[at].path))
+        for at in others:
+            rows[at] = replace(rows[at], excluded=_copy_reason(rows[first], rows[at]))
+    for together in _same([one.pixels_key if row.excluded is None else None for one, row in zip(seen, rows, strict=True)]):
+        first, *others = sorted(together, key=lambda at: (_RANK[rows[at].split], rows[at].path))
+        for at in others:
+            if False:
+                rows[at] = replace(rows[at], excluded=_copy_reason(rows[first], rows[at]))
+    return rows
+
+
+def _copy_reason(kept: ManifestRow, copy: ManifestRow) -> str:
+    if _RANK[copy.split] > _RANK[kept.split]:
+        return f"{LEAKED} {kept.split} split: {kept.path}"
+    return f"{DUPLICATE} {kept.path}"
+
+
+def _same(keys: Sequence[str | None]) -> list[list[int]]:
+    """Return the positions that share a key, for keys that occur more than once."""
+    places: dict[str, list[int]] = {}
+    for at, key in enumerate(keys):
+        if key is not None:
+            places.setdefault(key, []).append(at)
+    return [together for together in places.values() if len(together) > 1]
+
+
+def _grouped(rows: Sequence[ManifestRow], seen: Sequence[_Seen]) -> list[ManifestRow]:
+    """Join the user's groups and pictures of the same pixels (union-find), so that a split keeps them on one side."""
+    parent = list(range(len(rows)))
+
+    def root(at: int) -> int:
+        while parent[at] != at:
+            parent[at] = parent[parent[at]]
+            at = parent[at]
+        return at
+
+    by_group = _same([row.group for row in rows])
+    by_pixels = _same([one.pixels_key for one in seen])
+    for together in (*by_group, *by_pixels):
+        for at in together[1:]:
+            parent[root(at)] = root(together[0])
+    names: dict[int, str] = {}
+    for at, row in enumerate(rows):
+        if row.group is not None:
+            names[root(at)] = min(names.get(root(at), row.group), row.group)
+    for together in by_pixels:
+        if sum(rows[at].excluded is None for at in together) > 1:
+            names.setdefault(root(together[0]), f"same pixels {min(seen[at].pixels_key or '' for at in together)[:12]}")
+    return [replace(row, group=names.get(root(at))) for at, row in enumerate(rows)]

@@ -1,0 +1,355 @@
+"""The one loader of the product: bytes of a file in, canonical pixels out, every conversion named.
+
+Canonical pixels are upright, 8 bits a channel, sRGB-like RGB, alpha laid on white, first frame only. They depend on the
+bytes and the wanted size and on nothing else: no file name, no order, no state of the process.
+
+How values of more than 8 bits become 8 (`16-bit scaled`, `32-bit scaled`, `float scaled`):
+
+- whole numbers from 0 to 65535 are divided by the full range of the smallest of 8, 12 and 16 bits that holds the
+  picture's largest value. Many 16-bit files hold the 12 bits of a camera; divided by 65535 they would be nearly black;
+- other whole numbers (32 bits, or negative) run from the picture's smallest to its largest value;
+- fractions that lie in [0, 1] are multiplied by 255, others run from smallest to largest; NaN and minus infinity count
+  as the smallest finite value, plus infinity as the largest.
+
+Colour profiles (ICC) are not applied: neither do the loaders that published networks were trained with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import io
+import re
+import threading
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from einops import repeat
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
+
+from fieldguide.data import wholeness
+from fieldguide.errors import EnvironmentProblem, PictureError
+from fieldguide.records import Pixels
+
+#: Codes of `PictureError`, as they stand in tables and reports.
+EMPTY = "empty file"
+NOT_A_PICTURE = "not a picture"
+NOT_SUPPORTED = "format not supported"
+TRUNCATED = wholeness.TRUNCATED
+TOO_LARGE = "too large"
+BROKEN = wholeness.BROKEN
+NEEDS_HEIC = "needs heic extra"
+
+#: Formats that are decoded, by content. Nothing that interprets a program (EPS, PDF, WMF, SVG) is among them.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
+
+#: Pixels a picture may have: what Pillow itself refuses beyond, 537 MB as RGB. A phone's 16,000 x 4,000 panorama passes.
+MOST_PIXELS = 178_956_970
+#: A picture of more than `BOMB_PIXELS` with more than `BOMB_RATIO` pixels for each byte of its file is a bomb; a photograph
+#: has about one.
+BOMB_PIXELS, BOMB_RATIO = 32_000_000, 1_000
+#: Bytes a file may have.
+MOST_BYTES = 1 << 30
+#: The longer side is at most this many times the wanted shorter side, so that one 1 x 60,000 strip cannot fill the memory.
+MOST_ASPECT = 4
+#: Pixels are reduced cheaply (in the JPEG decoder or by box) down to this multiple of the wanted size, the rest by Lanczos.
+_GAP = 2.0
+
+_TRANSPOSE = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_ORIENTATION = 0x0112
+_BITS_PER_SAMPLE = 258
+
+#: First bytes of what is often found between pictures, so that the reason says what it is.
+_OTHERS: tuple[tuple[bytes, str, str], ...] = (
+    (b"version https://git-lfs", NOT_A_PICTURE, "a Git LFS pointer; fetch the files themselves with `git lfs pull`"),
+    (b"%!PS", NOT_SUPPORTED, "PostScript is a program and is never run"),
+    (b"\xc5\xd0\xd3\xc6", NOT_SUPPORTED, "PostScript is a program and is never run"),
+    (b"%PDF", NOT_SUPPORTED, "a PDF document"),
+    (b"\x00\x00\x00\x0cjP  ", NOT_SUPPORTED, "JPEG 2000"),
+    (b"\xff\x4f\xff\x51", NOT_SUPPORTED, "JPEG 2000"),
+    (b"\x00\x00\x00\x0cJXL ", NOT_SUPPORTED, "JPEG XL"),
+    (b"\xff\x0a", NOT_SUPPORTED, "JPEG XL"),
+    (b"8BPS", NOT_SUPPORTED, "a Photoshop document"),
+    (b"\xd7\xcd\xc6\x9a", NOT_SUPPORTED, "a Windows metafile"),
+    (b"\x00\x00\x01\x00", NOT_SUPPORTED, "a Windows icon"),
+    (b"PK\x03\x04", NOT_A_PICTURE, "a zip archive"),
+    (b"\x1f\x8b", NOT_A_PICTURE, "a gzip archive"),
+    (b"\x1a\x45\xdf\xa3", NOT_A_PICTURE, "a video"),
+)
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs")
+_AVIF_BRANDS = (b"avif", b"avis")
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Canonical pixels and what was done to get them.
+
+    `pixels` are uint8 RGB ``"height width 3"``. `width` and `height` are those of the upright original, in pixels.
+    `notes` are stable codes, such as ``rotated by EXIF``, ``16-bit scaled``, ``first of 12 frames``.
+    """
+
+    pixels: Pixels
+    width: int
+    height: int
+    format: str
+    notes: tuple[str, ...] = ()
+
+
+def content_hash(data: bytes) -> str:
+    """Return the SHA-256 of a file's bytes as 64 hex characters: the name a picture has everywhere."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def load(data: bytes, at_least: int | None, where: str = "") -> Loaded:
+    """Decode the bytes of one picture file.
+
+    The result's shorter side is `at_least` pixels, or the original's if that is smaller; its longer side is at most
+    `MOST_ASPECT` times `at_least`, which shrinks very long pictures further. Nothing is upscaled. With `None` the picture
+    keeps its size. Large JPEGs are reduced while they are decoded, so that they are never held at full size.
+
+    Raises `PictureError` with one of the codes above; `where` (a name for people) is added to its detail.
+    """
+    if ImageFile.LOAD_TRUNCATED_IMAGES:
+        raise EnvironmentProblem(
+            "PIL.ImageFile.LOAD_TRUNCATED_IMAGES was switched on in this process.",
+            "With it half a picture, filled with grey, passes for a whole one; fieldguide does not read pictures that way.",
+            "Set it to False before you call fieldguide.",
+        )
+    try:
+        kind = _recognise(data)
+        wholeness.check(data, kind)
+        with _quiet:
+            return _decode(data, kind, at_least)
+    except PictureError as error:
+        if where:
+            raise PictureError(error.code, f"{error.detail} ({where})") from error
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
+        raise PictureError(TOO_LARGE, _reason(error, where)) from error
+    except Exception as error:  # decoders raise whatever they like: ValueError, struct.error, IndexError ...
+        short = isinstance(error, EOFError) or "truncated" in str(error).lower()
+        raise PictureError(TRUNCATED if short else BROKEN, _reason(error, where)) from error
+
+
+def final_size(width: int, height: int, at_least: int | None) -> tuple[int, int]:
+    """Return (width, height) in pixels that `load` gives to a picture of `width` x `height`."""
+    short, long = min(width, height), max(width, height)
+    if at_least is None:
+        return width, height
+    if short > at_least:
+        short, long = at_least, max(1, (long * at_least + short // 2) // short)
+    if long > MOST_ASPECT * at_least:
+        short, long = max(1, (short * MOST_ASPECT * at_least + long // 2) // long), MOST_ASPECT * at_least
+    return (short, long) if width <= height else (long, short)
+
+
+def _recognise(data: bytes) -> str:
+    """Return the format the first bytes announce; raises `PictureError` for everything that is not decoded."""
+    if not data:
+        raise PictureError(EMPTY, "the file has no bytes")
+    if len(data) > MOST_BYTES:
+        raise PictureError(TOO_LARGE, f"the file has {len(data) / 1e6:,.0f} MB, the limit is {MOST_BYTES / 1e6:,.0f} MB")
+    for start, code, what in _OTHERS:
+        if data.startswith(start):
+            raise PictureError(code, what)
+    for start, kind in _SIGNATURES:
+        if data.startswith(start):
+            return kind
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WEBP"
+    if data[4:8] == b"ftyp":
+        return _iso_media(data)
+    text = data[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if text.startswith((b"<svg", b"<?xml")) and b"<svg" in data[:4096].lower():
+        raise PictureError(NOT_SUPPORTED, "SVG is a drawing program and is never run")
+    if text.startswith((b"<!doctype html", b"<html", b"<head", b"<body", b"<?xml", b"<!--")):
+        raise PictureError(NOT_A_PICTURE, "a web page, probably an error page saved by a download")
+    if not data.strip(b"\0"):
+        raise PictureError(NOT_A_PICTURE, "the file holds nothing but zeros; a download may have been cut off")
+    raise PictureError(NOT_A_PICTURE, f"its first bytes ({data[:8].hex(' ')}) are those of no known format")
+
+
+_SIGNATURES: tuple[tuple[bytes, str], ...] = (
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"GIF87a", "GIF"),
+    (b"GIF89a", "GIF"),
+    (b"BM", "BMP"),
+    (b"II\x2a\x00", "TIFF"),
+    (b"MM\x00\x2a", "TIFF"),
+    (b"II\x2b\x00", "TIFF"),
+    (b"MM\x00\x2b", "TIFF"),
+    *((b"P" + digit, "PPM") for digit in (b"1", b"2", b"3", b"4", b"5", b"6")),
+)
+
+
+def _iso_media(data: bytes) -> str:
+    """Tell AVIF from HEIC and from films, which share one container (ISO 14496-12, box ``ftyp``)."""
+    end = min(int.from_bytes(data[:4], "big"), 256)
+    brands = [data[8:12], *(data[at : at + 4] for at in range(16, end, 4))]
+    if any(brand in _AVIF_BRANDS for brand in brands):
+        return "AVIF"
+    if any(brand in _HEIF_BRANDS for brand in brands) or brands[0] in (b"mif1", b"msf1"):
+        try:
+            importlib.import_module("pillow_heif").register_heif_opener()
+        except ImportError as error:
+            raise PictureError(NEEDS_HEIC, "a HEIC photo; install it with: pip install 'fieldguide[heic]'") from error
+        return "HEIF"
+    raise PictureError(NOT_A_PICTURE, "a video")
+
+
+def _decode(data: bytes, kind: str, at_least: int | None) -> Loaded:
+    try:
+        image = Image.open(io.BytesIO(data), formats=[kind])
+    except UnidentifiedImageError as error:
+        raise PictureError(BROKEN, f"it begins like {kind}, but its header cannot be read") from error
+    with image:
+        area = image.width * image.height
+        if area > MOST_PIXELS or (area > BOMB_PIXELS and area > BOMB_RATIO * len(data)):
+            raise PictureError(TOO_LARGE, f"{image.width} x {image.height} pixels in {len(data):,} bytes")
+        notes: list[str] = []
+        format = image.format or kind
+        frames = getattr(image, "n_frames", 1)
+        orientation = _orientation(image)
+        if orientation in _TRANSPOSE:
+            notes.append("rotated by EXIF")
+        if _deep(image, data):
+            notes.append("16-bit scaled")
+        # TIFF alone is turned by Pillow itself, and its size is upright from the start.
+        turn = None if format == "TIFF" else _TRANSPOSE.get(orientation)
+        size = final_size(image.width, image.height, at_least)
+        width, height = image.size if turn is None or orientation < 5 else image.size[::-1]
+        box = None
+        if kind == "JPEG" and size != image.size:
+            drafted = image.draft(None, (int(size[0] * _GAP), int(size[1] * _GAP)))
+            box = drafted[1] if drafted else None
+        image.load()
+        rgb = _to_rgb(image, notes)
+        if frames > 1:
+            notes.append(f"first of {frames} frames")
+        if rgb.size != size:
+            rgb = rgb.resize(size, Image.Resampling.LANCZOS, box=box, reducing_gap=_GAP)
+        if turn is not None:
+            rgb = rgb.transpose(turn)
+        return Loaded(np.array(rgb), width, height, format, tuple(dict.fromkeys(notes)))
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation, 1 (upright) where there is none or it cannot be read."""
+    try:
+        value = image.getexif().get(_ORIENTATION, 1)
+        return int(value)
+    except Exception:  # a damaged EXIF block is no reason to lose the picture
+        return 1
+
+
+def _deep(image: Image.Image, data: bytes) -> bool:
+    """Tell whether a colour picture has 16 bits a channel; Pillow takes the upper 8 without a word."""
+    if image.mode.startswith(("I", "F")):
+        return False
+    if image.format == "PNG":
+        return bool(data[24] == 16)  # bit depth, in the IHDR chunk
+    if image.format == "TIFF":
+        bits = image.tag_v2.get(_BITS_PER_SAMPLE, (8,))  # type: ignore[attr-defined]
+        return bool(max(bits if isinstance(bits, tuple) else (bits,)) > 8)
+    return False
+
+
+def _to_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
+    """Return 8-bit RGB of any mode and add to `notes` what changed more than the storage."""
+    mode = image.mode
+    if mode.startswith(("I", "F")):
+        gray, note = _to_8_bits(np.asarray(image))
+        notes.append(note)
+        return Image.fromarray(repeat(gray, "height width -> height width 3"), "RGB")
+    if mode == "RGB" and not image.has_transparency_data:
+        return image
+    if mode == "CMYK":
+        notes.append("CMYK converted")
+    elif mode in ("LAB", "HSV", "YCbCr"):
+        notes.append(f"{mode} converted")
+    if mode == "LAB":
+        lab, rgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        converted = ImageCms.profileToProfile(image, lab, rgb, outputMode="RGB")
+        assert converted is not None
+        return converted
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    if mode in ("La", "RGBa"):
+        image = image.convert("LA" if mode == "La" else "RGBA")
+    with_alpha = image.convert("RGBA")
+    lowest, _ = with_alpha.getchannel("A").getextrema()
+    if lowest == 255:
+        return with_alpha.convert("RGB")
+    notes.append("alpha on white")
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), with_alpha).convert("RGB")
+
+
+def _to_8_bits(values: NDArray[Any]) -> tuple[NDArray[np.uint8], str]:
+    """Scale gray values ``"height width"`` to 8 bits by the rule at the top of this file; also return the note."""
+    if np.issubdtype(values.dtype, np.floating):
+        return _float_to_8_bits(values)
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high > 65535:
+        scaled = (values.astype(np.float64) - low) / max(high - low, 1)
+        return np.rint(scaled * 255).astype(np.uint8), "32-bit scaled"
+    top = next(2**bits - 1 for bits in (8, 12, 16) if high < 2**bits)
+    return ((values.astype(np.uint32) * 255 + top // 2) // top).astype(np.uint8), "16-bit scaled"
+
+
+def _float_to_8_bits(values: NDArray[Any]) -> tuple[NDArray[np.uint8], str]:
+    finite = np.isfinite(values)
+    if not finite.any():
+        raise PictureError(BROKEN, "it holds no finite value")
+    low, high = float(values[finite].min()), float(values[finite].max())
+    known = np.nan_to_num(values.astype(np.float64), nan=low, neginf=low, posinf=high)
+    if low < 0 or high > 1:
+        known = (known - low) / (high - low if high > low else 1.0)
+    return np.rint(known * 255).astype(np.uint8), "float scaled"
+
+
+def _reason(error: BaseException, where: str) -> str:
+    """Return what a decoder said, without addresses of objects, which would differ from run to run."""
+    text = re.sub(r"<[^>]* at 0x[0-9a-f]+>", "it", " ".join(str(error).split())) or type(error).__name__
+    return f"{text[:200]} ({where})" if where else text[:200]
+
+
+class _Quiet:
+    """Silences Pillow's warnings in the threads that are inside, and in no other thread and for no other module.
+
+    `warnings.catch_warnings` swaps a list that all threads share, and a pool that enters and leaves it out of step leaves a
+    stranger's filters behind. Here one filter stays in the list; the object that decides whether it matches asks the thread
+    it is called in. What the warnings tell is judged above, so that a picture's fate does not hang on ``python -W``.
+    """
+
+    def __init__(self) -> None:
+        self._thread = threading.local()
+        self._filter: Any = ("ignore", None, Warning, self, 0)
+        self._lock = threading.Lock()
+
+    def match(self, module: str) -> bool:
+        """Called by `warnings` with the name of the module that warns."""
+        return module.startswith("PIL.") and bool(getattr(self._thread, "inside", False))
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._filter not in warnings.filters:
+                warnings.filters.insert(0, self._filter)  # type: ignore[attr-defined]
+        self._thread.inside = True
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.inside = False
+
+
+_quiet = _Quiet()

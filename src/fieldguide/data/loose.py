@@ -1,0 +1,62 @@
+"""Pictures straight from files, for using a fitted contestant on new ones: the same pixels as the store gives, without a store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fieldguide.data.images import content_hash, load
+from fieldguide.data.store import size_class
+from fieldguide.errors import PictureError, UsageProblem, plain
+from fieldguide.records import Image, Pixels
+
+_JUNK = frozenset({"thumbs.db", "desktop.ini"})
+
+
+@dataclass
+class Files:
+    """A `PixelReader` over files; one picture is in memory at a time."""
+
+    paths: dict[str, Path] = field(default_factory=dict)
+
+    def read(self, key: str, at_least: int) -> Pixels:
+        """Decode the file as the store would."""
+        path = self.paths[key]
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise PictureError("unreadable file", str(error.strerror)) from error
+        return load(data, size_class(at_least)).pixels
+
+    def prepare(self, keys: Sequence[str], at_least: int) -> None:
+        """Nothing to do: each file is read when its turn comes."""
+
+    def images(self, paths: Iterable[Path]) -> Iterator[tuple[Path, Image]]:
+        """Yield each path with its image; a file that cannot be hashed still gets an image, which fails when it is read."""
+        for path in paths:
+            try:
+                key = content_hash(path.read_bytes())
+            except OSError:
+                key = f"unreadable:{path}"
+            self.paths[key] = path
+            yield path, Image(key, self)
+
+
+def picture_files(given: Iterable[str | Path]) -> list[Path]:
+    """Return files as given and all visible files below given folders, sorted; raises `UsageProblem` where there is nothing."""
+    found: list[Path] = []
+    for entry in map(Path, given):
+        if entry.is_dir():
+            found += sorted(path for path in entry.rglob("*") if path.is_file() and not _hidden(path.relative_to(entry)))
+        elif entry.is_file():
+            found.append(entry)
+        else:
+            raise UsageProblem(f"There is no file or folder {plain(entry)}.", "Pictures, or folders of pictures.", "Correct the path.")
+    if not found:
+        raise UsageProblem("No pictures were given.", "Pictures, or folders of pictures.", "Name at least one picture.")
+    return found
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts) or path.name.casefold() in _JUNK

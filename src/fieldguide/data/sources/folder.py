@@ -1,0 +1,177 @@
+"""A folder of class folders, or of split folders that hold class folders."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from fieldguide.data.sources.common import (
+    SPLIT_NAMES,
+    Found,
+    SourceFile,
+    clean_label,
+    litter,
+    no_picture,
+    readable,
+    require_classes,
+    scan,
+)
+from fieldguide.errors import DataProblem, plain
+from fieldguide.records import SplitName
+
+_ARRANGE = "Arrange them as FOLDER/class/picture.jpg, one folder for each class, or give a table (CSV with path,label)."
+
+
+def read_folder(root: Path, origin: str) -> Found:
+    """List the candidates below `root`; raises `DataProblem` where there is no labelled structure."""
+    found = Found()
+    walk = _Walk(root.resolve(), found)
+    folders, loose = walk.top()
+    splits = {name: SPLIT_NAMES[name.casefold()] for name in folders if name.casefold() in SPLIT_NAMES}
+    if len(set(splits.values())) >= 2:
+        _read_splits(walk, folders, splits, origin)
+    else:
+        for name in folders:
+            _read_class(walk, (name,), None)
+        found.ignored += [(name, "outside class folders") for name in loose]
+    if not found.files:
+        raise _nothing(found, folders, loose, origin)
+    require_classes(found, origin, _one_class_hint(root, folders))
+    return found
+
+
+def _read_splits(walk: _Walk, folders: list[str], splits: dict[str, SplitName], origin: str) -> None:
+    strangers = [name for name in folders if name not in splits and any(True for _ in walk.below((name,)))]
+    if strangers:
+        raise DataProblem(
+            f"{plain(origin)} mixes split folders ({', '.join(sorted(splits))}) with other folders "
+            f"({', '.join(plain(name) for name in strangers[:5])}).",
+            "Either all folders are splits (train, val, test) that hold class folders, or all are classes.",
+            "Move the others away, or into the splits they belong to.",
+        )
+    for name, split in splits.items():
+        inner, loose = walk.entries((name,))
+        for label in inner:
+            _read_class(walk, (name, label), split)
+        walk.found.ignored += [(f"{readable(name)}/{readable(file)}", "outside class folders") for file in loose]
+        if loose and not inner:
+            raise DataProblem(
+                f"The split folder {plain(name)!r} holds loose pictures and no class folders.",
+                f"Each of {', '.join(sorted(splits))} must hold one folder for each class.",
+                "Arrange them as FOLDER/train/class/picture.jpg and the like.",
+            )
+
+
+def _read_class(walk: _Walk, parts: tuple[str, ...], split: SplitName | None) -> None:
+    label = clean_label(parts[-1])
+    files = [SourceFile(path, name, label, split) for path, name in walk.below(parts)]
+    if not files:
+        walk.found.ignored.append((readable("/".join(parts)), "class folder without pictures"))
+    elif label != readable(parts[-1]):
+        walk.found.notes.append(
+            f"The folder {plain(parts[-1])!r} is read as the class {plain(label)!r} (Unicode form or white space)."
+        )
+    walk.found.files += files
+
+
+@dataclass
+class _Walk:
+    """Reads below `root` and never leaves it; what it passes over goes to `found.ignored`."""
+
+    root: Path
+    found: Found
+
+    def top(self) -> tuple[list[str], list[str]]:
+        """Return names of folders and candidate files of the root."""
+        return self.entries(())
+
+    def below(self, parts: tuple[str, ...]) -> Iterator[tuple[Path, str]]:
+        """Yield (path, name) of every candidate file below a folder, at any depth."""
+        pending, seen = [parts], set()
+        while pending:
+            here = pending.pop()
+            place = os.path.realpath(self.root.joinpath(*here))
+            if place in seen:
+                self.found.ignored.append((readable("/".join(here)), "a link that leads back"))
+                continue
+            seen.add(place)
+            folders, files = self.entries(here)
+            for file in files:
+                yield self.root.joinpath(*here, file), readable("/".join((*here, file)))
+            pending += [(*here, folder) for folder in folders]
+
+    def entries(self, parts: tuple[str, ...]) -> tuple[list[str], list[str]]:
+        """Return sorted names of folders and candidate files in one folder."""
+        folder = self.root.joinpath(*parts)
+        folders: list[str] = []
+        files: list[str] = []
+        try:
+            entries = scan(folder)
+        except OSError as error:
+            self.found.ignored.append((readable("/".join(parts)), f"cannot be opened: {error.strerror}"))
+            return [], []
+        for entry in entries:
+            reason = self._kind(entry, folders, files)
+            if reason is not None:
+                self.found.ignored.append((readable("/".join((*parts, entry.name))), reason))
+        return folders, files
+
+    def _kind(self, entry: os.DirEntry[str], folders: list[str], files: list[str]) -> str | None:
+        """File `entry` under folders or files, or return why it is ignored."""
+        reason = litter(entry.name)
+        if reason is not None:
+            return reason
+        try:
+            if entry.is_symlink():
+                target = Path(os.path.realpath(entry.path))
+                if not target.exists():
+                    return "a link that leads nowhere"
+                if not target.is_relative_to(self.root):
+                    return "a link that leaves the source"
+                if Path(entry.path).is_relative_to(target):
+                    return "a link that leads back"
+            if entry.is_dir():
+                if os.path.exists(os.path.join(entry.path, "study.toml")):
+                    return "a fieldguide study"
+                folders.append(entry.name)
+                return None
+            if not entry.is_file():
+                return "not a regular file"
+        except OSError as error:
+            return f"cannot be opened: {error.strerror}"
+        reason = no_picture(entry.name)
+        if reason is None:
+            files.append(entry.name)
+        return reason
+
+
+def _nothing(found: Found, folders: list[str], loose: list[str], origin: str) -> DataProblem:
+    if loose:
+        return DataProblem(
+            f"{plain(origin)} is a folder of {len(loose)} loose pictures: nothing says which class they belong to.",
+            "The name of a picture's folder is its class.",
+            _ARRANGE,
+        )
+    tables = [name for name, _ in found.ignored if name.lower().endswith((".csv", ".tsv", ".jsonl", ".parquet"))]
+    if tables:
+        hint = f"It holds tables; to read labels from one, give the file: {plain(origin)}/{plain(tables[0])}"
+        return DataProblem(f"{plain(origin)} holds no pictures in class folders.", _ARRANGE, hint)
+    if folders or found.ignored:
+        reasons = sorted({reason for _, reason in found.ignored})
+        given = f"{plain(origin)} holds no pictures; {len(found.ignored)} entries were passed over ({', '.join(reasons[:4])})."
+        return DataProblem(given, "Pictures are JPEG, PNG, WebP, GIF, BMP, TIFF, PPM or AVIF files in class folders.", _ARRANGE)
+    return DataProblem(f"{plain(origin)} is empty.", "A source holds at least two class folders with pictures.", _ARRANGE)
+
+
+def _one_class_hint(root: Path, folders: list[str]) -> str:
+    """Say where the classes probably are: data sets often hold them one folder further down."""
+    for name in folders:
+        try:
+            inner = [entry.name for entry in scan(root / name) if entry.is_dir() and litter(entry.name) is None]
+        except OSError:
+            continue
+        if len(inner) >= 2:
+            return f"Did you mean {plain(root / name)}? It holds {len(inner)} folders."
+    return _ARRANGE

@@ -1,0 +1,133 @@
+"""Tables on disk: the manifest and the predictions, as Parquet with a schema version in their metadata."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fieldguide.errors import DataProblem
+from fieldguide.files import digest, writing
+from fieldguide.records import SCHEMA_VERSION, Manifest, ManifestRow, Prediction
+
+_MANIFEST = pa.schema(
+    [
+        ("key", pa.string()),
+        ("path", pa.string()),
+        ("label", pa.string()),
+        ("split", pa.string()),
+        ("fold", pa.int32()),
+        ("group", pa.string()),
+        ("excluded", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("format", pa.string()),
+        ("bytes", pa.int64()),
+        ("notes", pa.list_(pa.string())),
+    ]
+)
+_PREDICTIONS = pa.schema(
+    [
+        ("run", pa.string()),
+        ("image", pa.string()),
+        ("label", pa.string()),
+        ("probabilities", pa.list_(pa.float64())),
+        ("counts", pa.map_(pa.string(), pa.int64())),
+        ("raw", pa.string()),
+        ("seconds", pa.float64()),
+        ("tokens_in", pa.int64()),
+        ("tokens_out", pa.int64()),
+        ("error", pa.string()),
+    ]
+)
+
+
+def freeze(rows: Iterable[ManifestRow], classes: Sequence[str], seed: int) -> Manifest:
+    """Return a manifest in its canonical order, with its hash.
+
+    Rows are ordered by content hash (then path), so the hash depends on what the pictures are and how they are labelled
+    and split, not on the order in which files were found. Paths do not enter the hash: a renamed folder is the same list.
+    """
+    ordered = tuple(sorted(rows, key=lambda row: (row.key, row.path)))
+    listed = sorted(
+        (row.key, row.label, row.split or "", -1 if row.fold is None else row.fold, row.excluded or "") for row in ordered
+    )
+    return Manifest(ordered, tuple(classes), seed, digest(listed, list(classes), seed))
+
+
+def write_manifest(target: Path, manifest: Manifest) -> None:
+    """Write ``manifest.parquet``."""
+    meta = {"classes": "\n".join(manifest.classes), "seed": str(manifest.seed), "hash": manifest.hash}
+    _write(target, [dataclasses.asdict(row) for row in manifest.rows], _MANIFEST, meta)
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read ``manifest.parquet`` and verify its hash; raises `DataProblem` where it was changed by hand or is damaged."""
+    records, meta = _read(path)
+    rows = [ManifestRow(**{**record, "notes": tuple(record["notes"] or ())}) for record in records]
+    manifest = freeze(rows, meta["classes"].split("\n"), int(meta["seed"]))
+    if manifest.hash != meta["hash"]:
+        raise DataProblem(
+            f"{path} does not match its own hash: it was changed after it was frozen.",
+            "The manifest is the list that all scores stand on and is never edited.",
+            "Restore the file, or make a new study with `fieldguide compare` and another --out.",
+        )
+    return manifest
+
+
+def write_predictions(target: Path, predictions: Iterable[Prediction]) -> None:
+    """Write ``predictions.parquet``, one row for each picture."""
+    records = []
+    for prediction in predictions:
+        record = {name: getattr(prediction, name) for name in _PREDICTIONS.names}
+        record["counts"] = list(prediction.counts.items()) if prediction.counts is not None else None
+        records.append(record)
+    _write(target, records, _PREDICTIONS, {})
+
+
+def read_predictions(path: Path) -> list[Prediction]:
+    """Read ``predictions.parquet``."""
+    records, _ = _read(path)
+    return [prediction_from(record) for record in records]
+
+
+def prediction_from(record: Mapping[str, Any]) -> Prediction:
+    """Return a `Prediction` from a row of the table or a line of the journal."""
+    values = dict(record)
+    if values.get("probabilities") is not None:
+        values["probabilities"] = tuple(values["probabilities"])
+    if values.get("counts") is not None:
+        values["counts"] = dict(values["counts"])
+    return Prediction(**values)
+
+
+def _write(target: Path, records: list[dict[str, Any]], schema: pa.Schema, meta: Mapping[str, str]) -> None:
+    metadata = {"fieldguide.schema": str(SCHEMA_VERSION), **{f"fieldguide.{key}": value for key, value in meta.items()}}
+    table = pa.Table.from_pylist(records, schema=schema.with_metadata(metadata))
+    with writing(target) as temporary:
+        pq.write_table(table, temporary)
+
+
+def _read(path: Path) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataProblem(
+            f"{path} cannot be read as a table: {error}.",
+            "Tables of a study are Parquet files that fieldguide wrote.",
+            "Delete that one file and run the same `fieldguide compare` again; what is whole is kept.",
+        ) from error
+    prefix = b"fieldguide."
+    raw = table.schema.metadata or {}
+    meta = {key[len(prefix) :].decode(): value.decode() for key, value in raw.items() if key.startswith(prefix)}
+    if int(meta.get("schema", "0")) > SCHEMA_VERSION:
+        raise DataProblem(
+            f"{path} was written by a newer fieldguide (table version {meta['schema']}).",
+            f"This fieldguide reads versions up to {SCHEMA_VERSION}.",
+            "Upgrade: pip install --upgrade fieldguide",
+        )
+    return table.to_pylist(), meta

@@ -1,0 +1,186 @@
+"""The door to the families: it lists the rooms, opens one, and reads a contestant written as words.
+
+A family is a module in this folder, or an entry point of the group ``fieldguide.families`` in an installed package, that offers
+
+    Settings                       a `fieldguide.settings.Settings`; `Settings.tiny()` is legal, offline and takes seconds on a CPU
+    fit(train, val, task, settings, bench) -> Fitted
+    load(folder) -> Fitted
+    LEARNS                         True, or False for a family that uses no training picture
+
+and, where it makes sense, `knows(name) -> bool` and `names() -> list[str]` (bare names it answers to), `check(settings, online)`
+(raise a Problem now rather than after an hour), `pixels(settings) -> int` (the size it will ask for, so that pictures are
+decoded once) and `estimate(settings, task, sizes) -> Estimate`. Heavy libraries are imported inside these functions, so that
+listing families takes no second. Nothing else is registered anywhere; `fieldguide.contract` checks every room it finds.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import pkgutil
+import re
+import typing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+
+from fieldguide.bench import Bench
+from fieldguide.errors import EnvironmentProblem, UsageProblem, allowed_names, plain
+from fieldguide.records import Estimate, Example, Image, Prediction
+from fieldguide.settings import Settings, build
+from fieldguide.tasks.classify import Classify
+
+ENTRY_POINTS = "fieldguide.families"
+
+
+class Fitted(Protocol):
+    """A frozen thing that answers."""
+
+    def predict(self, images: Iterable[Image]) -> Iterator[Prediction]:
+        """Yield one `Prediction` for each image, in order; a picture that fails is a row with `error`, not a gap."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write all that `load` needs into the existing, empty `folder`."""
+        ...
+
+
+class Family(Protocol):
+    """What a room offers (see the module's docstring)."""
+
+    Settings: type[Settings]
+    LEARNS: bool
+
+    def fit(self, train: Sequence[Example], val: Sequence[Example], task: Classify, settings: Any, bench: Bench) -> Fitted:
+        """Return a new, frozen thing that answers."""
+        ...
+
+    def load(self, folder: Path) -> Fitted:
+        """Return what `Fitted.save` wrote."""
+        ...
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How many pictures a contestant will train on, validate on and answer for."""
+
+    train: int
+    val: int
+    test: int
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One entry of a comparison: a folder-safe name, a family and its complete settings."""
+
+    name: str
+    family: str
+    settings: Settings
+
+
+@lru_cache(maxsize=1)
+def names() -> tuple[str, ...]:
+    """Return the names of all families: the files of this folder and the entry points of installed packages."""
+    here = {module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")}
+    return tuple(sorted(here | {point.name for point in importlib.metadata.entry_points(group=ENTRY_POINTS)}))
+
+
+def family(name: str) -> Family:
+    """Return the room called `name`; raises `UsageProblem` for an unknown one, `EnvironmentProblem` where its extra is missing."""
+    if name not in names():
+        raise UsageProblem(f"There is no family called {plain(name)!r}.", allowed_names(name, names()), "See `fieldguide families`.")
+    for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
+        if point.name == name:
+            return typing.cast(Family, point.load())
+    return typing.cast(Family, importlib.import_module(f"{__name__}.{name}"))
+
+
+def needs_extra(error: ModuleNotFoundError) -> EnvironmentProblem:
+    """Turn a missing package into the one command that installs it."""
+    package = (error.name or "").split(".")[0]
+    requires = importlib.metadata.requires("fieldguide") or []
+    wanted = package.replace("_", "-").casefold()
+    extras = [
+        match.group(1)
+        for line in requires
+        if re.split(r"[\s;<>=!~\[(]", line, maxsplit=1)[0].replace("_", "-").casefold() == wanted
+        and (match := re.search(r"extra == ['\"]([\w-]+)['\"]", line))
+    ]
+    command = f"pip install 'fieldguide[{extras[0]}]'" if extras else f"pip install {package}"
+    return EnvironmentProblem(f"The package {package} is not installed.", "It belongs to an optional part of fieldguide.", command)
+
+
+def parse(text: str) -> Contestant:
+    """Read ``[family/]name[:key=value,...]`` (the first colon splits).
+
+    ``majority``, ``linear:features=colour``, ``recorded/answers.csv``, ``vit_base_patch16_224:train=last-2``. A bare name is a
+    family's own, or one that some family knows. Raises `UsageProblem`, nearest names first.
+    """
+    head, _, tail = text.partition(":")
+    room, rest = _room_of(head)
+    values: dict[str, Any] = {}
+    for item in re.split(r",(?![^\[(]*[\])])", tail) if tail else []:
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise UsageProblem(
+                f"{plain(text)!r}: {plain(item)!r} is not a setting.",
+                "After the first colon come settings as key=value, separated by commas.",
+                f"For example {plain(head)}:{next(iter(family(room).Settings.model_fields))}=...",
+            )
+        values[key.strip()] = value.strip()
+    return contestant(room, rest, values, where=f"The contestant {plain(text)!r}", name=folder_name(text))
+
+
+def contestant(room: str, rest: str | None, values: Mapping[str, Any], where: str, name: str) -> Contestant:
+    """Return a contestant of the family `room`; `rest` is the name part, which fills the family's `NAME_FIELD`."""
+    kind = family(room).Settings
+    given = dict(values)
+    if rest:
+        if kind.NAME_FIELD is None:
+            raise UsageProblem(f"{where}: the family {room} takes no name, but got {plain(rest)!r}.", f"Allowed: {room}.", f"Write {room}")
+        given[kind.NAME_FIELD] = rest
+    for key, value in given.items():
+        field = kind.model_fields.get(key)
+        if field is not None and isinstance(value, str) and _wants_tuple(field.annotation):
+            given[key] = value.split("+")
+    return Contestant(name, room, build(kind, given, where))
+
+
+def folder_name(text: str) -> str:
+    """Return a readable name that every file system takes: letters, digits and ``. _ - = +``."""
+    name = re.sub(r"[^\w.=+-]+", "-", text.strip()).strip("-.")
+    return name[:100] or "contestant"
+
+
+def _room_of(head: str) -> tuple[str, str | None]:
+    if head in names():
+        return head, None
+    prefix, slash, rest = head.partition("/")
+    if slash and prefix in names():
+        return prefix, rest
+    known: list[str] = list(names())
+    for name in names():
+        try:
+            room = family(name)
+        except ModuleNotFoundError:
+            continue
+        if hasattr(room, "knows") and room.knows(head):
+            return name, head
+        known += room.names() if hasattr(room, "names") else []
+    raise UsageProblem(
+        f"No family knows a contestant called {plain(head)!r}.",
+        allowed_names(head, known),
+        "See `fieldguide families`; answers from a file join as recorded/FILE.",
+    )
+
+
+def _wants_tuple(annotation: Any) -> bool:
+    return typing.get_origin(annotation) is tuple or any(_wants_tuple(arg) for arg in typing.get_args(annotation))
+
+
+def estimate(entry: Contestant, task: Classify, sizes: Sizes) -> Estimate:
+    """Return what `entry` is expected to cost; unknown where its family does not say."""
+    room: Any = family(entry.family)
+    return room.estimate(entry.settings, task, sizes) if hasattr(room, "estimate") else Estimate()

@@ -1,0 +1,73 @@
+"""Answers from anywhere: a file that says what somebody, or something, answered for each picture joins as a contestant.
+
+CSV, TSV, JSONL or Parquet with a column that names the picture (path, image, file, or key for the content hash) and one with the
+answer (predicted, prediction, answer, raw or label). A column for each class id holds probabilities, where there are any.
+Answers are read strictly: one class name or synonym and nothing else; anything else counts as wrong and is shown.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from fieldguide.bench import Bench
+from fieldguide.records import Example, Image, Prediction
+from fieldguide.settings import Settings as Base
+from fieldguide.tasks.classify import Classify
+
+LEARNS = False
+
+
+class Settings(Base):
+    """A file of answers."""
+
+    NAME_FIELD: ClassVar[str | None] = "file"
+
+    file: Path = Path("answers.csv")
+    """The file of answers; its picture names are looked up in the manifest, so the family sees content hashes alone."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """`answers` by content hash."""
+
+    answers: Mapping[str, Prediction]
+
+    def predict(self, images: Iterable[Image]) -> Iterator[Prediction]:
+        """Yield the recorded answer of each image; one without is a row with `error`."""
+        for image in images:
+            yield self.answers.get(image.key, Prediction(image.key, error="no recorded answer"))
+
+    def save(self, folder: Path) -> None:
+        """Write ``answers.parquet``."""
+        from fieldguide.data.tables import write_predictions
+
+        write_predictions(folder / "answers.parquet", self.answers.values())
+
+
+def fit(train: Sequence[Example], val: Sequence[Example], task: Classify, settings: Settings, bench: Bench) -> Recorded:
+    """Read the file; nothing is learned."""
+    given = bench.recorded(settings.file)
+    answers = {key: _read(prediction, task) for key, prediction in given.items()}
+    bench.fact(answers=len(answers))
+    return Recorded(answers)
+
+
+def _read(prediction: Prediction, task: Classify) -> Prediction:
+    if prediction.raw is None and prediction.probabilities is not None:
+        best = max(range(len(task.ids)), key=lambda i: prediction.probabilities[i])  # type: ignore[index]
+        return dataclasses.replace(prediction, label=task.ids[best])
+    text = prediction.raw or ""
+    label = task.read(text)
+    error = None if label is not None else "empty answer" if not text.strip() else "answer off the list"
+    return dataclasses.replace(prediction, label=label, error=error, probabilities=prediction.probabilities if label else None)
+
+
+def load(folder: Path) -> Recorded:
+    """Read ``answers.parquet``."""
+    from fieldguide.data.tables import read_predictions
+
+    return Recorded({answer.image: answer for answer in read_predictions(folder / "answers.parquet")})

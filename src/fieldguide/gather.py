@@ -1,0 +1,206 @@
+"""From a source to a frozen manifest: examine, split, freeze; and later, what has changed since."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fieldguide.asked import Asked, fractions
+from fieldguide.bench import Progress
+from fieldguide.data.classes import propose, read_classes, write_classes
+from fieldguide.data.examine import Examination, examine, findings_json
+from fieldguide.data.sources import Source, open_source
+from fieldguide.data.split import SplitRule, divide
+from fieldguide.data.store import Store
+from fieldguide.data.tables import freeze, read_manifest, write_manifest
+from fieldguide.errors import DataProblem, UsageProblem, plain
+from fieldguide.files import read_json, read_toml, write_json, write_toml
+from fieldguide.records import SCHEMA_VERSION, Manifest, ManifestRow, SplitName
+from fieldguide.tasks.classify import Classify
+
+
+@dataclass(frozen=True)
+class Change:
+    """How a source differs from the frozen list, by content: names of new, missing and relabelled pictures."""
+
+    new: tuple[str, ...]
+    missing: tuple[str, ...]
+    relabelled: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.new or self.missing or self.relabelled)
+
+    def __str__(self) -> str:
+        parts = [
+            f"{len(names)} {word} (such as {plain(names[0])})"
+            for word, names in (("new", self.new), ("missing", self.missing), ("with another label", self.relabelled))
+            if names
+        ]
+        return ", ".join(parts)
+
+
+def rule_of(asked: Asked) -> SplitRule:
+    """Return the split rule that was asked for."""
+    return SplitRule(fractions(asked.split), asked.seed, asked.folds, asked.split == "test-only")
+
+
+def source_of(asked: Asked, folder: Path, online: bool) -> Source:
+    """Open the source; archives and hub data sets are unpacked below the study."""
+    return open_source(asked.source, folder / "unpacked", online=online)
+
+
+def gather(asked: Asked, folder: Path, sizes: Sequence[int], *, online: bool, extend: bool, progress: Progress) -> Manifest:
+    """Return the frozen manifest of a study: read where it exists and still fits the source, else made now.
+
+    Raises `UsageProblem` where the source has changed since and `extend` is not set; with it, new pictures get a split and old
+    ones stay where they are.
+    """
+    source = source_of(asked, folder, online)
+    target = folder / "manifest.parquet"
+    listing = _listing(source)
+    if target.exists():
+        old = read_manifest(target)
+        if (folder / "source.json").exists() and read_json(folder / "source.json")["files"] == listing:
+            return old
+        examination = _examined(source, folder, sizes, progress)
+        change = difference(old, examination)
+        if not change:
+            manifest = _moved(old, examination)
+        elif extend:
+            manifest = _frozen(examination, asked, settled=old)
+        else:
+            raise UsageProblem(
+                f"The pictures have changed since {folder} was made: {change}.",
+                "Scores of two lists cannot be compared. Allowed: the same list, --extend (new pictures get a split, old ones stay put), "
+                "or a new study.",
+                f"fieldguide compare {plain(asked.source)} --out {folder} --extend",
+            )
+        if change:
+            _retire(folder)
+    else:
+        examination = _examined(source, folder, sizes, progress)
+        manifest = _frozen(examination, asked)
+    write_json(folder / "findings.json", findings_json(examination, source))
+    if set(manifest.classes) - _known_classes(folder):
+        write_classes(folder / "classes.toml", _merged_classes(folder, manifest))
+    # Before the manifest, so that a frozen list always stands beside the rule that made it.
+    write_toml(folder / "study.toml", asked.model_dump(mode="json"))
+    write_manifest(target, manifest)
+    write_json(folder / "source.json", {"schema": SCHEMA_VERSION, "kind": source.kind, "files": listing})
+    return manifest
+
+
+def _examined(source: Source, folder: Path, sizes: Sequence[int], progress: Progress) -> Examination:
+    """Examine, and keep the decoded pixels in the same pass."""
+    store = Store(folder / "store")
+    examination = examine(source, progress=progress, store=store, sizes=sizes)
+    store.flush()
+    return examination
+
+
+def task_of(folder: Path, manifest: Manifest) -> Classify:
+    """Return the task with the class names of ``classes.toml``."""
+    return Classify(read_classes(folder / "classes.toml", manifest.classes))
+
+
+def paths_of(asked: Asked, folder: Path, manifest: Manifest, online: bool) -> dict[str, Path]:
+    """Return the file of each content hash."""
+    by_name = {file.name: file.path for file in source_of(asked, folder, online).files}
+    return {row.key: by_name[row.path] for row in manifest.rows if row.path in by_name}
+
+
+def difference(old: Manifest, examination: Examination) -> Change:
+    """Return what is new, missing or labelled otherwise, decided by content: a renamed file is the same picture."""
+    had = {(row.key, row.label) for row in old.rows}
+    have = {(row.key, row.label) for row in examination.rows}
+    old_keys, keys = {key for key, _ in had}, {key for key, _ in have}
+    return Change(
+        tuple(sorted(row.path for row in examination.rows if row.key not in old_keys)),
+        tuple(sorted(row.path for row in old.rows if row.key not in keys)),
+        tuple(sorted(row.path for row in examination.rows if row.key in old_keys and (row.key, row.label) not in had)),
+    )
+
+
+def _frozen(examination: Examination, asked: Asked, settled: Manifest | None = None) -> Manifest:
+    rows = examination.rows
+    usable = sorted({row.label for row in rows if row.excluded is None})
+    if len(usable) < 2:
+        excluded = sum(row.excluded is not None for row in rows)
+        raise DataProblem(
+            f"{plain(asked.source)} has {len(usable)} {'class' if len(usable) == 1 else 'classes'} with usable pictures"
+            f"{f' ({excluded} pictures were excluded)' if excluded else ''}.",
+            "A comparison needs at least two classes with pictures that can be read.",
+            f"fieldguide look {plain(asked.source)}   shows every finding and the reason for every exclusion.",
+        )
+    places: dict[str, SplitName | int] = {}
+    for row in settled.part() if settled else ():
+        if row.fold is not None:
+            places[row.key] = row.fold
+        elif row.split is not None:
+            places[row.key] = row.split
+    manifest = freeze(divide(rows, rule_of(asked), places), usable, asked.seed)
+    if asked.split != "test-only" and not manifest.folds:
+        _check_parts(manifest, asked)
+    return manifest
+
+
+def _check_parts(manifest: Manifest, asked: Asked) -> None:
+    for split in ("train", "test"):
+        if not manifest.part(split):  # type: ignore[arg-type]
+            raise DataProblem(
+                f"{plain(asked.source)} leaves no picture for {split} ({len(manifest.part())} usable pictures).",
+                "Every class needs at least two pictures, better twenty.",
+                "Add pictures, or use --folds 5 on small sets.",
+            )
+
+
+def _moved(old: Manifest, examination: Examination) -> Manifest:
+    """Return the same list with the paths of today."""
+    today = {(row.key, row.label): row.path for row in reversed(examination.rows)}
+    return freeze(
+        (dataclasses.replace(row, path=today.get((row.key, row.label), row.path)) for row in old.rows), old.classes, old.seed
+    )
+
+
+def _retire(folder: Path) -> None:
+    """Move runs of the old list aside: their scores belong to another denominator, but nothing is lost."""
+    runs = folder / "runs"
+    if runs.exists():
+        number = 1
+        while (folder / f"runs-before-extension-{number}").exists():
+            number += 1
+        runs.rename(folder / f"runs-before-extension-{number}")
+
+
+def _known_classes(folder: Path) -> set[str]:
+    path = folder / "classes.toml"
+    return set(read_toml(path).get("classes", {})) if path.exists() else set()
+
+
+def _merged_classes(folder: Path, manifest: Manifest) -> list[Any]:
+    """Keep what people have edited, propose the rest."""
+    known = _known_classes(folder)
+    kept = {info.id: info for info in read_classes(folder / "classes.toml", sorted(known))} if known else {}
+    return [kept.get(info.id, info) for info in propose({*manifest.classes, *kept})]
+
+
+def _listing(source: Source) -> list[list[Any]]:
+    """Return what changes when a file changes: name, label, split, group, bytes and time of change."""
+    listing: list[list[Any]] = []
+    for file in source.files:
+        try:
+            status = file.path.stat()
+            stamp = [status.st_size, status.st_mtime_ns]
+        except OSError:
+            stamp = [None, None]
+        listing.append([file.name, file.label, file.split, file.group, *stamp])
+    return listing
+
+
+def shape_rows(rows: Sequence[ManifestRow], asked: Asked) -> Manifest:
+    """Return the manifest that would be made of `rows` (for `look`)."""
+    usable = sorted({row.label for row in rows if row.excluded is None})
+    return freeze(divide(rows, rule_of(asked), None), usable, asked.seed)

@@ -1,0 +1,125 @@
+"""What will run: contestants from words, tables or a preset, and what they are expected to cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from fieldguide import families
+from fieldguide.asked import Entry
+from fieldguide.errors import EnvironmentProblem, Problem, UsageProblem, plain
+from fieldguide.families import Contestant, Sizes
+from fieldguide.records import Estimate
+from fieldguide.tasks.classify import Classify
+
+Preset = Literal["quick", "good", "best"]
+
+#: Floors that every preset runs: without them a good score means little.
+FLOORS = ("majority", "linear:features=colour", "linear")
+#: Networks from scratch, for a machine without pretrained weights.
+SCRATCH = ("test_resnet:weights=none,image_size=64,epochs=30,learning_rate=2e-3", "test_vit:weights=none,image_size=64,patch_size=8,epochs=30")
+#: Pretrained networks by appetite: a CNN and a transformer each, smallest first.
+NETWORKS: dict[Preset, tuple[str, ...]] = {
+    "quick": ("mobilenetv3_small_100", "vit_tiny_patch16_224"),
+    "good": ("mobilenetv3_large_100", "resnet50", "vit_small_patch16_224", "convnext_tiny"),
+    "best": ("efficientnet_b4", "convnext_small", "swinv2_small_window8_256", "vit_base_patch16_224"),
+}
+#: Seconds a preset may take on this machine, all contestants together.
+BUDGET: dict[Preset, float] = {"quick": 300, "good": 3600, "best": 8 * 3600}
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A contestant with its expected cost, or with the reason why it cannot run here."""
+
+    contestant: Contestant
+    estimate: Estimate
+    problem: Problem | None = None
+
+
+def read_contestants(given: Iterable[Entry | str]) -> tuple[Contestant, ...]:
+    """Return contestants from words or tables; raises `UsageProblem` for a wrong name or setting and for a name used twice."""
+    found: dict[str, Contestant] = {}
+    for entry in given:
+        if isinstance(entry, str):
+            contestant = families.parse(entry)
+        else:
+            where = f"The contestant {plain(entry.name)!r}"
+            contestant = families.contestant(entry.family, None, entry.settings, where, families.folder_name(entry.name))
+        if found.setdefault(contestant.name, contestant) != contestant:
+            raise UsageProblem(
+                f"Two contestants are called {plain(contestant.name)!r}.", "Names are unique in a study.", "Rename one of them."
+            )
+    return tuple(found.values())
+
+
+def entries(contestants: Iterable[Contestant]) -> tuple[Entry, ...]:
+    """Return contestants as tables of ``study.toml``, defaults written out."""
+    return tuple(
+        Entry(
+            name=contestant.name,
+            family=contestant.family,
+            settings={key: value for key, value in contestant.settings.model_dump(mode="json").items() if value is not None},
+        )
+        for contestant in contestants
+    )
+
+
+def obstacle(contestant: Contestant, online: bool) -> Problem | None:
+    """Return what would stop a contestant: missing extra, missing weights, an unknown name; `None` where nothing does."""
+    try:
+        room: Any = families.family(contestant.family)
+        if hasattr(room, "check"):
+            room.check(contestant.settings, online)
+    except ModuleNotFoundError as error:
+        return families.needs_extra(error)
+    except Problem as problem:
+        return problem
+    return None
+
+
+def sizes_wanted(contestants: Iterable[Contestant]) -> tuple[int, ...]:
+    """Return the pixel sizes the contestants will ask for, so that every picture is decoded in one pass."""
+    wanted = set()
+    for contestant in contestants:
+        room: Any = families.family(contestant.family)
+        if hasattr(room, "pixels"):
+            wanted.add(int(room.pixels(contestant.settings)))
+    return tuple(sorted(wanted))
+
+
+def choose(preset: Preset, task: Classify, sizes: Sizes, *, online: bool, device: str) -> tuple[Contestant, ...]:
+    """Return a preset's contestants: floors, and networks that are reachable and fit the budget on this machine.
+
+    A network whose full fine-tuning would take more than its share of the budget trains its last two blocks, then its head
+    alone; a larger one than that is left out. Where no pretrained weights are reachable, small networks start from scratch.
+    """
+    chosen = list(read_contestants(FLOORS))
+    share = BUDGET[preset] / len(NETWORKS[preset])
+    for name in NETWORKS[preset]:
+        if obstacle(families.parse(name), online) is not None:
+            continue
+        for part in ("all", "last-2", "head"):
+            contestant = families.parse(name if part == "all" else f"{name}:train={part}")
+            if device != "cpu" or (families.estimate(contestant, task, sizes).seconds or 0) <= share:
+                chosen.append(contestant)
+                break
+    if len(chosen) == len(FLOORS):
+        chosen += read_contestants(SCRATCH)
+    return tuple(chosen)
+
+
+def estimates(contestants: Sequence[Contestant], task: Classify, sizes: Sizes, online: bool) -> tuple[Planned, ...]:
+    """Return every contestant with its expected cost or its obstacle."""
+    planned = []
+    for contestant in contestants:
+        problem = obstacle(contestant, online)
+        estimate = Estimate() if problem else families.estimate(contestant, task, sizes)
+        planned.append(Planned(contestant, estimate, problem))
+    return tuple(planned)
+
+
+def missing_extra(problem: Problem | None) -> bool:
+    """Tell whether an obstacle is a package that is not installed: such a contestant is a named row, not a stop."""
+    return isinstance(problem, EnvironmentProblem) and problem.next.startswith("pip install")

@@ -1,0 +1,148 @@
+"""One HTML file that opens by a double click: no network, no model, nothing but the files of the study.
+
+The page carries its own content policy: style and script are named by their SHA-256, so that nothing a class name, a file
+name or a model's answer says can run or load anything. Therefore no template has a style attribute or an event handler.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import re
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup, escape
+
+from fieldguide.errors import DataProblem
+from fieldguide.files import write_text
+from fieldguide.records import PixelReader
+from fieldguide.report import board, confusion, curves, gallery, say, trust
+from fieldguide.report.read import Study, read_study
+from fieldguide.report.thumbnails import thumbnail
+
+#: The file never grows beyond this, whatever the study.
+MOST_BYTES = 10_000_000
+_HERE = resources.files("fieldguide.report")
+
+
+def build(study: Path, reader: PixelReader | None = None) -> Path:
+    """Draw ``report.html`` of the study folder `study` from its files alone and return its path.
+
+    `reader` gives the pictures; by default the study's own store. Raises `DataProblem` where a file of the study is damaged.
+    """
+    if not study.is_dir():
+        raise DataProblem(
+            f"{study} is not a study folder.",
+            "A report is drawn from the folder that `fieldguide compare` wrote.",
+            "Give the folder that holds manifest.parquet.",
+        )
+    target = study / "report.html"
+    write_text(target, render(read_study(study), reader or _store(study)))
+    return target
+
+
+def render(study: Study, reader: PixelReader, most_bytes: int = MOST_BYTES) -> str:
+    """Return the page, less than `most_bytes` as UTF-8: where it would be more, the gallery shows fewer pictures."""
+    picture = functools.cache(functools.partial(thumbnail, reader))
+    most = gallery.MOST_PICTURES
+    while True:
+        page = _page(study, picture, most)
+        if len(page.encode("utf-8")) < most_bytes or most == 0:
+            return page
+        most = most * 2 // 3
+
+
+def policy(style: str, script: str) -> str:
+    """Return the content security policy that allows exactly `style`, `script` and embedded pictures."""
+    return (
+        f"default-src 'none'; img-src data:; style-src 'sha256-{_hash(style)}'; script-src 'sha256-{_hash(script)}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    style: Markup
+    script: Markup
+    policy: str
+
+
+def _page(study: Study, picture: Any, most: int) -> str:
+    shots = gallery.gallery(study, picture, most)
+    drawn, without = curves.curves(study)
+    rows, hidden = board.class_rows(study)
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            study=study,
+            look=_look(),
+            compared=study.comparison or {},
+            board=board.board(study),
+            trust=trust.trust(study),
+            differences=board.differences(study),
+            class_rows=rows,
+            class_more=hidden,
+            panels=confusion.panels(study, shots),
+            gallery=shots,
+            curves=drawn,
+            without_curves=without,
+            study_lines=_lines(study.text),
+        )
+    )
+
+
+@functools.cache
+def _look() -> _Look:
+    style = "".join((_HERE / name).read_text(encoding="utf-8") for name in ("report.css", "scales.css"))
+    script = (_HERE / "report.js").read_text(encoding="utf-8")
+    return _Look(Markup(style), Markup(script), policy(style, script))
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("fieldguide.report"),
+        autoescape=True,
+        finalize=_finalize,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals["say"] = say
+    environment.filters["breakable"] = _breakable
+    return environment
+
+
+def _finalize(value: Any) -> Any:
+    """Pass every expression of the templates through `say.clean`; what is absent says so."""
+    if isinstance(value, Markup):
+        return value
+    return say.NOT_RECORDED if value is None else say.clean(value) if isinstance(value, str) else value
+
+
+def _breakable(name: str) -> Markup:
+    """Return `name` escaped, with leave to break after the marks that model names are joined by."""
+    return Markup(re.sub(r"([_\-./])(?=\w)", r"\1<wbr>", str(escape(say.clean(name)))))
+
+
+def _lines(text: str | None, most: int = 400) -> tuple[str, ...]:
+    lines = say.shortened((text or "").expandtabs(4)).splitlines()
+    more = [f"# and {len(lines) - most} more lines in study.toml"] if len(lines) > most else []
+    return (*lines[:most], *more)
+
+
+def _hash(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
+
+
+def _store(study: Path) -> PixelReader:
+    # The store brings the picture loader with it; a report of a study without pictures does without.
+    from fieldguide.data.store import Store
+
+    return Store(study / "store")

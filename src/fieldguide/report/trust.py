@@ -1,0 +1,184 @@
+"""The box "can I trust this?": what was split how, what was found, what was left out, and what it ran on."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from fieldguide.data.split import SplitRule, shape
+from fieldguide.records import SPLITS, ManifestRow
+from fieldguide.report import say
+from fieldguide.report.read import Json, Study
+
+MOST_LISTED = 40
+_STATES = {"found": "!", "fine": "✓", "not applicable": "–", "skipped": "○"}
+_SPOKEN = {"train": "training", "val": "validation", "test": "test"}
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of the split: pictures, its share of all, classes seen, and the smallest and largest class."""
+
+    name: str
+    pictures: str
+    share: str
+    classes: str
+    least: str
+    most: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One health check; `sign` repeats its state in form."""
+
+    state: str
+    sign: str
+    title: str
+    count: str
+    detail: str
+    examples: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Everything in the box; lists are bounded and say how many they leave out."""
+
+    parts: tuple[Part, ...]
+    notes: tuple[str, ...]
+    findings: tuple[Finding, ...]
+    findings_known: bool
+    left_out: tuple[tuple[str, int], ...]
+    listed: tuple[tuple[str, str], ...]
+    listed_more: int
+    conversions: tuple[tuple[str, int], ...]
+    facts: tuple[tuple[str, str], ...]
+    versions: tuple[tuple[str, str], ...]
+    power: str
+
+
+def trust(study: Study) -> Trust:
+    """Return what the box shows for `study`."""
+    found = study.findings
+    left_out = [(row.path, row.excluded or "") for row in study.manifest.excluded]
+    left_out += [(str(path), str(reason)) for path, reason in (found or {}).get("ignored", [])]
+    return Trust(
+        parts=_parts(study),
+        notes=tuple(_notes(study)),
+        findings=tuple(_finding(entry) for entry in (found or {}).get("findings", [])),
+        findings_known=found is not None,
+        left_out=_common(reason for _, reason in left_out),
+        listed=tuple(left_out[:MOST_LISTED]),
+        listed_more=max(0, len(left_out) - MOST_LISTED),
+        conversions=_common(note for row in study.manifest.part() for note in row.notes),
+        facts=tuple(_facts(study)),
+        versions=tuple(
+            sorted((str(name), str(version)) for name, version in ((study.environment or {}).get("versions") or {}).items())
+        ),
+        power=((study.comparison or {}).get("power") or {}).get("sentence", say.NOT_RECORDED),
+    )
+
+
+def _parts(study: Study) -> tuple[Part, ...]:
+    total = len(study.manifest.part()) or 1
+    parts = []
+    for split in SPLITS:
+        rows = study.manifest.part(split)
+        sizes = _by_class(rows, study)
+        parts.append(
+            Part(
+                name=_SPOKEN[split],
+                pictures=say.count(len(rows)),
+                share=say.percent(len(rows) / total),
+                classes=say.count(sum(size > 0 for size in sizes.values())),
+                least=say.count(min(sizes.values())),
+                most=say.count(max(sizes.values())),
+            )
+        )
+    return tuple(parts)
+
+
+def _notes(study: Study) -> Iterable[str]:
+    """Yield what a reader should know of the split: folds, missing classes, uneven shares, groups."""
+    manifest = study.manifest
+    if manifest.folds:
+        yield (
+            f"{manifest.folds} folds: every picture is tested once, by a model that was not trained on it. "
+            "The folds' answers are pooled."
+        )
+    tested = _by_class(manifest.part("test"), study)
+    absent = [study.names[id] for id, size in tested.items() if not size]
+    if absent:
+        yield f"No test picture of {say.count(len(absent))} classes: {', '.join(absent[:5])}{' …' if len(absent) > 5 else ''}."
+    if (rule := _rule(study)) is not None:
+        off = shape(manifest, rule).deviation
+        asked = f"{rule.folds} even folds" if rule.folds else str(study.asked["split"])
+        yield f"Asked for {asked}; the furthest that any class is from that, in any part, is {off:.1f} pictures."
+    yield from (str(note) for note in (study.findings or {}).get("notes", []))
+    groups = {row.group for row in manifest.part() if row.group is not None}
+    if groups:
+        yield f"{say.count(len(groups))} groups of pictures that belong together were kept on one side of the split."
+    keys = Counter(row.key for row in manifest.part())
+    if (doubles := sum(number - 1 for number in keys.values())) > 0:
+        yield f"{say.count(doubles)} pictures are exact copies of another one in the same part."
+
+
+def _rule(study: Study) -> SplitRule | None:
+    """Return the split that was asked for, where ``study.toml`` tells it."""
+    manifest, split = study.manifest, str(study.asked.get("split", ""))
+    if manifest.folds:
+        return SplitRule(seed=manifest.seed, folds=manifest.folds)
+    shares = re.fullmatch(r"([\d.]+)/([\d.]+)/([\d.]+)", split)
+    if shares is None:
+        return None
+    train, val, test = (float(share) / 100 for share in shares.groups())
+    return SplitRule((train, val, test), manifest.seed)
+
+
+def _by_class(rows: Iterable[ManifestRow], study: Study) -> dict[str, int]:
+    sizes = Counter(row.label for row in rows)
+    return {info.id: sizes.get(info.id, 0) for info in study.classes}
+
+
+def _finding(entry: Json) -> Finding:
+    state = str(entry.get("state", say.NOT_RECORDED))
+    count = entry.get("count")
+    return Finding(
+        state=state,
+        sign=_STATES.get(state, "○"),
+        title=str(entry.get("title") or entry.get("code") or say.NOT_RECORDED),
+        count="" if not count else say.count(count),
+        detail=str(entry.get("detail") or ""),
+        examples=tuple(str(path) for path in (entry.get("examples") or [])[:5]),
+    )
+
+
+def _facts(study: Study) -> Iterable[tuple[str, str]]:
+    environment: Mapping[str, object] = study.environment or {}
+    costs = [contestant.cost or {} for contestant in study.scored]
+    yield "Manifest hash", study.manifest.hash
+    yield "Seed", str(study.manifest.seed)
+    yield "Classes", say.count(len(study.classes))
+    yield "Device", ", ".join(sorted({str(cost["device"]) for cost in costs if cost.get("device")})) or say.NOT_RECORDED
+    yield (
+        "Precision",
+        ", ".join(sorted({str(cost["precision"]) for cost in costs if cost.get("precision")})) or say.NOT_APPLICABLE,
+    )
+    for key, label in (
+        ("platform", "Platform"),
+        ("cores", "CPU cores"),
+        ("gpu", "GPU"),
+        ("memory_bytes", "Memory"),
+        ("python", "Python"),
+    ):
+        value = environment.get(key)
+        if value is not None or key in ("platform", "cores", "python"):
+            yield (
+                label,
+                say.NOT_RECORDED if value is None else say.size(float(str(value))) if key == "memory_bytes" else str(value),
+            )
+
+
+def _common(words: Iterable[str]) -> tuple[tuple[str, int], ...]:
+    return tuple(sorted(Counter(words).items(), key=lambda item: (-item[1], item[0])))[:MOST_LISTED]

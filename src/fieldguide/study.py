@@ -1,0 +1,324 @@
+"""The page: source -> examine -> split -> fit -> predict -> score -> report.
+
+Everything before the scores writes files, everything after reads them; so the same call goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from fieldguide import gather as gathering
+from fieldguide import plan as planning
+from fieldguide import runs
+from fieldguide.asked import Asked, Entry, study_folder
+from fieldguide.bench import Progress, Silent
+from fieldguide.data.classes import propose
+from fieldguide.data.examine import examine
+from fieldguide.data.split import SplitShape, shape
+from fieldguide.data.store import Store
+from fieldguide.data.tables import read_manifest, read_predictions
+from fieldguide.errors import DONE, PARTLY, EnvironmentProblem, UsageProblem, plain
+from fieldguide.families import Contestant, Sizes
+from fieldguide.files import read_json, read_toml, sweep, write_json, write_toml
+from fieldguide.records import Manifest
+from fieldguide.settings import build
+from fieldguide.tasks.classify import Classify
+
+#: Thumbnails of the report are cut from pixels of at least this size.
+THUMBNAIL = 160
+
+
+@dataclass(frozen=True)
+class Study:
+    """A finished study folder. `outcomes` says for each contestant whether it was done now, re-used, failed or not run."""
+
+    folder: Path
+    manifest: Manifest
+    outcomes: dict[str, str] = field(default_factory=dict)
+    store_hits: int = 0
+    store_misses: int = 0
+
+    @property
+    def comparison(self) -> dict[str, Any]:
+        """What was found, as in ``comparison.json``; empty where no contestant has answers."""
+        path = self.folder / "comparison.json"
+        return dict(read_json(path)) if path.exists() else {}
+
+    @property
+    def verdict(self) -> str:
+        """The one sentence."""
+        return str(self.comparison.get("verdict", "No contestant has answered."))
+
+    @property
+    def report(self) -> Path:
+        """Path of the report."""
+        return self.folder / "report.html"
+
+    def scores(self, run: str) -> dict[str, Any]:
+        """Return the scores of one contestant, as in its ``scores.json``."""
+        return dict(read_json(self.folder / "runs" / run / "scores.json"))
+
+    def cost(self, run: str) -> dict[str, Any]:
+        """Return what one contestant cost, as in its ``cost.json``."""
+        return dict(read_json(self.folder / "runs" / run / "cost.json"))
+
+    def failure(self, run: str) -> dict[str, Any]:
+        """Return why one contestant has no answers; empty where it has."""
+        path = self.folder / "runs" / run / "failed.json"
+        return dict(read_json(path)) if path.exists() else {}
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 3 where a contestant failed or answers are missing."""
+        failed = any(outcome in ("failed", "not run") for outcome in self.outcomes.values())
+        return PARTLY if failed or _failures(self) else DONE
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What would run: the split that was made, and each contestant with its expected cost or its obstacle."""
+
+    folder: Path
+    shape: SplitShape
+    planned: tuple[planning.Planned, ...]
+    store_bytes: int
+
+
+def read_asked(source: str, out: Path | None, **given: Any) -> tuple[Asked, Path]:
+    """Return the settings and the study folder; `source` is pictures or a ``study.toml``, `given` come before the file's."""
+    values: dict[str, Any] = {"source": source}
+    where = "The command"
+    if source.endswith(".toml"):
+        path = Path(source)
+        if not path.is_file():
+            raise UsageProblem(f"There is no file {plain(source)}.", "A study.toml, or a folder of pictures.", "Correct the path.")
+        values, where = _toml(path), str(path)
+        if "source" in values and "://" not in str(values["source"]) and not str(values["source"]).startswith("hf:"):
+            values["source"] = str((path.parent / str(values["source"])).resolve())
+        out = out or (path.parent if (path.parent / "manifest.parquet").exists() else study_folder(path.stem))
+    elif not source.startswith("hf:"):
+        values["source"] = str(Path(source).expanduser().resolve())
+    values.update({key: value for key, value in given.items() if value not in (None, ())})
+    return build(Asked, values, where), out or study_folder(source)
+
+
+def compare(asked: Asked, folder: Path, *, online: bool = False, extend: bool = False, progress: Progress | None = None) -> Study:
+    """Do the whole page and return the finished study; goes on where an earlier call was stopped."""
+    progress = progress or Silent()
+    with _locked(folder):
+        asked = _settled(asked, folder)
+        contestants = list(planning.read_contestants(asked.contestants))
+        _refuse_obstacles(contestants, online)
+        wanted = planning.sizes_wanted(c for c in contestants if planning.obstacle(c, online) is None)
+        manifest = gathering.gather(asked, folder, _sizes(wanted), online=online, extend=extend, progress=progress)
+        contestants = contestants or list(_preset(asked, folder, manifest, online))
+        asked = asked.model_copy(update={"contestants": planning.entries(contestants)})
+        write_toml(folder / "study.toml", asked.model_dump(mode="json"))
+        write_json(folder / "environment.json", runs.environment(_device()))
+        table = _table(asked, folder, manifest, online, progress)
+        outcomes = {}
+        with progress.bar("contestants", len(contestants)) as bar:
+            for contestant in contestants:
+                outcomes[contestant.name] = _one(contestant, table, online)
+                bar.advance(note=contestant.name)
+        _score(folder, manifest)
+        _draw(folder)
+    return Study(folder, manifest, outcomes, table.store.hits, table.store.misses)
+
+
+def dry_run(asked: Asked, folder: Path, *, online: bool = False, progress: Progress | None = None) -> DryRun:
+    """Examine and split without keeping anything, and estimate what every contestant would cost."""
+    with tempfile.TemporaryDirectory() as scratch:
+        source = gathering.source_of(asked, Path(scratch), online)
+        examination = examine(source, progress=progress or Silent())
+    manifest = gathering.shape_rows(examination.rows, asked)
+    sizes = _sizes_of(manifest)
+    task = Classify(propose(manifest.classes))
+    contestants = planning.read_contestants(asked.contestants)
+    contestants = contestants or planning.choose(asked.preset or "quick", task, sizes, online=online, device=_device())
+    planned = planning.estimates(contestants, task, sizes, online)
+    wanted = _sizes(planning.sizes_wanted(entry.contestant for entry in planned if entry.problem is None))
+    store_bytes = sum(
+        3 * round(row.width * row.height * min(1.0, size / min(row.width, row.height)) ** 2)
+        for row in manifest.part()
+        for size in wanted
+        if row.width and row.height
+    )
+    return DryRun(folder, shape(manifest, gathering.rule_of(asked)), planned, store_bytes)
+
+
+def redraw(folder: Path) -> Study:
+    """Score and draw again, from the files alone."""
+    if not (folder / "manifest.parquet").exists():
+        raise UsageProblem(
+            f"{plain(folder)} is no study folder.",
+            "A folder that `fieldguide compare` made; it holds study.toml and manifest.parquet.",
+            "fieldguide compare PHOTOS/ --out STUDY/",
+        )
+    with _locked(folder):
+        manifest = read_manifest(folder / "manifest.parquet")
+        _score(folder, manifest)
+        _draw(folder)
+    return Study(folder, manifest)
+
+
+def _settled(asked: Asked, folder: Path) -> Asked:
+    """Return what to do in `folder`: an older study there must be of the same pictures and split; its contestants stay."""
+    path = folder / "study.toml"
+    if not (folder / "manifest.parquet").exists():
+        _refuse_foreign(folder)
+        return asked
+    old = build(Asked, _toml(path), str(path))
+    for name in ("source", "split", "folds", "seed"):
+        was, now = getattr(old, name), getattr(asked, name)
+        if was != now:
+            raise UsageProblem(
+                f"{folder} is a study with {name} = {plain(was)}; now {name} = {plain(now)} was asked for.",
+                "A study keeps its pictures and its split; allowed is the same, or another folder.",
+                f"Add --out ANOTHER-FOLDER, or --{name} {plain(was)}" if name != "source" else "Add --out ANOTHER-FOLDER",
+            )
+    named = planning.read_contestants(asked.contestants)
+    kept = [entry for entry in planning.read_contestants(old.contestants) if entry.name not in {new.name for new in named}]
+    return asked.model_copy(update={"contestants": planning.entries([*kept, *named]), "preset": asked.preset or old.preset})
+
+
+def _refuse_foreign(folder: Path) -> None:
+    own = {"study.toml", "classes.toml", "findings.json", "store", "unpacked", "pictures"}
+    foreign = sorted(entry.name for entry in folder.iterdir() if entry.name not in own and not entry.name.startswith("."))
+    if foreign:
+        raise UsageProblem(
+            f"{folder} holds other things ({plain(foreign[0])}), so no study is written into it.",
+            "Allowed: a new folder, an empty one, or a study of the same pictures.",
+            "Add --out ANOTHER-FOLDER",
+        )
+
+
+def _refuse_obstacles(contestants: Iterable[Contestant], online: bool) -> None:
+    """Stop before hours of work for what can be known now. A package that is not installed is a named row instead."""
+    for contestant in contestants:
+        problem = planning.obstacle(contestant, online)
+        if problem is not None and not planning.missing_extra(problem):
+            raise problem
+
+
+def _preset(asked: Asked, folder: Path, manifest: Manifest, online: bool) -> Sequence[Contestant]:
+    task = gathering.task_of(folder, manifest)
+    return planning.choose(asked.preset or "quick", task, _sizes_of(manifest), online=online, device=_device())
+
+
+def _sizes(wanted: Sequence[int]) -> tuple[int, ...]:
+    return tuple(wanted) if max(wanted, default=0) >= THUMBNAIL else (*wanted, THUMBNAIL)
+
+
+def _sizes_of(manifest: Manifest) -> Sizes:
+    if manifest.folds:
+        pictures = len(manifest.part())
+        return Sizes(pictures * (manifest.folds - 2), pictures, pictures)
+    return Sizes(len(manifest.part("train")), len(manifest.part("val")), len(manifest.part("test")))
+
+
+def _table(asked: Asked, folder: Path, manifest: Manifest, online: bool, progress: Progress) -> runs.Table:
+    paths = gathering.paths_of(asked, folder, manifest, online)
+    store = Store(folder / "store", originals=lambda key: paths[key].read_bytes(), progress=progress)
+    return runs.Table(folder, manifest, gathering.task_of(folder, manifest), store, asked.seed, _device(), online, progress)
+
+
+def _one(contestant: Contestant, table: runs.Table, online: bool) -> str:
+    problem = planning.obstacle(contestant, online)
+    if problem is not None:
+        folder = table.folder / "runs" / contestant.name
+        folder.mkdir(parents=True, exist_ok=True)
+        runs.fail(folder, problem, state="not run")
+        return "not run"
+    return runs.run(contestant, table)
+
+
+def _score(folder: Path, manifest: Manifest) -> None:
+    """Write every ``scores.json`` and ``comparison.json`` from predictions."""
+    from fieldguide.evaluate.answers import sheet
+    from fieldguide.evaluate.compare import compare as compare_sheets
+    from fieldguide.evaluate.metrics import chance, choose, score_run
+
+    scores, sheets = [], []
+    for run in sorted(path.parent for path in (folder / "runs").glob("*/predictions.parquet")):
+        predictions = read_predictions(run / "predictions.parquet")
+        scored = score_run(run.name, predictions, manifest)
+        write_json(run / "scores.json", scored)
+        scores.append(scored)
+        sheets.append(sheet(run.name, predictions, manifest.part("test"), manifest.classes))
+    if sheets:
+        write_json(folder / "comparison.json", compare_sheets(sheets, chance(manifest), choose(scores)))
+    else:
+        (folder / "comparison.json").unlink(missing_ok=True)
+
+
+def _draw(folder: Path) -> None:
+    from fieldguide.report.build import build as build_report
+
+    sweep(folder)
+    build_report(folder)
+
+
+def _failures(study: Study) -> int:
+    return sum(study.scores(run)["parts"]["test"]["failed"] for run in study.comparison.get("order", []))
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    import tomllib
+
+    try:
+        return read_toml(path)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageProblem(
+            f"{plain(path)} is not valid TOML: {plain(error)}.", "A TOML file, as `fieldguide compare` writes it.", "Correct that line."
+        ) from error
+
+
+class _locked:
+    """Hold the study folder against a second writer; the lock falls with the process."""
+
+    def __init__(self, folder: Path) -> None:
+        self.fresh = not folder.exists()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise EnvironmentProblem(
+                f"The study folder {plain(folder)} cannot be made: {error.strerror}.", "A folder that can be written to.", "Choose another --out."
+            ) from error
+        self.folder, self.lock = folder, filelock.FileLock(folder / ".lock", timeout=0)
+
+    def __enter__(self) -> None:
+        try:
+            self.lock.acquire()
+        except filelock.Timeout as error:
+            raise EnvironmentProblem(
+                f"Another fieldguide is working in {plain(self.folder)}.",
+                "One writer at a time.",
+                "Wait for it, or use another --out.",
+            ) from error
+
+    def __exit__(self, *_: object) -> None:
+        self.lock.release()
+        if self.fresh and [entry.name for entry in self.folder.iterdir()] in ([], [".lock"]):
+            with contextlib.suppress(OSError):
+                (self.folder / ".lock").unlink(missing_ok=True)
+                self.folder.rmdir()
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def with_words(asked: Asked, words: Iterable[str]) -> Asked:
+    """Return `asked` with contestants named by words added."""
+    more: tuple[Entry | str, ...] = tuple(words)
+    return asked.model_copy(update={"contestants": (*asked.contestants, *more)})

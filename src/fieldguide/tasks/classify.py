@@ -1,0 +1,60 @@
+"""The task of naming one class for each picture: how a class is said, and how an answer in words is read."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from functools import cached_property
+
+from fieldguide.records import ClassInfo
+
+
+@dataclass(frozen=True)
+class Classify:
+    """One label out of a fixed list. `classes` follow the manifest's order, which is the order of all probabilities."""
+
+    classes: tuple[ClassInfo, ...]
+
+    @cached_property
+    def ids(self) -> tuple[str, ...]:
+        """Class ids in order."""
+        return tuple(info.id for info in self.classes)
+
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """Position of each class id."""
+        return {id: position for position, id in enumerate(self.ids)}
+
+    def say(self, id: str) -> str:
+        """Return the name a person reads and a model is taught."""
+        return self.classes[self.index[id]].name
+
+    def read(self, text: str) -> str | None:
+        """Return the class id that `text` names exactly, or `None`.
+
+        Case, Unicode form, outer punctuation and ``_ -`` against space do not matter; anything beyond one name does. An id is
+        looked up before a display name, a display name before a synonym; a name that two classes share is nobody's.
+        """
+        return self._by_name.get(fold(text))
+
+    @cached_property
+    def _by_name(self) -> dict[str, str | None]:
+        table: dict[str, str | None] = {}
+        for names in (
+            [(info.id, info.id) for info in self.classes],
+            [(info.name, info.id) for info in self.classes],
+            [(synonym, info.id) for info in self.classes for synonym in info.synonyms],
+        ):
+            tier: dict[str, str | None] = {}
+            for name, id in names:
+                key = fold(name)
+                tier[key] = id if tier.get(key, id) == id else None
+            table = {**tier, **table}
+        return table
+
+
+def fold(text: str) -> str:
+    """Return `text` in the form names are compared in: NFKC, case-folded, ``_ -`` as spaces, outer punctuation gone."""
+    spaced = re.sub(r"[\s_\-]+", " ", unicodedata.normalize("NFKC", text).casefold())
+    return spaced.strip(" .,;:!?\"'`*")

@@ -1,0 +1,145 @@
+"""What the terminal shows: progress bars, the leaderboard, findings. Text from files is shown as text, never as markup."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+from rich.table import Table
+from rich.text import Text
+
+from fieldguide.errors import Problem, plain
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+class _RichBar:
+    def __init__(self, bars: RichProgress, task: Any) -> None:
+        self.bars, self.task = bars, task
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        fields = {"note": plain(note, 40)} if note else {}
+        self.bars.update(self.task, advance=steps, **fields)
+
+
+class Bars:
+    """A `Progress` that draws bars with an estimate on standard error; nested bars stand below each other."""
+
+    def __init__(self) -> None:
+        self.bars: RichProgress | None = None
+        self.open = 0
+
+    @contextmanager
+    def bar(self, what: str, total: int) -> Iterator[_RichBar]:
+        """Draw one bar while the block runs."""
+        if self.bars is None:
+            self.bars = RichProgress(
+                TextColumn("{task.description}", markup=False),
+                BarColumn(bar_width=28),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[note]}", markup=False),
+                console=err,
+                transient=True,
+            )
+        if self.open == 0:
+            self.bars.start()
+        self.open += 1
+        task = self.bars.add_task(plain(what, 30).ljust(14), total=total, note="")
+        try:
+            yield _RichBar(self.bars, task)
+        finally:
+            self.open -= 1
+            self.bars.remove_task(task)
+            if self.open == 0:
+                self.bars.stop()
+                self.bars = None
+
+
+def show_problem(problem: Problem) -> None:
+    """Print three breaths on standard error."""
+    for line, style in ((problem.given, "bold red"), (problem.allowed, ""), (problem.next, "bold")):
+        err.print(Text(plain(line, 2000), style=style), soft_wrap=True)
+
+
+def say(text: str, style: str = "") -> None:
+    """Print a line of text."""
+    out.print(Text(plain(text, 4000), style=style), soft_wrap=True)
+
+
+def percent(score: Mapping[str, Any] | None, interval: bool = True) -> str:
+    """Return ``94.1 [92.0-95.7]``, or the state of a score that has no value."""
+    if score is None:
+        return "-"
+    if score.get("value") is None:
+        return str(score.get("state", "-"))
+    text = f"{100 * score['value']:.1f}"
+    if interval and score.get("low") is not None:
+        text += f" [{100 * score['low']:.1f}-{100 * score['high']:.1f}]"
+    return text
+
+
+def duration(seconds: float | None) -> str:
+    """Return ``1.2 s``, ``3 min 20 s`` or ``2 h 5 min``."""
+    if seconds is None:
+        return "unknown"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def size(count: float | None) -> str:
+    """Return bytes as ``12 MB``."""
+    if count is None:
+        return "unknown"
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000 or unit == "GB":
+            return f"{count:.0f} {unit}" if unit in ("B", "kB", "MB") else f"{count:.1f} {unit}"
+        count /= 1000
+    return ""
+
+
+def leaderboard(study: Any) -> None:
+    """Print contestants by test accuracy with tie groups, and the chance line among them."""
+    comparison = study.comparison
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("contestant", "tie", "test accuracy %", "macro-F1", "val %", "failed", "fit", "ms/picture"):
+        table.add_column(title, justify="left" if title in ("contestant", "tie") else "right")
+    chance = comparison["chance"]["accuracy"]
+    drawn = False
+    for name in comparison["order"]:
+        scores, cost = study.scores(name)["parts"], study.cost(name)
+        test = scores["test"]
+        if not drawn and test["metrics"]["accuracy"]["value"] < chance:
+            _chance_row(table, chance)
+            drawn = True
+        milliseconds = cost.get("ms_per_image")
+        table.add_row(
+            Text(plain(name, 60)),
+            Text(comparison["letters"].get(name, "")),
+            Text(percent(test["metrics"]["accuracy"])),
+            Text(percent(test["metrics"]["macro_f1"], interval=False)),
+            Text(percent(scores["val"]["metrics"]["accuracy"], interval=False) if scores["val"] else "-"),
+            Text(str(test["failed"]), style="red" if test["failed"] else ""),
+            Text(duration(cost.get("fit_seconds"))),
+            Text("-" if milliseconds is None else f"{milliseconds:.2f}"),
+        )
+    if not drawn:
+        _chance_row(table, chance)
+    out.print(table)
+    for name, outcome in study.outcomes.items():
+        if outcome in ("failed", "not run"):
+            failure = study.failure(name)
+            say(f"{name}: {outcome}. {failure.get('given', '')} {failure.get('next', '')}", "red")
+
+
+def _chance_row(table: Table, chance: float) -> None:
+    table.add_row(Text("chance", style="dim italic"), "", Text(f"{100 * chance:.1f}", style="dim italic"), *[""] * 5)

@@ -1,0 +1,56 @@
+"""Using a fitted contestant on new pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fieldguide import runs
+from fieldguide.bench import Progress, Silent
+from fieldguide.data.classes import read_classes
+from fieldguide.data.loose import Files, picture_files
+from fieldguide.files import read_json, write_csv
+
+
+@dataclass(frozen=True)
+class FileAnswer:
+    """The answer for one file. `label` is a class id, `name` its display name; `confidence` is 0 to 1 where there is one."""
+
+    path: Path
+    label: str | None
+    name: str | None
+    confidence: float | None
+    probabilities: tuple[float, ...] | None
+    error: str | None
+
+
+def predict_files(run: Path, pictures: Iterable[str | Path], progress: Progress | None = None) -> list[FileAnswer]:
+    """Return one answer for each file, in order; a file that cannot be read is an answer with `error`.
+
+    `run` is a folder ``STUDY/runs/NAME``. Raises `UsageProblem` where it holds no fitted contestant or nothing is given.
+    """
+    paths = picture_files(pictures)
+    fitted = runs.load(Path(run))
+    ids = read_json(Path(run) / "model" / "fieldguide.json")["classes"]
+    names = {info.id: info.name for info in read_classes(Path(run) / "model" / "classes.toml", ids)}
+    files = Files()
+    answers = []
+    with (progress or Silent()).bar("answer", len(paths)) as bar:
+        for path, answer in zip(paths, fitted.predict(image for _, image in files.images(paths)), strict=True):
+            sure = max(answer.probabilities) if answer.probabilities and answer.label is not None else None
+            name = None if answer.label is None else names.get(answer.label, answer.label)
+            answers.append(FileAnswer(path, answer.label, name, sure, answer.probabilities, answer.error))
+            bar.advance()
+    return answers
+
+
+def write_answers(target: Path, run: Path, answers: Sequence[FileAnswer]) -> None:
+    """Write CSV: path, label, name, confidence, error, and a probability for each class."""
+    ids = read_json(Path(run) / "model" / "fieldguide.json")["classes"]
+    header = ["path", "label", "name", "confidence", "error", *(f"p_{id}" for id in ids)]
+    rows = (
+        [str(answer.path), answer.label, answer.name, answer.confidence, answer.error, *(answer.probabilities or [None] * len(ids))]
+        for answer in answers
+    )
+    write_csv(target, header, rows)

@@ -1,0 +1,55 @@
+"""Studies to draw reports of, and the browser to look at them with."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+_SPEC = importlib.util.spec_from_file_location("report_make_study", Path(__file__).with_name("make_study.py"))
+assert _SPEC and _SPEC.loader
+_MAKER = importlib.util.module_from_spec(_SPEC)
+sys.modules["report_make_study"] = _MAKER
+_SPEC.loader.exec_module(_MAKER)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "browser: opens a page in chromium; skipped where there is none")
+
+
+@pytest.fixture(scope="session")
+def maker() -> ModuleType:
+    """The generator of synthetic studies."""
+    return _MAKER
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study with evil class and contestant names, one lost picture, and its report; not to be changed."""
+    from fieldguide.report.build import build
+
+    folder = tmp_path_factory.mktemp("drawn")
+    evil = tuple(_MAKER.Entry(name, "strange", 1.5 + position / 2) for position, name in enumerate(_MAKER.EVIL[:3]))
+    manifest = _MAKER.make_study(folder, _MAKER.Plan(names=_MAKER.EVIL, entries=(*_MAKER.ENTRIES, *evil), per_class=(12, 6, 6)))
+    lost = frozenset(row.key for row in manifest.part("test")[:8])
+    build(folder, _MAKER.FakeReader(40, lost))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """A running chromium; it needs no sandbox of its own because the pages are ours."""
+    found = "/usr/bin/chromium" if Path("/usr/bin/chromium").exists() else shutil.which("chromium")
+    if found is None:
+        pytest.skip("no chromium at /usr/bin/chromium or on PATH")
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield browser
+        browser.close()
