@@ -67,8 +67,10 @@ class Bench:
     def log(self, event: str, **values: Any) -> None:
         """Append one line to the contestant's ``log.jsonl``: the learning curve and other moments."""
         line = json.dumps({"event": event, **values}, ensure_ascii=False, default=float)
-        with open(self.scratch / "log.jsonl", "a", encoding="utf-8") as stream:
-            stream.write(line + "\n")
+        with open(self.scratch / "log.jsonl", "ab+") as stream:
+            # A kill may have torn the last line; the next event must not be glued to it.
+            torn = stream.seek(0, os.SEEK_END) and stream.seek(-1, os.SEEK_END) >= 0 and stream.read(1) != b"\n"
+            stream.write(("\n" if torn else "").encode() + line.encode("utf-8", "backslashreplace") + b"\n")
 
     def fact(self, **values: Any) -> None:
         """Note what the report should tell of this contestant (parameters, precision, resolved defaults)."""
@@ -85,10 +87,10 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     events = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_bytes().split(b"\n"):
         try:
             events.append(json.loads(line))
-        except json.JSONDecodeError:
+        except ValueError:
             continue
     return events
 

@@ -12,7 +12,6 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from fieldguide.asked import Asked
 from fieldguide.errors import INTERRUPTED, PARTLY, TERMINATED, Problem
 
 app = typer.Typer(
@@ -27,28 +26,43 @@ Out = Annotated[Optional[Path], typer.Option("--out", help="Study folder; NAME-s
 Online = Annotated[bool, typer.Option("--online", help="Allow the network: download weights and data sets that are not on this machine.")]
 
 
+#: Completes the options of a command that asks for fields of `Asked`. Done when the command is called and not before: importing
+#: what stands behind settings takes longer than all of ``--help``.
+_COMPLETE: dict[str, Callable[[], None]] = {}
+
+
 def asks(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command one option for each of these fields of `Asked`, with the field's own type and description."""
 
     def wrap(command: Callable[..., None]) -> Callable[..., None]:
-        own = [p for p in inspect.signature(command).parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
-        drawn = []
-        for name in names:
-            field = Asked.model_fields[name]
-            kind = int if field.annotation is int else str
-            text = f"{' '.join((field.description or '').replace('``', '').split())} Default: {field.default}."
-            option = typer.Option(f"--{name}", help=text, show_default=False)
-            drawn.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[Optional[kind], option]))
+        own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
 
         def call(**given: Any) -> None:
             command(**given)
 
-        call.__signature__ = inspect.Signature([*own, *drawn])  # type: ignore[attr-defined]
+        def sign(parameters: list[inspect.Parameter]) -> None:
+            call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+            call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+
         call.__name__, call.__doc__ = command.__name__, command.__doc__
-        call.__annotations__ = {parameter.name: parameter.annotation for parameter in [*own, *drawn]}
+        sign(own)
+        _COMPLETE[command.__name__] = lambda: sign([*own, *_options(names)])
         return call
 
     return wrap
+
+
+def _options(names: tuple[str, ...]) -> list[inspect.Parameter]:
+    from fieldguide.asked import Asked
+
+    drawn = []
+    for name in names:
+        field = Asked.model_fields[name]
+        kind = int if field.annotation is int else str
+        text = f"{' '.join((field.description or '').replace('``', '').split())} Default: {field.default}."
+        option = typer.Option(f"--{name}", help=text, show_default=False)
+        drawn.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[Optional[kind], option]))
+    return drawn
 
 
 @app.command()
@@ -183,6 +197,9 @@ def main(arguments: list[str] | None = None) -> None:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
     # Threads that wait by spinning slow each other down several times as soon as the machine has other work.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    for word in words:
+        if word in _COMPLETE:
+            _COMPLETE[word]()
     signal.signal(signal.SIGTERM, _terminated)
     try:
         app(words, prog_name="fieldguide", standalone_mode=True)

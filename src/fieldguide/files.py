@@ -27,9 +27,9 @@ def writing(target: Path) -> Iterator[Path]:
 
     Raises `EnvironmentProblem` where the disk is full or not writable; `target` is then as it was before.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f"{UNFINISHED}{secrets.token_hex(4)}-{target.name}")
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         with open(temporary, "rb") as stream:
             os.fsync(stream.fileno())
@@ -38,19 +38,21 @@ def writing(target: Path) -> Iterator[Path]:
     except OSError as error:
         raise _disk_problem(error, target) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 @contextlib.contextmanager
 def building(target: Path) -> Iterator[Path]:
     """Yield a temporary folder beside `target` that takes its name when the block ends well; an older `target` is replaced."""
-    target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f"{UNFINISHED}{secrets.token_hex(4)}-{target.name}")
-    temporary.mkdir()
     try:
+        temporary.mkdir(parents=True)
         yield temporary
         for path in sorted(temporary.rglob("*")):
-            if path.is_file():
+            if path.is_dir():
+                sync_folder(path)
+            else:
                 with open(path, "rb") as stream:
                     os.fsync(stream.fileno())
         sync_folder(temporary)
@@ -113,7 +115,7 @@ def write_toml(target: Path, value: Mapping[str, Any]) -> None:
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Read TOML; raises `tomllib.TOMLDecodeError` with line and column where it is malformed."""
-    return tomllib.loads(path.read_text(encoding="utf-8"))
+    return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors put a signature first
 
 
 def write_csv(target: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

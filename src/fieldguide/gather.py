@@ -149,7 +149,7 @@ def _frozen(examination: Examination, asked: Asked, settled: Manifest | None = N
 
 def _check_parts(manifest: Manifest, asked: Asked) -> None:
     for split in ("train", "test"):
-        if not manifest.part(split):  # type: ignore[arg-type]
+        if not manifest.part(split):
             raise DataProblem(
                 f"{plain(asked.source)} leaves no picture for {split} ({len(manifest.part())} usable pictures).",
                 "Every class needs at least two pictures, better twenty.",
@@ -159,7 +159,7 @@ def _check_parts(manifest: Manifest, asked: Asked) -> None:
 
 def _moved(old: Manifest, examination: Examination) -> Manifest:
     """Return the same list with the paths of today."""
-    today = {(row.key, row.label): row.path for row in reversed(examination.rows)}
+    today: dict[tuple[str, str], str] = {(row.key, row.label): row.path for row in reversed(examination.rows)}
     return freeze(
         (dataclasses.replace(row, path=today.get((row.key, row.label), row.path)) for row in old.rows), old.classes, old.seed
     )
@@ -193,7 +193,7 @@ def _listing(source: Source) -> list[list[Any]]:
     for file in source.files:
         try:
             status = file.path.stat()
-            stamp = [status.st_size, status.st_mtime_ns]
+            stamp: list[int | None] = [status.st_size, status.st_mtime_ns]
         except OSError:
             stamp = [None, None]
         listing.append([file.name, file.label, file.split, file.group, *stamp])

@@ -23,8 +23,10 @@ class _RichBar:
         self.bars, self.task = bars, task
 
     def advance(self, steps: int = 1, note: str = "") -> None:
-        fields = {"note": plain(note, 40)} if note else {}
-        self.bars.update(self.task, advance=steps, **fields)
+        if note:
+            self.bars.update(self.task, advance=steps, note=plain(note, 40))
+        else:
+            self.bars.update(self.task, advance=steps)
 
 
 class Bars:

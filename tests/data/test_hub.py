@@ -1,4 +1,4 @@
-"""Data sets of Hugging Face: saved folders, parquet with pictures, and names on the hub (without a network: the library is replaced)."""
+"""Data sets of Hugging Face: saved folders, parquet with pictures, names on the hub (no network: its answer is replaced)."""
 
 from __future__ import annotations
 

@@ -107,6 +107,28 @@ def test_reducing_while_decoding_looks_like_reducing_afterwards() -> None:
     assert np.abs(drafted - whole).mean() < 2.0
 
 
+def test_reducing_while_decoding_keeps_the_edges() -> None:
+    # 129 columns are decoded as 33 blocks of four: the last one lies mostly outside the picture.
+    ramp = np.tile(np.linspace(0, 255, 129).astype(np.uint8), (129, 1))
+    drafted = load(encode(Image.fromarray(ramp), "JPEG", quality=100), 16).pixels.astype(float)
+    whole = load(encode(Image.fromarray(ramp), "PNG"), 16).pixels.astype(float)
+    assert np.abs(drafted - whole).max() <= 2.0
+
+
+def test_pillow_is_told_the_one_format(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    opened = Image.open
+
+    def remember(stream: Any, mode: str = "r", formats: Any = None) -> Any:
+        asked.append(formats)
+        return opened(stream, "r", formats)
+
+    monkeypatch.setattr(Image, "open", remember)
+    for format in images.FORMATS:
+        load(encode(scene(), format), 64)
+    assert asked == [[format] for format in images.FORMATS]
+
+
 def test_extreme_shapes_are_bounded() -> None:
     assert load(encode(Image.new("RGB", (1, 5000))), 64).pixels.shape == (256, 1, 3)
     assert load(encode(Image.new("RGB", (1, 1), "red")), 64).pixels.tolist() == [[[255, 0, 0]]]
@@ -462,6 +484,7 @@ def test_pillow_warnings_change_nothing_and_filters_stay(recwarn: pytest.Warning
     data = warning_tiff()
     with pytest.warns(UserWarning):
         Image.open(io.BytesIO(data)).load()
+    load(data, 64)
     for action in ("error", "default"):
         with warnings.catch_warnings():
             warnings.simplefilter(action)  # type: ignore[arg-type]
@@ -478,19 +501,19 @@ def test_other_threads_keep_their_warnings() -> None:
     def stranger() -> None:
         inside.wait(10)
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("error")
-                Image.open(io.BytesIO(data)).load()
+            Image.open(io.BytesIO(data)).load()
         except UserWarning as warning:
             seen.append(warning)
         done.set()
 
-    thread = threading.Thread(target=stranger)
-    thread.start()
-    with images._quiet:
-        inside.set()
-        done.wait(10)
-    thread.join()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        thread = threading.Thread(target=stranger)
+        thread.start()
+        with images._quiet:
+            inside.set()
+            done.wait(10)
+        thread.join()
     assert len(seen) == 1
 
 

@@ -73,3 +73,11 @@ def test_failures_leave_the_calibration_but_are_told(make):
     sheet = make.random_sheet(2)
     known = np.isfinite(sheet.probabilities).all(axis=1)
     assert calibration_score(sheet).n == log_loss_score(sheet).n == known.sum() < sheet.n
+
+
+def test_equal_confidences_in_any_order_give_the_same_error(make):
+    random = np.random.default_rng(4)
+    right = random.random(300) < 0.6
+    sheet = binary(make, random.choice([0.7, 0.9, 0.55], 300).tolist(), right.tolist())
+    scores = {calibration_score(make.permuted(sheet, random.permutation(300))).value for _ in range(20)}
+    assert scores == {calibration_score(sheet).value}

@@ -110,7 +110,13 @@ def make_study(folder: Path, plan: Plan = Plan()) -> Manifest:  # noqa: B008 - a
     write_classes(folder / "classes.toml", [ClassInfo(id, name) for id, name in zip(ids, plan.names, strict=True)])
     write_toml(
         folder / "study.toml",
-        {"source": "/home/somebody/photos/pond", "split": "70/15/15", "seed": 42, "contestants": [e.name for e in plan.entries], **plan.extra},
+        {
+            "source": "/home/somebody/photos/pond",
+            "split": "70/15/15",
+            "seed": 42,
+            "contestants": [e.name for e in plan.entries],
+            **plan.extra,
+        },
     )
     rows = [*manifest.part("val"), *manifest.part("test")]
     truth = np.array([ids.index(row.label) for row in rows])

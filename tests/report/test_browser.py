@@ -31,7 +31,9 @@ def opened(chromium: Any, study: Path, width: int = 1280, **options: Any) -> Ite
 @pytest.mark.parametrize("width", [360, 768, 1280])
 def test_it_opens_silently_and_never_scrolls_sideways(chromium: Any, drawn: Path, width: int) -> None:
     with opened(chromium, drawn, width) as (page, heard):
-        page.evaluate("document.querySelectorAll('details').forEach((box) => { box.removeAttribute('name'); box.open = true; })")
+        page.evaluate(
+            "document.querySelectorAll('details').forEach((box) => { box.removeAttribute('name'); box.open = true; })"
+        )
         page.wait_for_timeout(100)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         page.evaluate("Promise.all([...document.images].map((image) => image.decode()))")
@@ -40,7 +42,9 @@ def test_it_opens_silently_and_never_scrolls_sideways(chromium: Any, drawn: Path
 
 def test_the_policy_is_in_force(chromium: Any, drawn: Path) -> None:
     with opened(chromium, drawn) as (page, heard):
-        page.evaluate("() => { const s = document.createElement('script'); s.textContent = 'window.broken = 1'; document.body.append(s); }")
+        page.evaluate(
+            "() => { const s = document.createElement('script'); s.textContent = 'window.broken = 1'; document.body.append(s); }"
+        )
         assert page.evaluate("window.broken") is None
         assert any("Content Security Policy" in line for line in heard)
 
@@ -128,7 +132,9 @@ def test_what_scrolls_can_be_reached_and_is_named(chromium: Any, drawn: Path) ->
             """() => [...document.querySelectorAll('.scroll')].filter(
                 (box) => box.tabIndex !== 0 || !box.getAttribute('aria-label') || box.getAttribute('role') !== 'region').length"""
         )
-        untold = page.evaluate("[...document.querySelectorAll('svg[role=img]')].filter((svg) => !svg.querySelector('title')).length")
+        untold = page.evaluate(
+            "[...document.querySelectorAll('svg[role=img]')].filter((svg) => !svg.querySelector('title')).length"
+        )
         bare = page.evaluate("[...document.querySelectorAll('table')].filter((table) => !table.caption).length")
         order = page.evaluate("[...document.querySelectorAll('h1,h2,h3')].map((head) => Number(head.tagName[1]))")
         ids = page.evaluate("[...document.querySelectorAll('[id]')].map((node) => node.id)")

@@ -46,6 +46,8 @@ from fieldguide.report.thumbnails import LONGEST, encode, thumbnail
         (say.p_value(0.31), "0.310"),
         (say.count(3780), "3,780"),
         (say.decimal(-0.25, 2), "\u22120.25"),
+        (say.glued("9.1 % (p = 0.22)"), "9.1 % (p = 0.22)"),
+        (say.milliseconds(0.003), "< 0.01 ms"),
     ],
 )
 def test_numbers_are_said_as_people_say_them(said: str, expected: str) -> None:
@@ -130,7 +132,10 @@ def test_thumbnails_are_small_and_keep_their_shape(shape: tuple[int, int]) -> No
     with Pillow.open(io.BytesIO(base64.b64decode(small.uri.split(",")[1]))) as picture:
         assert picture.format == "WEBP" and picture.size == (small.width, small.height)
     assert small.tiny == (max(shape) <= 64)
-    assert abs(small.width / small.height - shape[1] / shape[0]) / (shape[1] / shape[0]) < 0.05 or min(small.width, small.height) == 1
+    assert (
+        abs(small.width / small.height - shape[1] / shape[0]) / (shape[1] / shape[0]) < 0.05
+        or min(small.width, small.height) == 1
+    )
 
 
 def test_a_tiny_picture_keeps_every_pixel() -> None:
@@ -160,7 +165,18 @@ def test_one_confusion_cannot_fill_the_gallery() -> None:
 
 
 def test_a_pair_seen_from_the_other_side() -> None:
-    pair = {"a": "x", "b": "y", "difference": 0.1, "low": 0.02, "high": 0.2, "only_a": 9, "only_b": 1, "p": 0.02, "p_holm": 0.04, "outcome": "a better"}
+    pair = {
+        "a": "x",
+        "b": "y",
+        "difference": 0.1,
+        "low": 0.02,
+        "high": 0.2,
+        "only_a": 9,
+        "only_b": 1,
+        "p": 0.02,
+        "p_holm": 0.04,
+        "outcome": "a better",
+    }
     turned = board.mirrored(pair)
     assert (turned["a"], turned["difference"], turned["low"], turned["high"]) == ("y", -0.1, -0.2, -0.02)
     assert (turned["only_a"], turned["only_b"], turned["outcome"]) == (1, 9, "b better")

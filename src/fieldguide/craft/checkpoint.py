@@ -41,7 +41,7 @@ def load(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]] | No
 
 def optimiser_tensors(optimiser: Optimizer, model: nn.Module) -> dict[str, Tensor]:
     """Return the optimiser's state as tensors named ``parameter|entry``."""
-    names = {parameter: name for name, parameter in model.named_parameters()}
+    names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
     return {
         f"{names[parameter]}|{entry}": value if isinstance(value, Tensor) else torch.tensor(value)
         for parameter, entries in optimiser.state.items()

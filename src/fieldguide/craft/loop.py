@@ -63,6 +63,20 @@ class _Position:
     finished: bool = False
 
 
+def placed(model: nn.Module, device: str) -> nn.Module:
+    """Move a network to its device with channels last, which convolutions prefer and attention does not mind."""
+    return model.to(device).to(memory_format=torch.channels_last)
+
+
+def steps_of(pictures: int, batch_size: int) -> int:
+    """Return the steps of an epoch; a single picture that would be left for the last one is another in every epoch, and sits it out.
+
+    BatchNorm cannot train on a batch of one, once the picture has shrunk to one position.
+    """
+    steps, rest = divmod(pictures, batch_size)
+    return steps + (rest > 1 or (rest == 1 and steps == 0))
+
+
 def native_precision(device: str) -> Precision:
     """Return ``"bf16"`` where the hardware multiplies it natively, else ``"fp32"``."""
     if device.startswith("cuda"):
@@ -91,14 +105,14 @@ class _Run:
     def __init__(
         self, model: nn.Module, train: Sequence[Example], val: Sequence[Example], task: Classify, plan: Plan, bench: Bench
     ) -> None:
-        self.model, self.plan, self.bench = model.to(bench.device, memory_format=torch.channels_last), plan, bench
+        self.model, self.plan, self.bench = placed(model, bench.device), plan, bench
         self.images = [example.image for example in train]
         self.targets = torch.tensor([task.index[str(example.label)] for example in train])
         self.val_images = [example.image for example in val]
         self.val_targets = torch.tensor([task.index[str(example.label)] for example in val], dtype=torch.long)
         prepare([*self.images, *self.val_images], plan.preprocessing.resize)
         self.optimiser = torch.optim.AdamW(_parameter_groups(model, plan.weight_decay), lr=plan.learning_rate, fused=True)
-        self.steps = math.ceil(len(self.images) / plan.batch_size)
+        self.steps = steps_of(len(self.images), plan.batch_size)
         self.position = _Position()
         self.best = _copy(model)
         self.path = bench.scratch / "checkpoint.safetensors"
@@ -121,7 +135,7 @@ class _Run:
         started = saved = time.perf_counter()
         _train_mode(self.model)
         for number, batch in self._batches():
-            rate = self._set_rate(here.epoch * self.steps + number)
+            self._set_rate(here.epoch * self.steps + number)
             loss = self._step(batch)
             here.step, here.loss_sum, here.pictures = number + 1, here.loss_sum + loss * len(batch.images), here.pictures + len(batch.images)
             advance(note=f"epoch {here.epoch} loss {here.loss_sum / here.pictures:.3f}")
@@ -141,7 +155,7 @@ class _Run:
             train_loss=here.loss_sum / here.pictures,
             val_loss=val_loss if self.val_images else None,
             val_accuracy=accuracy if self.val_images else None,
-            learning_rate=rate,
+            learning_rate=self._rate((here.epoch + 1) * self.steps - 1),
             seconds=here.seconds + time.perf_counter() - started,
         )
         here.epoch, here.step, here.loss_sum, here.pictures, here.seconds = here.epoch + 1, 0, 0.0, 0, 0.0
@@ -153,7 +167,7 @@ class _Run:
         here, plan = self.position, self.plan
         order = draw_order(len(self.images), self.bench.seed, here.epoch)
         views = draw_views(len(self.images), plan.augmentation, self.bench.seed, here.epoch)
-        rest = order[here.step * plan.batch_size :]
+        rest = order[here.step * plan.batch_size : self.steps * plan.batch_size]
         return enumerate(training_batches(self.images, rest, views, plan.preprocessing, plan.batch_size), start=here.step)
 
     def _step(self, batch: Batch) -> float:
@@ -174,13 +188,16 @@ class _Run:
         self.optimiser.step()
         return value
 
-    def _set_rate(self, step: int) -> float:
+    def _rate(self, step: int) -> float:
+        """Return the learning rate of a step, counted from the first of the run."""
         total = self.steps * self.plan.epochs
         warm = max(1, round(self.plan.warmup * total))
         part = (step + 1) / warm if step < warm else 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.plan.learning_rate * part
         return self.plan.learning_rate * part
+
+    def _set_rate(self, step: int) -> None:
+        for group in self.optimiser.param_groups:
+            group["lr"] = self._rate(step)
 
     @torch.inference_mode()
     def _validate(self) -> tuple[float, float]:

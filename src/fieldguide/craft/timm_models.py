@@ -12,7 +12,7 @@ import timm
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
-from timm.data import resolve_model_data_config
+from timm.data.config import resolve_model_data_config
 from timm.models import get_pretrained_cfg, group_parameters
 from torch import Tensor, nn
 
@@ -24,18 +24,41 @@ from fieldguide.records import Estimate
 class Wanted(Protocol):
     """The settings this module reads; `fieldguide.families.backbone.Settings` has them."""
 
-    model: str
-    weights: str
-    train: str
-    image_size: int | None
-    patch_size: int | None
-    pad_type: str | None
-    mean: tuple[float, float, float] | None
-    std: tuple[float, float, float] | None
-    interpolation: Interpolation | None
-    crop: float | None
-    epochs: int
-    batch_size: int
+    @property
+    def model(self) -> str: ...
+
+    @property
+    def weights(self) -> str: ...
+
+    @property
+    def train(self) -> str: ...
+
+    @property
+    def image_size(self) -> int | None: ...
+
+    @property
+    def patch_size(self) -> int | None: ...
+
+    @property
+    def pad_type(self) -> str | None: ...
+
+    @property
+    def mean(self) -> tuple[float, float, float] | None: ...
+
+    @property
+    def std(self) -> tuple[float, float, float] | None: ...
+
+    @property
+    def interpolation(self) -> Interpolation | None: ...
+
+    @property
+    def crop(self) -> float | None: ...
+
+    @property
+    def epochs(self) -> int: ...
+
+    @property
+    def batch_size(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -187,13 +210,13 @@ def planned(settings: Wanted) -> Preprocessing:
 
 def _preprocessing(own: dict[str, Any], settings: Wanted, says: dict[str, str]) -> Preprocessing:
     def three(name: str) -> tuple[float, float, float] | None:
-        values = says.get(name, "").split(",")
-        return (float(values[0]), float(values[1]), float(values[2])) if len(values) == 3 else None
+        values = [_number(name, value) for value in says[name].split(",")] if says.get(name) else []
+        return (values[0], values[1], values[2]) if len(values) == 3 else None
 
     named = settings.interpolation or says.get("interpolation") or str(own["interpolation"])
     # A network with its own input size is cropped as it was trained; at another size nothing is known, so nothing is cut off.
     own_size = int(own["input_size"][-1])
-    crop = settings.crop or float(says.get("crop_pct") or own["crop_pct"])
+    crop = settings.crop or _number("crop_pct", says.get("crop_pct") or own["crop_pct"])
     return Preprocessing(
         size=settings.image_size or own_size,
         mean=settings.mean or three("input_mean") or tuple(own["mean"]),
@@ -203,29 +226,56 @@ def _preprocessing(own: dict[str, Any], settings: Wanted, says: dict[str, str]) 
     )
 
 
+def _number(name: str, value: Any) -> float:
+    """Read a number between 0 and 1 out of a file's metadata."""
+    try:
+        number = float(value)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 1 or (number == 0 and name != "input_mean"):
+        raise DataProblem(
+            f"The weights file says {name} = {plain(value)!r}, which is not possible.",
+            "Allowed: numbers from 0 to 1; three of them, separated by commas, for input_mean and input_std.",
+            "Correct the file's metadata.",
+        )
+    return number
+
+
 def freeze(network: nn.Module, part: str) -> tuple[int, int]:
     """Leave only `part` trainable (``all``, ``head``, ``last-N``); return trained and total parameters.
 
-    Blocks and stages are timm's own layer groups (`group_matcher`), the last of which is the head.
+    Blocks and stages are timm's own layer groups (`group_matcher`), the stem first. What stands between the last block and the
+    classifier (a last norm, a layer before the logits) is trained with the last block.
     """
     total = sum(parameter.numel() for parameter in network.parameters())
     if part == "all":
         return total, total
-    groups = group_parameters(network, cast(Any, network).group_matcher(coarse=True))
-    names = [set(groups[layer]) for layer in sorted(groups)]
     heads = head_names(network)
-    blocks = [group for group in names if not all(name.startswith(heads) for name in group)]
+    blocks = _blocks(network, heads)
     count = 0 if part == "head" else int(part.removeprefix("last-"))
     if count > len(blocks):
         raise UsageProblem(
             f"train={part} was asked for, but this network has {len(blocks)} blocks.",
-            f"Allowed: all, head, or last-1 to last-{len(blocks)}.",
-            f"For example train=last-{min(2, len(blocks))}",
+            f"Allowed: all, head{f', or last-1 to last-{len(blocks)}' if blocks else ''}.",
+            f"For example train={f'last-{min(2, len(blocks))}' if blocks else 'head'}",
         )
     free = set().union(*blocks[len(blocks) - count :]) if count else set()
     for name, parameter in network.named_parameters():
         parameter.requires_grad = name in free or name.startswith(heads)
     return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad), total
+
+
+def _blocks(network: nn.Module, heads: tuple[str, ...]) -> list[set[str]]:
+    """Return the parameter names of each block in order; none where timm does not say how a network is built."""
+    matcher = getattr(network, "group_matcher", None)
+    if matcher is None:
+        return []
+    groups = group_parameters(network, matcher(coarse=True))
+    names = [set(groups[layer]) for layer in sorted(groups)]
+    blocks = [group for group in names if not any(name.startswith(heads) for name in group)]
+    if blocks:
+        blocks[-1] |= {name for group in names if group not in blocks for name in group if not name.startswith(heads)}
+    return blocks
 
 
 def probe(settings: Wanted, classes: int, sizes: Any) -> Estimate:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import math
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -30,12 +33,12 @@ def read_answers(path: Path, manifest: Manifest) -> dict[str, Prediction]:
     keys = _lookup(manifest)
     found: dict[str, Prediction] = {}
     for row in rows:
-        key = keys.get(_tail(str(row[picture])))
+        key = keys.get(_tail(str(row.get(picture))))
         if key is None:
             continue
-        text = None if answer is None or row[answer] is None else str(row[answer])
+        text = None if answer is None or row.get(answer) is None else str(row[answer])
         prediction = Prediction(key, raw=text, probabilities=_probabilities(path, row, by_class, manifest.classes))
-        if key in found and found[key].raw != prediction.raw:
+        if found.get(key, prediction) != prediction:
             raise DataProblem(
                 f"{plain(path)} answers twice, and differently, for {plain(row[picture])}.",
                 "One row for each picture.",
@@ -59,19 +62,20 @@ def read_table(path: Path) -> list[dict[str, Any]]:
     kind = path.suffix.casefold()
     try:
         if kind in (".csv", ".tsv"):
-            import csv
-
             with open(path, encoding="utf-8-sig", newline="") as stream:
                 return [dict(row) for row in csv.DictReader(stream, delimiter="\t" if kind == ".tsv" else ",")]
         if kind in (".jsonl", ".ndjson"):
-            with open(path, encoding="utf-8") as stream:
-                return [json.loads(line) for line in stream if line.strip()]
+            with open(path, encoding="utf-8-sig") as stream:
+                lines = [json.loads(line) for line in stream if line.strip()]
+            if not all(isinstance(line, dict) for line in lines):
+                raise ValueError("a line is no JSON object")
+            return lines
         if kind == ".parquet":
             import pyarrow.parquet as pq
 
             rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
             return rows
-    except (UnicodeDecodeError, ValueError, OSError) as error:
+    except (ValueError, OSError, csv.Error) as error:
         raise UsageProblem(
             f"{plain(path)} cannot be read: {plain(error)}.", "A CSV, TSV, JSONL (UTF-8) or Parquet file.", "Correct the file."
         ) from error
@@ -90,19 +94,20 @@ def _column(path: Path, row: Mapping[str, Any], allowed: Sequence[str], purpose:
 
 
 def _tail(text: str) -> str:
-    return str(PurePosixPath(text.replace("\\", "/"))).lstrip("./")
+    """Return a path as it is looked up: forward slashes, no leading ``./``, letters composed (some systems take accents apart)."""
+    return unicodedata.normalize("NFC", str(PurePosixPath(text.replace("\\", "/"))).lstrip("./"))
 
 
 def _lookup(manifest: Manifest) -> dict[str, str]:
     """Return content hashes by every unambiguous way to name a picture: hash, path, and each end of the path."""
     table: dict[str, str | None] = {}
     for row in manifest.rows:
-        parts = PurePosixPath(row.path).parts
+        parts = PurePosixPath(_tail(row.path)).parts
         names: Iterable[str] = [row.key, *("/".join(parts[start:]) for start in range(len(parts)))]
         for name in names:
             table[name] = row.key if table.get(name, row.key) == row.key else None
     for row in manifest.rows:
-        table[row.path] = row.key
+        table[_tail(row.path)] = row.key
     return {name: key for name, key in table.items() if key is not None}
 
 
@@ -113,7 +118,9 @@ def _probabilities(
         return None
     try:
         values = [float(row[by_class[id]]) for id in classes]
-    except (TypeError, ValueError):
+    except (KeyError, TypeError, ValueError):
+        return None
+    if any(math.isnan(value) for value in values):  # how tables of numbers say that a cell is empty
         return None
     total = sum(values)
     if min(values) < 0 or abs(total - 1) > 0.02:

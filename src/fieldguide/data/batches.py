@@ -87,12 +87,12 @@ def evaluation_batches(images: Iterable[Image], preprocessing: Preprocessing, ba
             else:
                 good.append(image)
                 views.append(pixels)
-        pixels = normalise(_evaluation_views(views, preprocessing), preprocessing)
-        yield Batch(tuple(good), pixels, tuple(failed), order=tuple(image.key for image in chunk))
+        tensor = normalise(_evaluation_views(views, preprocessing), preprocessing)
+        yield Batch(tuple(good), tensor, tuple(failed), order=tuple(image.key for image in chunk))
 
 
 def training_batches(
-    images: Sequence[Image], order: Sequence[int], boxes: NDArray[np.float64], preprocessing: Preprocessing, batch_size: int
+    images: Sequence[Image], order: NDArray[np.int64], boxes: NDArray[np.float64], preprocessing: Preprocessing, batch_size: int
 ) -> Iterator[Batch]:
     """Yield batches of augmented views of ``images[order]``; `boxes` are the views `draw_views` chose for this epoch.
 
@@ -137,7 +137,8 @@ def _evaluation_views(pictures: Sequence[Pixels], preprocessing: Preprocessing) 
 
 
 def _evaluation_view(picture: Tensor, preprocessing: Preprocessing) -> Tensor:
-    return tv.center_crop(_resized(picture, [preprocessing.resize], preprocessing.interpolation), [preprocessing.size] * 2)
+    view: Tensor = tv.center_crop(_resized(picture, [preprocessing.resize], preprocessing.interpolation), [preprocessing.size] * 2)
+    return view
 
 
 def _tensor(pixels: NDArray[np.uint8]) -> Tensor:
@@ -146,7 +147,8 @@ def _tensor(pixels: NDArray[np.uint8]) -> Tensor:
 
 
 def _resized(picture: Tensor, size: list[int], interpolation: Interpolation) -> Tensor:
-    return tv.resize(picture, size, interpolation=InterpolationMode(interpolation), antialias=True)
+    resized: Tensor = tv.resize(picture, size, interpolation=InterpolationMode(interpolation), antialias=True)
+    return resized
 
 
 def normalise(views: Tensor, preprocessing: Preprocessing) -> Tensor:

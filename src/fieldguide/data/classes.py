@@ -45,11 +45,14 @@ def read_classes(path: Path, expected: Iterable[str]) -> tuple[ClassInfo, ...]:
     """Read ``classes.toml`` in the order of `expected` ids; people edit this file, so every slip is named."""
     try:
         table = read_toml(path).get("classes", {})
-    except tomllib.TOMLDecodeError as error:
-        raise UsageProblem(f"{path} is not valid TOML: {error}.", "One table [classes.\"id\"] for each class.", "Correct that line.") from error
+    except FileNotFoundError as error:
+        raise DataProblem(f"There is no {path}.", "The names of all classes are kept there.", "Restore it, or make a new study.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        what = "UTF-8" if isinstance(error, UnicodeDecodeError) else "valid TOML"
+        raise UsageProblem(f"{path} is not {what}: {error}.", 'One table [classes."id"] for each class.', "Correct that line.") from error
     classes = []
     for id in expected:
-        entry = table.get(id)
+        entry = table.get(id) if isinstance(table, dict) else None
         if not isinstance(entry, dict):
             raise DataProblem(
                 f"{path} has no table for the class {plain(id)!r}.",

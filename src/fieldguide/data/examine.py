@@ -231,7 +231,7 @@ def _without_copies(seen: Sequence[_Seen]) -> list[ManifestRow]:
     for together in _same([one.pixels_key if row.excluded is None else None for one, row in zip(seen, rows, strict=True)]):
         first, *others = sorted(together, key=lambda at: (_RANK[rows[at].split], rows[at].path))
         for at in others:
-            if False:
+            if _RANK[rows[at].split] > _RANK[rows[first].split]:
                 rows[at] = replace(rows[at], excluded=_copy_reason(rows[first], rows[at]))
     return rows
 

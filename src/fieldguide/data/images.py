@@ -55,7 +55,8 @@ BOMB_PIXELS, BOMB_RATIO = 32_000_000, 1_000
 MOST_BYTES = 1 << 30
 #: The longer side is at most this many times the wanted shorter side, so that one 1 x 60,000 strip cannot fill the memory.
 MOST_ASPECT = 4
-#: Pixels are reduced cheaply (in the JPEG decoder or by box) down to this multiple of the wanted size, the rest by Lanczos.
+#: A JPEG is reduced in its decoder by 2, 4 or 8 as far as the wanted size allows (measured: 0.6 of 255 levels from reducing it
+#: afterwards, 12 megapixels in 17 instead of 85 ms), anything is reduced by box to this multiple, and the rest is bicubic.
 _GAP = 2.0
 
 _TRANSPOSE = {
@@ -232,14 +233,14 @@ def _decode(data: bytes, kind: str, at_least: int | None) -> Loaded:
         width, height = image.size if turn is None or orientation < 5 else image.size[::-1]
         box = None
         if kind == "JPEG" and size != image.size:
-            drafted = image.draft(None, (int(size[0] * _GAP), int(size[1] * _GAP)))
+            drafted = image.draft(None, size)
             box = drafted[1] if drafted else None
         image.load()
         rgb = _to_rgb(image, notes)
         if frames > 1:
             notes.append(f"first of {frames} frames")
         if rgb.size != size:
-            rgb = rgb.resize(size, Image.Resampling.LANCZOS, box=box, reducing_gap=_GAP)
+            rgb = rgb.resize(size, Image.Resampling.BICUBIC, box=box, reducing_gap=_GAP)
         if turn is not None:
             rgb = rgb.transpose(turn)
         return Loaded(np.array(rgb), width, height, format, tuple(dict.fromkeys(notes)))
@@ -344,8 +345,12 @@ class _Quiet:
 
     def __enter__(self) -> None:
         with self._lock:
-            if self._filter not in warnings.filters:
-                warnings.filters.insert(0, self._filter)  # type: ignore[attr-defined]
+            filters: list[Any] = warnings.filters  # type: ignore[assignment]
+            # The first filter that matches decides, and others insert theirs in front.
+            if not filters or filters[0] is not self._filter:
+                if self._filter in filters:
+                    filters.remove(self._filter)
+                filters.insert(0, self._filter)
         self._thread.inside = True
 
     def __exit__(self, *_: object) -> None:

@@ -45,7 +45,7 @@ def divide(
         places = _assign(active, parts, [1 / rule.folds] * rule.folds, rule.seed, settled or {})
     else:
         given = {row.split for row in active if row.split is not None}
-        fixed = {row.key: cast(Part, row.split) for row in active if row.split in ("val", "test")}
+        fixed = _fixed(active)
         missing = [name for name in SPLITS if name == "train" or name not in given]
         share = dict(zip(SPLITS, rule.fractions, strict=True))
         total = sum(share[name] for name in missing)
@@ -64,6 +64,17 @@ def divide(
     return tuple(place(row) for row in rows)
 
 
+def _fixed(active: Sequence[ManifestRow]) -> dict[str, Part]:
+    """Return what the source itself has put aside; a picture without a split follows the rest of its group there."""
+    fixed: dict[str, Part] = {}
+    for name in ("val", "test"):
+        there = [row for row in active if row.split == name]
+        groups = {row.group for row in there if row.group is not None}
+        followers = [row for row in active if row.split is None and row.group in groups]
+        fixed |= {row.key: name for row in [*there, *followers]}
+    return fixed
+
+
 def _assign(
     rows: Sequence[ManifestRow], parts: list[Part], fractions: Sequence[float], seed: int, settled: Mapping[str, Part]
 ) -> dict[str, Part]:
@@ -77,7 +88,7 @@ def _assign(
     def settle(unit: Iterable[ManifestRow], part: Part) -> None:
         for row in unit:
             here = settled.get(row.key, part)
-            places[row.key] = here
+            places[row.key] = here = here if here in parts else part
             need[row.label][here] -= 1
 
     waiting = []
@@ -126,7 +137,8 @@ def _targets(rows: Sequence[ManifestRow], parts: Sequence[Part], fractions: Sequ
     targets: dict[str, dict[Part, int]] = {}
     for label in sorted(sizes, key=lambda label: first[label]):
         counts = apportion(sizes[label], fractions, lag)
-        counts = _at_least_one(counts, parts, sizes[label])
+        if parts[0] in _PRIORITY:
+            counts = _at_least_one(counts, parts, fractions)
         lag = [behind + sizes[label] * share - count for behind, share, count in zip(lag, fractions, counts, strict=True)]
         targets[label] = dict(zip(parts, counts, strict=True))
     return targets
@@ -151,13 +163,13 @@ def apportion(total: int, weights: Sequence[float], lag: Sequence[float] | None 
     return counts
 
 
-def _at_least_one(counts: list[int], parts: Sequence[Part], size: int) -> list[int]:
-    """Give every part one picture where the class has enough; with too few, train comes before test before val."""
-    rank = sorted(range(len(parts)), key=lambda i: _PRIORITY.index(cast(SplitName, parts[i])) if parts[i] in _PRIORITY else i)
+def _at_least_one(counts: Sequence[int], parts: Sequence[Part], fractions: Sequence[float]) -> list[int]:
+    """Give every part that was asked for one picture where the class has enough; with too few, train comes before test before val."""
+    rank = sorted((i for i, share in enumerate(fractions) if share), key=lambda i: _PRIORITY.index(cast(SplitName, parts[i])))
     counts = list(counts)
-    for i in rank[:size]:
+    for i in rank[: sum(counts)]:
         if counts[i] == 0:
-            counts[max(range(len(counts)), key=lambda j: counts[j])] -= 1
+            counts[max(rank, key=lambda j: (counts[j], rank.index(j)))] -= 1
             counts[i] = 1
     return counts
 

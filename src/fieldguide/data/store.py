@@ -30,6 +30,8 @@ from fieldguide.records import Pixels
 SIZES = (32, 64, 128, 192, 256, 320, 384, 448, 512, 768, 1024, 1536, 2048)
 #: A shard is written when its pictures reach this size.
 SHARD_BYTES = 64 * 2**20
+#: Shards that are mapped at a time: each holds a file handle, and systems allow few of those.
+MOST_MAPS = 256
 _WINDOW = 4
 
 Originals = Callable[[str], bytes]
@@ -80,10 +82,12 @@ class Store:
         size = size_class(at_least)
         stored = self._stored(key, size)
         if stored is not None:
-            self.hits += 1
+            with self._lock:
+                self.hits += 1
             return stored
         if self.originals is not None:
-            self.misses += 1
+            with self._lock:
+                self.misses += 1
             pixels = load(self.originals(key), size).pixels
             self.add(key, size, pixels)
             return pixels
@@ -102,6 +106,7 @@ class Store:
     def add(self, key: str, at_least: int, pixels: Pixels) -> None:
         """Keep pixels that were decoded for `at_least`; they are on disk when their shard is full or at `flush`."""
         size = size_class(at_least)
+        pixels.flags.writeable = False  # like pixels from a map: what one contestant does to them must not reach the next
         with self._lock:
             self._pending.setdefault(size, {})[key] = pixels
             self._waiting[size] = self._waiting.get(size, 0) + pixels.nbytes
@@ -151,6 +156,8 @@ class Store:
         with self._lock:
             mapped = self._maps.get(slot.shard)
             if mapped is None:
+                if len(self._maps) >= MOST_MAPS:
+                    del self._maps[next(iter(self._maps))]
                 mapped = self._maps[slot.shard] = np.memmap(slot.shard, dtype=np.uint8, mode="r")
         height, width, channels = slot.shape
         return mapped[slot.start : slot.start + height * width * channels].reshape(slot.shape)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -61,15 +62,15 @@ def freeze(rows: Iterable[ManifestRow], classes: Sequence[str], seed: int) -> Ma
 
 def write_manifest(target: Path, manifest: Manifest) -> None:
     """Write ``manifest.parquet``."""
-    meta = {"classes": "\n".join(manifest.classes), "seed": str(manifest.seed), "hash": manifest.hash}
+    meta = {"classes": json.dumps(manifest.classes), "seed": str(manifest.seed), "hash": manifest.hash}
     _write(target, [dataclasses.asdict(row) for row in manifest.rows], _MANIFEST, meta)
 
 
 def read_manifest(path: Path) -> Manifest:
     """Read ``manifest.parquet`` and verify its hash; raises `DataProblem` where it was changed by hand or is damaged."""
-    records, meta = _read(path)
+    records, meta = _read(path, _MANIFEST)
     rows = [ManifestRow(**{**record, "notes": tuple(record["notes"] or ())}) for record in records]
-    manifest = freeze(rows, meta["classes"].split("\n"), int(meta["seed"]))
+    manifest = freeze(rows, json.loads(meta["classes"]), int(meta["seed"]))
     if manifest.hash != meta["hash"]:
         raise DataProblem(
             f"{path} does not match its own hash: it was changed after it was frozen.",
@@ -91,7 +92,7 @@ def write_predictions(target: Path, predictions: Iterable[Prediction]) -> None:
 
 def read_predictions(path: Path) -> list[Prediction]:
     """Read ``predictions.parquet``."""
-    records, _ = _read(path)
+    records, _ = _read(path, _PREDICTIONS)
     return [prediction_from(record) for record in records]
 
 
@@ -112,10 +113,10 @@ def _write(target: Path, records: list[dict[str, Any]], schema: pa.Schema, meta:
         pq.write_table(table, temporary)
 
 
-def _read(path: Path) -> tuple[list[dict[str, Any]], dict[str, str]]:
+def _read(path: Path, schema: pa.Schema) -> tuple[list[dict[str, Any]], dict[str, str]]:
     try:
         table = pq.read_table(path)
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         raise DataProblem(
             f"{path} cannot be read as a table: {error}.",
             "Tables of a study are Parquet files that fieldguide wrote.",
@@ -129,5 +130,11 @@ def _read(path: Path) -> tuple[list[dict[str, Any]], dict[str, str]]:
             f"{path} was written by a newer fieldguide (table version {meta['schema']}).",
             f"This fieldguide reads versions up to {SCHEMA_VERSION}.",
             "Upgrade: pip install --upgrade fieldguide",
+        )
+    if "schema" not in meta or not table.schema.equals(schema):
+        raise DataProblem(
+            f"{path} is a Parquet file, but not the table that belongs there.",
+            f"Its columns: {', '.join(schema.names)}, as fieldguide wrote them.",
+            "Restore the file, or delete that one file and run the same `fieldguide compare` again.",
         )
     return table.to_pylist(), meta

@@ -195,14 +195,14 @@ def load(folder: Path) -> Backbone:
     import torch
     from safetensors.torch import load_file
 
-    from fieldguide.craft import timm_models
+    from fieldguide.craft import loop, timm_models
     from fieldguide.data.batches import from_dict
 
     values = read_json(folder / "model.json")
     network = timm_models.create(values["recipe"])
     network.load_state_dict(load_file(folder / "model.safetensors"))
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    network = network.to(device, memory_format=torch.channels_last).eval()
+    network = loop.placed(network, device).eval()
     ids = tuple(values["classes"])
     return Backbone(network, values["recipe"], from_dict(values["preprocessing"]), ids, device, values["precision"], values["batch_size"])
 

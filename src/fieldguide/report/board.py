@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -117,7 +118,9 @@ def _row(contestant: Contestant, study: Study, axis: Axis, chance: float | None)
 def _group(name: str, compared: Json) -> tuple[str, str]:
     letters = compared.get("letters") or {}
     own = str(letters.get(name) or "")
-    mates = [other for other, theirs in letters.items() if other != name and set(own) & set(theirs)]
+    # Beyond z a letter is a number in brackets.
+    groups = {other: set(re.findall(r"\(\d+\)|[A-Za-z]", str(theirs))) for other, theirs in letters.items()}
+    mates = [other for other in groups if other != name and groups[other] & groups.get(name, set())]
     shown = ", ".join(mates[:6]) + (f" and {len(mates) - 6} more" if len(mates) > 6 else "")
     return own, f"shares a letter with {shown}" if mates else "shares a letter with no other contestant"
 
@@ -128,7 +131,7 @@ def _standing(name: str, compared: Json) -> str:
         return "leads" if len(leaders) < 2 else "leads its group"
     if not order or name not in order:
         return say.NOT_RECORDED
-    return "level with the leader" if name in leaders else "behind the leader"
+    return "not told apart from the leader" if name in leaders else "behind the leader"
 
 
 def _validation(contestant: Contestant) -> Value:
@@ -243,10 +246,10 @@ def _difference(row: Contestant, column: Contestant, table: Mapping[tuple[str, s
         sign=_SIGNS[kind],
         points=told["points"],
         bounds=told["bounds"],
-        p=told["p_holm"],
+        p=told["said_holm"],
         outcome={"better": "better", "worse": "worse", "few": "too few"}.get(kind, "not distinguishable"),
         title=f"{row.name} minus {column.name}: {told['points']} points {told['bounds']}; "
-        f"p {told['p']}, after Holm {told['p_holm']}; {words}",
+        f"p {told['said_p']}, after Holm {told['said_holm']}; {words}",
     )
 
 
@@ -257,8 +260,10 @@ def _told(pair: Json) -> dict[str, Any]:
         **pair,
         "points": say.points(pair["difference"]),
         "bounds": f"[{say.points(pair['low'])}, {say.points(pair['high'])}]" if known else say.NOT_RECORDED,
-        "p": NOT_APPLICABLE if p is None else say.p_value(p),
-        "p_holm": NOT_APPLICABLE if holm is None else say.p_value(holm),
+        "p": p,
+        "p_holm": holm,
+        "said_p": NOT_APPLICABLE if p is None else say.p_value(p),
+        "said_holm": NOT_APPLICABLE if holm is None else say.p_value(holm),
     }
 
 

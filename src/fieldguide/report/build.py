@@ -115,7 +115,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.globals["say"] = say
-    environment.filters["breakable"] = _breakable
+    environment.filters.update(breakable=_breakable, sentence=_sentence)
     return environment
 
 
@@ -128,7 +128,12 @@ def _finalize(value: Any) -> Any:
 
 def _breakable(name: str) -> Markup:
     """Return `name` escaped, with leave to break after the marks that model names are joined by."""
-    return Markup(re.sub(r"([_\-./])(?=\w)", r"\1<wbr>", str(escape(say.clean(name)))))
+    return Markup(re.sub(r"([_\-./=])(?=\w)", r"\1<wbr>", str(escape(say.clean(name)))))
+
+
+def _sentence(text: str) -> Markup:
+    """Return `text` escaped, with numbers held to their signs and intervals in one piece."""
+    return Markup(re.sub(r"\[[^\]\s]{1,24}\]", r'<span class="nowrap">\g<0></span>', str(escape(say.glued(say.clean(text))))))
 
 
 def _lines(text: str | None, most: int = 400) -> tuple[str, ...]:

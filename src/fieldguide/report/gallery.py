@@ -169,7 +169,7 @@ def _line(contestant: Contestant, said: int, answer: Answer | None, truth: int, 
 
 def _headline(missed: int, total: int) -> str:
     if missed == total:
-        return f"missed by all {total}" if total > 1 else "missed"
+        return {1: "missed", 2: "missed by both"}.get(total, f"missed by all {total}")
     return f"missed by {missed} of {total}"
 
 

@@ -74,7 +74,14 @@ def p_value(p: float, alpha: float = 0.05) -> str:
     if p < 0.001:
         return "< 0.001"
     shown = (f"{p:.{digits}f}" for digits in range(3, 9))
-    return next((text for text in shown if p == alpha or (float(text) != alpha and (float(text) < alpha) == (p < alpha))), repr(p))
+    return next(
+        (text for text in shown if p == alpha or (float(text) != alpha and (float(text) < alpha) == (p < alpha))), repr(p)
+    )
+
+
+def glued(sentence: str) -> str:
+    """Return `sentence` with per cent signs and p values held together."""
+    return re.sub(r"\bp ([=<]) (?=\d)", rf"p{NBSP}\1{NBSP}", sentence.replace(" %", f"{NBSP}%"))
 
 
 def shortened(text: str) -> str:
@@ -98,6 +105,8 @@ def seconds(span: float) -> str:
 
 def milliseconds(span: float) -> str:
     """Return a time for one picture, given in milliseconds."""
+    if 0 < span < 0.01:
+        return f"<{NBSP}0.01{NBSP}ms"
     return decimal(span, 2 if span < 1 else 1 if span < 100 else 0) + f"{NBSP}ms"
 
 
@@ -124,11 +133,12 @@ def score(entry: Mapping[str, Any] | None, share: bool = True) -> Value:
     if value is None:
         return Value(str(entry.get("state") or NOT_APPLICABLE), title=str(entry.get("why") or "no reason recorded"))
     text = percent(value) if share else decimal(value)
+    why = str(entry.get("why") or "")
     if low is None or high is None:
-        return Value(text, value)
+        return Value(text, value, title=why)
     note = interval(low, high) if share else f"{decimal(low)}\u2013{decimal(high)}"
     over = f" over {count(entry['n'])}" if entry.get("n") is not None else ""
-    return Value(text, value, note, f"95 % interval {note}{over}")
+    return Value(text, value, note, f"95 % interval {note}{over}" + (f"; {why}" if why else ""))
 
 
 def number(value: float | None, words: Any, why: str = "") -> Value:

@@ -61,12 +61,13 @@ class Trust:
 def trust(study: Study) -> Trust:
     """Return what the box shows for `study`."""
     found = study.findings
+    checks = [_finding(entry) for entry in (found or {}).get("findings", [])]
     left_out = [(row.path, row.excluded or "") for row in study.manifest.excluded]
     left_out += [(str(path), str(reason)) for path, reason in (found or {}).get("ignored", [])]
     return Trust(
         parts=_parts(study),
         notes=tuple(_notes(study)),
-        findings=tuple(_finding(entry) for entry in (found or {}).get("findings", [])),
+        findings=tuple(sorted(checks, key=lambda finding: finding.state != "found")),
         findings_known=found is not None,
         left_out=_common(reason for _, reason in left_out),
         listed=tuple(left_out[:MOST_LISTED]),
@@ -76,7 +77,7 @@ def trust(study: Study) -> Trust:
         versions=tuple(
             sorted((str(name), str(version)) for name, version in ((study.environment or {}).get("versions") or {}).items())
         ),
-        power=((study.comparison or {}).get("power") or {}).get("sentence", say.NOT_RECORDED),
+        power=say.glued(str(((study.comparison or {}).get("power") or {}).get("sentence", say.NOT_RECORDED))),
     )
 
 

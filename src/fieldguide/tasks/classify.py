@@ -34,9 +34,10 @@ class Classify:
         """Return the class id that `text` names exactly, or `None`.
 
         Case, Unicode form, outer punctuation and ``_ -`` against space do not matter; anything beyond one name does. An id is
-        looked up before a display name, a display name before a synonym; a name that two classes share is nobody's.
+        looked up before a display name, a display name before a synonym; a name that two classes share is nobody's. An id to
+        the letter is that class's even where another differs from it by case alone.
         """
-        return self._by_name.get(fold(text))
+        return text if text in self.index else self._by_name.get(fold(text))
 
     @cached_property
     def _by_name(self) -> dict[str, str | None]:
@@ -49,6 +50,8 @@ class Classify:
             tier: dict[str, str | None] = {}
             for name, id in names:
                 key = fold(name)
+                if not key:  # a class called "?" must not be what silence names
+                    continue
                 tier[key] = id if tier.get(key, id) == id else None
             table = {**tier, **table}
         return table
@@ -57,4 +60,4 @@ class Classify:
 def fold(text: str) -> str:
     """Return `text` in the form names are compared in: NFKC, case-folded, ``_ -`` as spaces, outer punctuation gone."""
     spaced = re.sub(r"[\s_\-]+", " ", unicodedata.normalize("NFKC", text).casefold())
-    return spaced.strip(" .,;:!?\"'`*")
+    return spaced.strip(" .,;:!?\"'`*。、「」『』“”‘’„«»¿¡")

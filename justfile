@@ -1,0 +1,28 @@
+# The words of the project. `uv run just WORD`; CI calls the same ones.
+
+# Pass the tests: a seeded sample of each slow group.
+test *words:
+    uv run pytest {{words}}
+
+# Every case of every slow group.
+torture:
+    FIELDGUIDE_TORTURE=all uv run pytest
+
+# Style and types.
+lint:
+    uv run ruff check .
+    uv run ruff format --check .
+    uv run mypy
+
+# Put the style right.
+format:
+    uv run ruff check --fix .
+    uv run ruff format .
+
+# The main job: five contestants on handwritten digits.
+demo:
+    uv run fieldguide demo
+
+# Redraw the picture in the README from the demo's report (needs Chromium).
+picture:
+    uv run python docs/picture.py demo-study/report.html docs/report.png
