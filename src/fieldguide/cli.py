@@ -12,7 +12,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from fieldguide.errors import INTERRUPTED, PARTLY, TERMINATED, Problem
+from fieldguide.errors import INTERRUPTED, PARTLY, TERMINATED, UNFORESEEN, Problem
 
 app = typer.Typer(
     help="Compare image classifiers of every family on one frozen split, and say which differences are real.",
@@ -197,34 +197,60 @@ def main(arguments: list[str] | None = None) -> None:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
     # Threads that wait by spinning slow each other down several times as soon as the machine has other work.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    for word in words:
-        if word in _COMPLETE:
-            _COMPLETE[word]()
-    signal.signal(signal.SIGTERM, _terminated)
+    before = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        app(words, prog_name="fieldguide", standalone_mode=True)
+        app(words, prog_name="fieldguide")
     except Problem as problem:
-        from fieldguide.terminal import show_problem
-
-        show_problem(problem)
+        _show(problem)
         sys.exit(problem.code)
-    except KeyboardInterrupt:
-        _stopped(INTERRUPTED)
-    except _Terminated:
-        _stopped(TERMINATED)
+    except _Stopped as stopped:
+        _leave(stopped.code)
+    except Exception:
+        _show(_unforeseen())
+        sys.exit(UNFORESEEN)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-class _Terminated(BaseException):
-    """SIGTERM arrived."""
+def _show(problem: Problem) -> None:
+    from fieldguide.terminal import show_problem
+
+    show_problem(problem)
 
 
-def _terminated(number: int, frame: object) -> None:
-    raise _Terminated
+def _unforeseen() -> Problem:
+    """Keep the traceback of a mistake of ours in a file, where a report of it can quote it."""
+    import tempfile
+    import traceback
+
+    with tempfile.NamedTemporaryFile("w", prefix="fieldguide-", suffix=".log", delete=False, encoding="utf-8") as log:
+        traceback.print_exc(file=log)
+    error = sys.exc_info()[1]
+    return Problem(
+        f"A mistake in fieldguide: {type(error).__name__}: {error}.",
+        "What is on disk is whole; the same command goes on from there.",
+        f"Please report it with {log.name}",
+    )
 
 
-def _stopped(code: int) -> None:
+class _Stopped(BaseException):
+    """A signal arrived. Not a KeyboardInterrupt, which libraries on the way would turn into something else."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+def _stop(number: int, frame: object) -> None:
+    signal.signal(number, lambda again, frame: os._exit(128 + again))
+    raise _Stopped(INTERRUPTED if number == signal.SIGINT else TERMINATED)
+
+
+def _leave(code: int) -> None:
     from fieldguide.terminal import err
 
     err.print("\nStopped. The same command goes on from here.", style="bold")
+    sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)  # threads that decode pictures are not waited for; every file on disk is whole

@@ -6,7 +6,8 @@ import difflib
 import unicodedata
 from collections.abc import Iterable
 
-DONE, USAGE, PARTLY, ENVIRONMENT, DATA = 0, 2, 3, 4, 5
+#: Exit codes. `UNFORESEEN` is a mistake of ours, the others say what a user can do.
+DONE, UNFORESEEN, USAGE, PARTLY, ENVIRONMENT, DATA = 0, 1, 2, 3, 4, 5
 INTERRUPTED, TERMINATED = 130, 143
 
 

@@ -248,6 +248,7 @@ def _score(folder: Path, manifest: Manifest) -> None:
 
     scores, sheets = [], []
     for run in sorted(path.parent for path in (folder / "runs").glob("*/predictions.parquet")):
+        sweep(run)
         predictions = read_predictions(run / "predictions.parquet")
         scored = score_run(run.name, predictions, manifest)
         write_json(run / "scores.json", scored)

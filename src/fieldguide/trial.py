@@ -1,7 +1,7 @@
 """The contract's own bench: toy pictures, a reader that knows hashes alone, and a family's fits on them, remembered.
 
-The toy is small and hard on purpose: three kinds of striped patches whose colours overlap under noise, so that models disagree and
-a sabotaged one shows. Everything is a function of a seed. Nothing here is imported by a study.
+The toy is small and hard on purpose: three kinds of striped patches whose colours overlap under noise, so that models
+disagree and a sabotaged one shows. Everything is a function of a seed. Nothing here is imported by a study.
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import pickletools
 import shutil
 import sys
 import tempfile
 import weakref
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -32,11 +34,22 @@ if TYPE_CHECKING:
     from fieldguide.families import Family, Fitted
 
 #: Ids and names differ, so that a family that answers with the name of a class is caught.
-TASK = Classify((ClassInfo("n01-ash", "ash tree"), ClassInfo("n02-birch", "birch"), ClassInfo("n03-cedar", "cedar", ("cedrus",))))
+TASK = Classify((ClassInfo("n01-ash", "ash tree"), ClassInfo("n02-birch", "birch"), ClassInfo("n03-cedar", "cedar")))
 #: Largest difference of a probability between an answer given alone and the same answer given in a batch.
 FP32_TOLERANCE = 1e-5
 #: The same for a forward pass in bfloat16, whose numbers have 8 bits: a rounding of 2^-8 in the logits, a few times over.
 BF16_TOLERANCE = 3e-2
+
+
+_PICKLES = frozenset({".pt", ".pth", ".pkl", ".pickle", ".bin", ".joblib", ".ckpt"})
+
+
+class Breach(Exception):  # noqa: N818 - what was found, not an error of ours
+    """What an article saw and what it expected; the contract adds the article's name."""
+
+    def __init__(self, seen: str, expected: str) -> None:
+        super().__init__(seen, expected)
+        self.seen, self.expected = seen, expected
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +101,7 @@ def toy() -> Toy:
 
 
 def _part(random: np.random.Generator, per_class: int) -> tuple[Example, ...]:
-    drawn = [(_picture(random, kind), id) for kind, id in enumerate(TASK.ids) for _ in range(per_class)]
+    drawn = [(_picture(random, kind), label) for kind, label in enumerate(TASK.ids) for _ in range(per_class)]
     by_key = {key_of(pixels): (pixels, label) for pixels, label in drawn}
     reader = MemoryReader({key: by_key[key][0] for key in sorted(by_key)})
     return tuple(Example(Image(key, reader), by_key[key][1]) for key in sorted(by_key))
@@ -113,7 +126,7 @@ def key_of(pixels: NDArray[np.uint8]) -> str:
 
 
 def recorded_answers(_: Path) -> dict[str, Prediction]:
-    """Return what somebody answered for the toy: in words, in words with probabilities, in probabilities alone, and once off the list."""
+    """Return what somebody answered for the toy: words, words and probabilities, probabilities; and once off the list."""
     answers: dict[str, Prediction] = {}
     for number, image in enumerate(toy().images):
         best = int(image.key[:4], 16) % len(TASK.ids)
@@ -155,7 +168,9 @@ class Trial:
         """Return a bench with a fresh, empty scratch folder on the CPU, offline."""
         return Bench(Path(tempfile.mkdtemp(prefix="scratch-", dir=self.folder)), seed, recorded=recorded_answers)
 
-    def fit(self, train: Sequence[Example] | None = None, val: Sequence[Example] | None = None, bench: Bench | None = None) -> Fitted:
+    def fit(
+        self, train: Sequence[Example] | None = None, val: Sequence[Example] | None = None, bench: Bench | None = None
+    ) -> Fitted:
         """Fit on the toy's parts or those given; tuples, so that a family that sorts what it was given is caught."""
         examples = tuple(toy().train if train is None else train), tuple(toy().val if val is None else val)
         return self.family.fit(*examples, TASK, self.settings, bench or self.bench())
@@ -171,7 +186,7 @@ class Trial:
         elsewhere.mkdir(exist_ok=True)
         with watching(self.first_bench.scratch, self.folder) as watch, contextlib.chdir(elsewhere):
             fitted = self.fit(bench=self.first_bench)
-            watch.also_written += [str(path) for path in elsewhere.rglob("*")]
+            watch.written += [str(path) for path in elsewhere.rglob("*")]  # compiled code, which no hook sees
         return fitted, watch
 
     @property
@@ -195,6 +210,23 @@ class Trial:
         facts = [event for event in read_log(self.first_bench.scratch / "log.jsonl") if event["event"] == "fact"]
         return BF16_TOLERANCE if any(fact.get("precision") == "bf16" for fact in facts) else FP32_TOLERANCE
 
+    @contextlib.contextmanager
+    def saved(self) -> Iterator[Path]:
+        """Save the remembered fit and yield the folder, moved away from where it was written."""
+        written, moved = self.folder / "model", self.folder / "model-moved"
+        written.mkdir()
+        try:
+            self.fitted.save(written)
+            yield written.rename(moved)
+        finally:
+            for folder in (written, moved):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _temporary() -> tuple[Path, ...]:
+    folder = Path(tempfile.gettempdir())
+    return folder, folder.resolve()
+
 
 @dataclass
 class Watch:
@@ -204,8 +236,7 @@ class Watch:
     folder: Path
     written: list[str] = field(default_factory=list)
     called: list[str] = field(default_factory=list)
-    #: Found by looking at a folder afterwards: what compiled code wrote, which no hook sees.
-    also_written: list[str] = field(default_factory=list)
+    temporary: tuple[Path, ...] = field(default_factory=_temporary)
 
     def note_write(self, path: object) -> None:
         """Note a path that is opened for writing, unless it is in the scratch folder, a temporary or a bytecode cache."""
@@ -214,8 +245,8 @@ class Watch:
         target = Path(os.path.abspath(os.fsdecode(path)))
         if target.is_relative_to(self.allowed) or target.is_relative_to("/dev") or target.is_relative_to("/proc"):
             return
-        temporary = target.is_relative_to(Path(tempfile.gettempdir()).resolve()) or target.is_relative_to(tempfile.gettempdir())
-        if "__pycache__" in target.parts or (temporary and not target.is_relative_to(self.folder)):
+        temporary = any(target.is_relative_to(folder) for folder in self.temporary) and not target.is_relative_to(self.folder)
+        if temporary or "__pycache__" in target.parts:
             return
         self.written.append(str(target))
 
@@ -276,7 +307,8 @@ def _changed(watch: Watch, values: tuple[Any, ...]) -> None:
 
 
 def _connected(watch: Watch, values: tuple[Any, ...]) -> None:
-    if isinstance(values[1], tuple):  # a text is a socket in the file system
+    # A text is a socket in the file system; a number first is one of the system's own kinds.
+    if isinstance(values[1], tuple) and isinstance(values[1][0], str):
         watch.note_call(values[1][0])
 
 
@@ -300,3 +332,46 @@ _EVENTS: dict[str, Callable[[Watch, tuple[Any, ...]], None]] = {
 def rows(predictions: Iterable[Prediction]) -> list[tuple[object, ...]]:
     """Return what must repeat exactly: everything but clocks."""
     return [(p.image, p.label, p.probabilities, p.counts, p.raw, p.error) for p in predictions]
+
+
+def same(new: Sequence[Prediction], old: Sequence[Prediction], tolerance: float, way: str) -> None:
+    """Raise `Breach` unless both say the same: probabilities to `tolerance`, labels but for ties within it."""
+    if [answer.image for answer in new] != [answer.image for answer in old]:
+        raise Breach(f"{way}: {len(new)} answers for {len(old)} pictures, or in another order", "the same rows")
+    for now, was in zip(new, old, strict=True):
+        a, b = now.probabilities, was.probabilities
+        both = a is not None and b is not None and len(a) == len(b)
+        close = both and all(abs(x - y) <= tolerance for x, y in zip(a or (), b or (), strict=True))
+        top = sorted(b or (), reverse=True)[:2]
+        # Either of two that lie so close may come out first.
+        tie = close and len(top) == 2 and top[0] - top[1] <= 2 * tolerance
+        agree = (now.label == was.label or tie) and (close or a is b is None) and bool(now.error) == bool(was.error)
+        if not agree:
+            seen = f"{way}: {now.label} {a or now.error or ''}, but before {was.label} {b or was.error or ''}"
+            raise Breach(seen, f"the same answer to {tolerance:g}")
+
+
+def pickled(path: Path) -> str | None:
+    """Return why a file counts as a pickle, or `None`. Archives are looked into: a torch file is a zip with a pickle inside."""
+    if path.suffix.casefold() in _PICKLES:
+        return "has the suffix of a pickle"
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            inside = [name for name in archive.namelist() if Path(name).suffix.casefold() in _PICKLES]
+        return f"holds {inside[0]}" if inside else None
+    content = path.read_bytes()
+    if content[:1] == b"\x80" and content[1:2] <= b"\x05" and content[-1:] == b".":
+        return "begins and ends like a pickle"
+    if content.startswith(b"\x93NUMPY") and b"'|O'" in content[:256]:
+        return "is an array of objects, which NumPy pickles"
+    if len(content) > 4 and content[-1:] == b".":
+        with contextlib.suppress(ValueError, UnicodeDecodeError, IndexError):
+            last = list(pickletools.genops(content))[-1]
+            if last[2] == len(content) - 1:
+                return "reads as a pickle from end to end"
+    return None
+
+
+def said(error: BaseException) -> str:
+    """Return the kind of an error and its first line."""
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"

@@ -90,6 +90,10 @@ def test_above_chance_is_corrected_over_contestants(make):
     assert alone["above_chance"]["m0"] and not many["above_chance"]["m0"]
 
 
+def test_far_below_chance_is_not_above_it(make):
+    assert not compare(make.contest(100, {"m": range(2)}), CHANCE, None)["above_chance"]["m"]
+
+
 def test_all_tied(make):
     sheets = make.contest(200, {"x": range(180), "y": range(8, 187), "z": [*range(160), *range(170, 188)]})
     sentence = compare(sheets, CHANCE, "x")["verdict"]
@@ -122,11 +126,26 @@ def test_only_the_leader_beats_some(make):
     """The second is beaten by the leader's answers, the third is not, though it stands lower: nobody else is said to win."""
     leader = range(100, 400)
     second = range(118, 400)  # 18 : 0 against the leader
-    third = [*range(0, 60), *range(180, 400)]  # 80 : 60
+    third = [*range(60), *range(180, 400)]  # 80 : 60
     result = compare(make.contest(400, {"a": leader, "b": second, "c": third}), CHANCE, None)
     assert result["leader_group"] == ["a", "c"]
     assert "not distinguishable from c (p = " in result["verdict"]
     assert "; a beats b (p < 0.001)." in result["verdict"]
+
+
+def test_the_leader_group_is_measured_against_the_leader_alone(make):
+    """The second beats the third (15 : 0), but the leader, right on other pictures, cannot be told from either."""
+    sheets = make.contest(400, {"a": range(200, 318), "b": range(100, 215), "c": range(100, 200)})
+    result = compare(sheets, {"accuracy": 0.1, "how": "so"}, None)
+    assert [pair["outcome"] for pair in result["pairs"]] == ["not distinguishable", "not distinguishable", "a better"]
+    assert result["leader_group"] == ["a", "b", "c"]
+    assert result["letters"] == {"a": "ab", "b": "a", "c": "b"}
+    assert "not distinguishable from any of the other 2" in result["verdict"]
+
+
+def test_of_several_beaten_the_largest_p_is_told(make):
+    sheets = make.contest(400, {"a": range(300), "x": range(12, 300), "y": range(10, 300)})
+    assert compare(sheets, CHANCE, None)["verdict"].endswith("; it beats y and x (largest p = 0.0039).")
 
 
 def test_names_are_left_as_they_are(make):
@@ -179,3 +198,16 @@ def test_strangers_are_refused(make):
         compare([], CHANCE, None)
     with pytest.raises(ValueError, match="none of"):
         compare([x, y], CHANCE, "z")
+
+
+def test_power_is_measured_between_serious_contestants(make):
+    """A contestant at chance differs from everybody nearly everywhere and says nothing about the pairs that matter."""
+    chance = {"accuracy": 0.25, "how": ""}
+    good = make.sheet("good", [index % 10 != 0 for index in range(200)])
+    rival = make.sheet("rival", [index % 8 != 0 for index in range(200)])
+    constant = make.sheet("constant", [index % 4 == 0 for index in range(200)])
+    serious = compare([good, rival], chance, None)["power"]
+    with_floor = compare([good, rival, constant], chance, None)["power"]
+    assert with_floor["discordance"] == serious["discordance"]
+    assert with_floor["single"] == serious["single"]
+    assert with_floor["corrected"] > with_floor["single"]

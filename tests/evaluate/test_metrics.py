@@ -133,6 +133,7 @@ def test_top5_ranks_the_answer_first_and_equals_in_class_order(make):
     flat = np.full((8, 8), 1 / 8)
     even = dataclasses.replace(base, truth=np.arange(8), answer=np.full(8, 7), probabilities=flat, errors=(None,) * 8)
     assert top5_of(even).value == 5 / 8  # the answer (class 7), then classes 0 to 3
+    assert top5_of(dataclasses.replace(even, truth=np.full(8, 7))).value == 1.0
     failed = dataclasses.replace(even, answer=np.full(8, -1))
     assert top5_of(failed).value == 0.0
     partly = flat.copy()

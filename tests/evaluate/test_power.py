@@ -43,22 +43,22 @@ def test_the_test_keeps_its_level():
 
 def test_too_few_pictures_for_any_difference():
     assert smallest_difference(20, 0.1, 0.05) is None
-    line = power_line(20, [0.1], 0.05)
+    line = power_line(20, [0.1], 1, 0.05)
     assert line["single"] is None and line["corrected"] is None
     assert line["sentence"].startswith("With 20 test pictures you cannot tell models apart")
-    partly = power_line(100, [0.1] * 2000, 0.05)
+    partly = power_line(100, [0.1], 2000, 0.05)
     assert partly["single"] is not None and partly["corrected"] is None
     assert "but not over all 2000 pairs" in partly["sentence"]
     assert smallest_difference(1, 0.15, 0.05) is None
 
 
 def test_the_line_says_what_it_assumes():
-    alone = power_line(300, [], 0.05)
+    alone = power_line(300, [], 0, 0.05)
     assert alone["discordance"] == ASSUMED == 0.15 and "assuming" in alone["sentence"]
     assert alone["corrected"] == alone["single"]
-    equal = power_line(300, [0.0, 0.0, 0.0], 0.05)
+    equal = power_line(300, [0.0, 0.0, 0.0], 3, 0.05)
     assert equal["discordance"] == FLOOR
-    line = power_line(270, [0.05, 0.12, 0.4], 0.05)
+    line = power_line(270, [0.05, 0.12, 0.4], 3, 0.05)
     assert line["discordance"] == 0.12
     assert (
         line["corrected"] == smallest_difference(270, 0.12, 0.05 / 3) > line["single"] == smallest_difference(270, 0.12, 0.05)

@@ -19,10 +19,6 @@ sys.modules["report_make_study"] = _MAKER
 _SPEC.loader.exec_module(_MAKER)
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "browser: opens a page in chromium; skipped where there is none")
-
-
 @pytest.fixture(scope="session")
 def maker() -> ModuleType:
     """The generator of synthetic studies."""

@@ -101,13 +101,13 @@ class FakeReader:
         return np.clip(picture + rng.normal(0, 6, picture.shape), 0, 255).astype(np.uint8)
 
 
-def make_study(folder: Path, plan: Plan = Plan()) -> Manifest:  # noqa: B008 - a frozen value
+def make_study(folder: Path, plan: Plan = Plan()) -> Manifest:
     """Write the study of `plan` into `folder` and return its manifest."""
     rng = np.random.default_rng(plan.seed)
     ids = tuple(f"class {position:03d}" if position % 3 else plan.names[position] for position in range(len(plan.names)))
     manifest = freeze(list(_rows(ids, plan)), ids, 42)
     write_manifest(folder / "manifest.parquet", manifest)
-    write_classes(folder / "classes.toml", [ClassInfo(id, name) for id, name in zip(ids, plan.names, strict=True)])
+    write_classes(folder / "classes.toml", [ClassInfo(label, name) for label, name in zip(ids, plan.names, strict=True)])
     write_toml(
         folder / "study.toml",
         {
@@ -154,7 +154,7 @@ def make_study(folder: Path, plan: Plan = Plan()) -> Manifest:  # noqa: B008 - a
 
 
 def _rows(ids: tuple[str, ...], plan: Plan) -> Any:
-    for number, id in enumerate(ids):
+    for number, label in enumerate(ids):
         for split, size in zip(("train", "val", "test"), plan.per_class, strict=True):
             for position in range(size):
                 key = hashlib.sha256(f"{plan.seed} {number} {split} {position}".encode()).hexdigest()
@@ -162,7 +162,7 @@ def _rows(ids: tuple[str, ...], plan: Plan) -> Any:
                 yield ManifestRow(
                     key,
                     f"{plan.names[number]}/{split}_{position}.jpg",
-                    id,
+                    label,
                     split,
                     width=48,
                     height=48,
@@ -293,13 +293,13 @@ def part(truth: Array, answers: Array, ids: tuple[str, ...]) -> dict[str, Any]:
     np.add.at(confusion, (truth, np.where(answers < 0, k, answers)), 1)
     failed = int((answers < 0).sum())
     per_class, f1s = [], []
-    for i, id in enumerate(ids):
+    for i, label in enumerate(ids):
         hit, size, said = int(confusion[i, i]), int(confusion[i].sum()), int(confusion[:, i].sum())
         f1 = 2 * hit / (size + said) if size + said else 0.0
         f1s.append(f1)
         per_class.append(
             {
-                "id": id,
+                "id": label,
                 "n": size,
                 "predicted": said,
                 "precision": _score(hit / said, said) if said else _absent("never answered"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,7 +44,7 @@ def test_it_opens_silently_and_never_scrolls_sideways(chromium: Any, drawn: Path
 def test_the_policy_is_in_force(chromium: Any, drawn: Path) -> None:
     with opened(chromium, drawn) as (page, heard):
         page.evaluate(
-            "() => { const s = document.createElement('script'); s.textContent = 'window.broken = 1'; document.body.append(s); }"
+            "() => { const s = document.createElement('script'); s.textContent = 'window.broken = 1'; document.body.append(s) }"
         )
         assert page.evaluate("window.broken") is None
         assert any("Content Security Policy" in line for line in heard)
@@ -130,7 +131,7 @@ def test_what_scrolls_can_be_reached_and_is_named(chromium: Any, drawn: Path) ->
     with opened(chromium, drawn, 360) as (page, _):
         nameless = page.evaluate(
             """() => [...document.querySelectorAll('.scroll')].filter(
-                (box) => box.tabIndex !== 0 || !box.getAttribute('aria-label') || box.getAttribute('role') !== 'region').length"""
+                (box) => box.tabIndex !== 0 || !box.ariaLabel || box.getAttribute('role') !== 'region').length"""
         )
         untold = page.evaluate(
             "[...document.querySelectorAll('svg[role=img]')].filter((svg) => !svg.querySelector('title')).length"
@@ -139,7 +140,7 @@ def test_what_scrolls_can_be_reached_and_is_named(chromium: Any, drawn: Path) ->
         order = page.evaluate("[...document.querySelectorAll('h1,h2,h3')].map((head) => Number(head.tagName[1]))")
         ids = page.evaluate("[...document.querySelectorAll('[id]')].map((node) => node.id)")
         assert (nameless, untold, bare) == (0, 0, 0)
-        assert order[0] == 1 and order.count(1) == 1 and all(b - a <= 1 for a, b in zip(order, order[1:], strict=False))
+        assert order[0] == 1 and order.count(1) == 1 and all(b - a <= 1 for a, b in itertools.pairwise(order))
         assert len(ids) == len(set(ids))
 
 

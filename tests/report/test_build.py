@@ -250,7 +250,7 @@ def test_a_damaged_or_newer_file_is_named(tmp_path: Path, maker: ModuleType, nam
 def test_no_study_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataProblem, match="not a study folder"):
         build(tmp_path / "nothing")
-    with pytest.raises(DataProblem, match="manifest.parquet"):
+    with pytest.raises(DataProblem, match=r"manifest\.parquet"):
         build(tmp_path)
 
 

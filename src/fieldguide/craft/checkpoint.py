@@ -55,5 +55,6 @@ def restore_optimiser(optimiser: Optimizer, model: nn.Module, tensors: Mapping[s
     for flat, value in tensors.items():
         name, _, entry = flat.rpartition("|")
         parameter = parameters[name]
-        # Moments live beside their parameter; AdamW keeps its step counter on the CPU.
-        optimiser.state[parameter][entry] = value if entry == "step" else value.to(parameter.device)
+        # Moments lie in memory as their parameter does: the fused step walks through both as flat lists.
+        alike = value.shape == parameter.shape
+        optimiser.state[parameter][entry] = torch.empty_like(parameter).copy_(value) if alike else value.to(parameter.device)

@@ -187,6 +187,10 @@ def load_weights(network: nn.Module, source: Source) -> None:
             "Check that the model name, image_size and pad_type belong to this file.",
         )
     network.load_state_dict(body, strict=False)
+    # A new head that starts at zero starts at the loss of guessing, and its first steps do not shake the features.
+    for name, parameter in network.named_parameters():
+        if name.startswith(heads):
+            nn.init.zeros_(parameter)
 
 
 def head_names(network: nn.Module) -> tuple[str, ...]:

@@ -78,7 +78,7 @@ def sheet(run: str, predictions: Iterable[Prediction], rows: Sequence[ManifestRo
             )
         answered[prediction.image] = prediction
 
-    position = {id: index for index, id in enumerate(classes)}
+    position = {label: index for index, label in enumerate(classes)}
     answer = np.full(len(rows), NO_ANSWER, dtype=np.int64)
     probabilities = np.full((len(rows), len(classes)), np.nan)
     errors: list[str | None] = []

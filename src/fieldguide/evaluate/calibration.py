@@ -72,7 +72,7 @@ def _confidences(sheet: AnswerSheet) -> tuple[Floats, NDArray[np.bool_]]:
     known = np.flatnonzero(np.isfinite(sheet.probabilities).all(axis=1))
     confidence = sheet.probabilities[known, sheet.answer[known]]
     right = sheet.right[known]
-    order = np.lexsort((right, confidence))
+    order = np.argsort(confidence, kind="stable")
     return confidence[order], right[order]
 
 
@@ -83,8 +83,10 @@ def _errors(confidence: Floats, right: Floats) -> Floats:
     """
     bins = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
     starts = np.flatnonzero(np.diff(bins, prepend=-1))
-    gaps: Floats = np.abs(np.add.reduceat(right - confidence, starts, axis=1)).sum(axis=1) / len(confidence)
-    return gaps
+    # Counted apart: whole numbers add up to the same in any order, so equal confidences may stand in any.
+    gaps: Floats = np.abs(np.add.reduceat(right, starts, axis=1) - np.add.reduceat(confidence, starts))
+    errors: Floats = gaps.sum(axis=1) / len(confidence)
+    return errors
 
 
 def _partly(known: int, total: int) -> str | None:

@@ -11,7 +11,7 @@ from scipy.stats import binomtest
 from fieldguide.errors import DataProblem, plain
 from fieldguide.evaluate.answers import AnswerSheet
 from fieldguide.evaluate.letters import letters
-from fieldguide.evaluate.pairs import all_pairs, holm
+from fieldguide.evaluate.pairs import Pair, all_pairs, holm
 from fieldguide.evaluate.power import power_line
 from fieldguide.evaluate.verdict import Evidence, verdict
 from fieldguide.records import SCHEMA_VERSION
@@ -46,9 +46,18 @@ def compare(
         "letters": letters(order, [(pair.a, pair.b) for pair in pairs if pair.real]),
         "leader_group": [run for run in order if run not in worse],
         "above_chance": above,
-        "power": power_line(n, [(pair.only_a + pair.only_b) / n for pair in pairs], alpha),
+        "power": power_line(n, _discordances(pairs, order[0], above, n), len(pairs), alpha),
         "verdict": verdict(evidence),
     }
+
+
+def _discordances(pairs: Sequence[Pair], leader: str, above: Mapping[str, bool], n: int) -> list[float]:
+    """Return how often the leader and each other serious contestant differ in being right.
+
+    Contestants no better than chance differ from everybody nearly everywhere; counted in, they would make the test set look
+    blinder than it is for the pairs anybody wonders about.
+    """
+    return [(pair.only_a + pair.only_b) / n for pair in pairs if leader in (pair.a, pair.b) and above[pair.a] and above[pair.b]]
 
 
 def _above_chance(sheets: Sequence[AnswerSheet], share: float, alpha: float) -> dict[str, bool]:

@@ -112,7 +112,7 @@ def _class_scores(answers: AnswerSheet, confusion: Counts) -> dict[str, Score]:
 
 def _per_class(answers: AnswerSheet, confusion: Counts) -> list[dict[str, Any]]:
     table = []
-    for index, id in enumerate(answers.classes):
+    for index, label in enumerate(answers.classes):
         right = int(confusion[index, index])
         support, predicted = int(confusion[index].sum()), int(confusion[:, index].sum())
         precision = _share(right, predicted, "never answered")
@@ -124,7 +124,7 @@ def _per_class(answers: AnswerSheet, confusion: Counts) -> list[dict[str, Any]]:
             else Score.absent("no pictures of it, and never answered")
         )
         scores = {"precision": asdict(precision), "recall": asdict(recall), "f1": asdict(f1)}
-        table.append({"id": id, "n": support, "predicted": predicted, **scores})
+        table.append({"id": label, "n": support, "predicted": predicted, **scores})
     return table
 
 
@@ -140,7 +140,7 @@ def chance(manifest: Manifest) -> dict[str, Any]:
     """
     train, test = manifest.part("train"), manifest.part("test")
     counted = Counter(row.label for row in (train or test))
-    commonest = max(manifest.classes, key=lambda id: counted[id])  # max keeps the first among equals
+    commonest = max(manifest.classes, key=lambda label: counted[label])  # max keeps the first among equals
     share = sum(row.label == commonest for row in test) / len(test)
     how = (
         f"always answering the commonest training class, which is '{commonest}'"

@@ -43,24 +43,23 @@ def smallest_difference(n: int, discordance: float, alpha: float, power: float =
     return high
 
 
-def power_line(n: int, discordances: Sequence[float], alpha: float) -> dict[str, Any]:
-    """Return the power part of ``comparison.json`` for `n` pictures and the observed `discordances`, one for each pair.
+def power_line(n: int, discordances: Sequence[float], pairs: int, alpha: float) -> dict[str, Any]:
+    """Return the power part of ``comparison.json`` for `n` pictures, from `discordances` observed between serious contestants.
 
     ``single`` is the difference one comparison at level `alpha` finds with 80 % power, ``corrected`` the same at `alpha`
-    over the number of pairs, the hardest level Holm asks for.
+    over the number of `pairs`, the hardest level Holm asks for.
     """
-    pairs = len(discordances)
-    discordance = max(FLOOR, statistics.median(discordances)) if pairs else ASSUMED
+    discordance = max(FLOOR, statistics.median(discordances)) if discordances else ASSUMED
     single = smallest_difference(n, discordance, alpha)
     corrected = smallest_difference(n, discordance, alpha / pairs) if pairs > 1 else single
     result = {"discordance": discordance, "single": single, "corrected": corrected}
-    return {**result, "sentence": _sentence(n, pairs, discordance, single, corrected)}
+    return {**result, "sentence": _sentence(n, pairs, discordance, single, corrected, measured=bool(discordances))}
 
 
-def _sentence(n: int, pairs: int, discordance: float, single: float | None, corrected: float | None) -> str:
+def _sentence(n: int, pairs: int, discordance: float, single: float | None, corrected: float | None, *, measured: bool) -> str:
     start = f"With {n} test picture{'s' if n > 1 else ''} you"
     share = f"exactly one of two is right on {100 * discordance:.0f} % of the pictures"
-    basis = f"where {share}" if pairs else f"assuming that {share} (there is no pair to measure it on)"
+    basis = f"where {share}" if measured else f"assuming that {share} (there is no pair to measure it on)"
     if single is None:
         return f"{start} cannot tell models apart, {basis}: even the largest difference possible there would often be missed."
     alone = f"{start} can tell apart models that differ by {100 * single:.1f} points"

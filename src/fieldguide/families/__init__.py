@@ -28,11 +28,13 @@ from typing import Any, Protocol
 
 from fieldguide.bench import Bench
 from fieldguide.errors import EnvironmentProblem, UsageProblem, allowed_names, plain
+from fieldguide.files import digest
 from fieldguide.records import Estimate, Example, Image, Prediction
 from fieldguide.settings import Settings, build
 from fieldguide.tasks.classify import Classify
 
 ENTRY_POINTS = "fieldguide.families"
+_FILES = frozenset({".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".json", ".toml", ".safetensors"})
 
 
 class Fitted(Protocol):
@@ -113,24 +115,37 @@ def needs_extra(error: ModuleNotFoundError) -> EnvironmentProblem:
 
 
 def parse(text: str) -> Contestant:
-    """Read ``[family/]name[:key=value,...]`` (the first colon splits).
+    """Read ``[family/]name[:key=value,...]`` (the first colon splits); the key ``as`` names the contestant.
 
     ``majority``, ``linear:features=colour``, ``recorded/answers.csv``, ``vit_base_patch16_224:train=last-2``. A bare name is a
     family's own, or one that some family knows. Raises `UsageProblem`, nearest names first.
     """
     head, _, tail = text.partition(":")
     room, rest = _room_of(head)
-    values: dict[str, Any] = {}
+    values: dict[str, str] = {}
     for item in re.split(r",(?![^\[(]*[\])])", tail) if tail else []:
         key, equals, value = item.partition("=")
         if not equals:
             raise UsageProblem(
                 f"{plain(text)!r}: {plain(item)!r} is not a setting.",
                 "After the first colon come settings as key=value, separated by commas.",
-                f"For example {plain(head)}:{next(iter(family(room).Settings.model_fields))}=...",
+                f"For example {plain(head)}:{next(iter(family(room).Settings.model_fields), 'as')}=...",
             )
         values[key.strip()] = value.strip()
-    return contestant(room, rest, values, where=f"The contestant {plain(text)!r}", name=folder_name(text))
+    name = folder_name(values.pop("as", None) or _spoken(head, values))
+    return contestant(room, rest, values, where=f"The contestant {plain(text)!r}", name=name)
+
+
+def _spoken(head: str, values: Mapping[str, str]) -> str:
+    """Return a contestant's name from its words; of a file only the stem is said."""
+    told = [f"{key}={_stem(value) if '/' in value else value}" for key, value in values.items()]
+    return "-".join([f"{Path(head).parent}/{_stem(head)}" if "/" in head else head, *told])
+
+
+def _stem(words: str) -> str:
+    """Return the last part of a path without the suffix of a file; the weights tag of ``resnet50.a1_in1k`` is no suffix."""
+    path = Path(words)
+    return path.stem if path.suffix.casefold() in _FILES else path.name
 
 
 def contestant(room: str, rest: str | None, values: Mapping[str, Any], where: str, name: str) -> Contestant:
@@ -149,9 +164,9 @@ def contestant(room: str, rest: str | None, values: Mapping[str, Any], where: st
 
 
 def folder_name(text: str) -> str:
-    """Return a readable name that every file system takes: letters, digits and ``. _ - = +``."""
-    name = re.sub(r"[^\w.=+-]+", "-", text.strip()).strip("-.")
-    return name[:100] or "contestant"
+    """Return a readable name that every file system takes: letters, digits and ``. _ - = +``; a long one ends in a hash of the whole."""
+    name = re.sub(r"[^\w.=+-]+", "-", text.strip()).strip("-.") or "contestant"
+    return name if len(name.encode()) <= 80 else f"{name[:40]}-{digest(text)[:8]}"
 
 
 def _room_of(head: str) -> tuple[str, str | None]:

@@ -111,7 +111,7 @@ def _row(contestant: Contestant, study: Study, axis: Axis, chance: float | None)
         parameters=say.number(parameters, say.amount, "this family has no count of parameters" if has_none else ""),
         fit=say.number(cost.get("fit_seconds"), say.seconds),
         per_image=say.number(cost.get("ms_per_image"), say.milliseconds),
-        money=say.number(cost.get("money"), lambda sum: f"{sum:.2f}"),
+        money=say.number(cost.get("money"), lambda amount: f"{amount:.2f}"),
     )
 
 

@@ -115,10 +115,12 @@ def read_study(folder: Path) -> Study:
     """
     manifest = read_manifest(folder / "manifest.parquet")
     known = folder / "classes.toml"
-    classes = read_classes(known, manifest.classes) if known.exists() else tuple(ClassInfo(id, id) for id in manifest.classes)
+    classes = (
+        read_classes(known, manifest.classes) if known.exists() else tuple(ClassInfo(name, name) for name in manifest.classes)
+    )
     comparison = _json(folder / "comparison.json")
     wanted = frozenset(row.key for row in manifest.part("test"))
-    index = {id: position for position, id in enumerate(manifest.classes)}
+    index = {name: position for position, name in enumerate(manifest.classes)}
     runs = folder / "runs"
     found = (
         sorted(path for path in runs.iterdir() if path.is_dir() and not path.name.startswith(UNFINISHED))

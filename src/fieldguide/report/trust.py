@@ -109,7 +109,7 @@ def _notes(study: Study) -> Iterable[str]:
             "The folds' answers are pooled."
         )
     tested = _by_class(manifest.part("test"), study)
-    absent = [study.names[id] for id, size in tested.items() if not size]
+    absent = [study.names[label] for label, size in tested.items() if not size]
     if absent:
         yield f"No test picture of {say.count(len(absent))} classes: {', '.join(absent[:5])}{' …' if len(absent) > 5 else ''}."
     if (rule := _rule(study)) is not None:

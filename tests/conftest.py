@@ -1,0 +1,89 @@
+"""What all tests share: one quiet thread, no network, pictures in memory, and real ones where there are some."""
+
+from __future__ import annotations
+
+import os
+
+# Before anything imports torch: threads that wait by spinning stop each other on a busy machine, and sums must not depend on cores.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+from fieldguide.errors import PictureError
+from fieldguide.records import Image, Pixels
+
+settings.register_profile("fieldguide", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("fieldguide")
+
+_HERE = {"localhost", "127.0.0.1", "::1", ""}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_network() -> Iterator[None]:
+    """Fail, past every ``except Exception``, where a test would leave this machine."""
+    connect, find = socket.socket.connect, socket.getaddrinfo
+
+    def refuse(host: object) -> None:
+        if host is not None and (host.decode() if isinstance(host, bytes) else str(host)) not in _HERE:
+            pytest.fail(f"a test reached for the network: {host!r}")
+
+    def guarded_connect(self: socket.socket, address: Any) -> None:
+        if isinstance(address, tuple):
+            refuse(address[0])
+        connect(self, address)
+
+    def guarded_find(host: Any, *more: Any, **named: Any) -> Any:
+        refuse(host)
+        return find(host, *more, **named)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", guarded_connect)
+        patch.setattr(socket.socket, "connect_ex", guarded_connect)
+        patch.setattr(socket, "getaddrinfo", guarded_find)
+        yield
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """The folder of real data sets and weights, named by FIELDGUIDE_DATA."""
+    named = os.environ.get("FIELDGUIDE_DATA")
+    if not named:
+        pytest.skip("FIELDGUIDE_DATA is not set: there are no real pictures here")
+    return Path(named)
+
+
+@dataclass
+class Held:
+    """A `PixelReader` over arrays; what it was asked for is written down."""
+
+    arrays: dict[str, Pixels] = field(default_factory=dict)
+    asked: list[tuple[str, int]] = field(default_factory=list)
+
+    def read(self, key: str, at_least: int) -> Pixels:
+        self.asked.append((key, at_least))
+        if key not in self.arrays:
+            raise PictureError("truncated", "lost")
+        return self.arrays[key]
+
+    def prepare(self, keys: Sequence[str], at_least: int) -> None:
+        """They are there already."""
+
+
+@pytest.fixture
+def held() -> Callable[[Sequence[Pixels | None]], list[Image]]:
+    """Turn arrays into images called ``p000``, ``p001``, ...; `None` becomes a picture that cannot be read."""
+
+    def make(arrays: Sequence[Pixels | None]) -> list[Image]:
+        reader = Held({f"p{at:03}": np.asarray(array) for at, array in enumerate(arrays) if array is not None})
+        return [Image(f"p{at:03}", reader) for at in range(len(arrays))]
+
+    return make

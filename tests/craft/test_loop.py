@@ -1,0 +1,399 @@
+"""The training loop: resumed bit for bit, stopped in time, and true to its plan."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from fieldguide.bench import Bench, Silent, read_log
+from fieldguide.craft import loop
+from fieldguide.craft.loop import Plan
+from fieldguide.data.batches import Augmentation, Preprocessing
+from fieldguide.errors import EnvironmentProblem, PictureError
+from fieldguide.records import ClassInfo, Example, Image, Pixels
+from fieldguide.tasks.classify import Classify
+
+Make = Callable[[Sequence[Pixels | None]], list[Image]]
+TASK = Classify((ClassInfo("dark", "dark"), ClassInfo("light", "light"), ClassInfo("red", "red")))
+PLAN = Plan(
+    epochs=4,
+    batch_size=4,
+    learning_rate=3e-3,
+    weight_decay=0.05,
+    warmup=0.1,
+    patience=10,
+    label_smoothing=0.1,
+    precision="fp32",
+    preprocessing=Preprocessing(8),
+    augmentation=Augmentation(0.5),
+)
+
+
+def network(seed: int = 0) -> nn.Module:
+    """Convolution, BatchNorm and dropout: all that a resume can get wrong."""
+    torch.manual_seed(seed)
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(), nn.Dropout(0.3), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(24, 3)
+    )
+
+
+def examples(held: Make, count: int, seed: int = 0) -> list[Example]:
+    """Return noisy pictures whose brightness or colour is the class, only half visible."""
+    draw = np.random.default_rng(seed)
+    pictures, labels = [], []
+    for at in range(count):
+        label = at % 3
+        base = np.array([[90, 90, 90], [160, 160, 160], [160, 90, 90]][label])
+        pictures.append((base + draw.normal(0, 60, (9 + at % 3, 10, 3))).clip(0, 255).astype(np.uint8))
+        labels.append(TASK.ids[label])
+    images = held(pictures)
+    return [
+        Example(dataclasses.replace(image, key=f"{seed}-{image.key}", reader=_Renamed(image)), label)
+        for image, label in zip(images, labels, strict=True)
+    ]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Renamed:
+    image: Image
+
+    def read(self, key: str, at_least: int) -> Pixels:
+        return self.image.pixels(at_least)
+
+    def prepare(self, keys: Sequence[str], at_least: int) -> None:
+        pass
+
+
+class Killed(BaseException):
+    """The power went off."""
+
+
+@dataclasses.dataclass
+class Dying:
+    """A progress whose bar kills the run after so many steps."""
+
+    after: int
+    steps: int = 0
+
+    @contextmanager
+    def bar(self, what: str, total: int) -> Iterator[Any]:
+        outer = self
+
+        class Bar:
+            def advance(self, steps: int = 1, note: str = "") -> None:
+                if note:
+                    outer.steps += steps
+                    if outer.steps >= outer.after:
+                        raise Killed
+
+        yield Bar()
+
+
+@pytest.fixture
+def sets(held: Make) -> tuple[list[Example], list[Example]]:
+    return examples(held, 18), examples(held, 9, seed=1)
+
+
+Sets = tuple[list[Example], list[Example]]
+
+
+def fit(sets: Sets, scratch: Path, plan: Plan = PLAN, progress: Any = None, model: nn.Module | None = None, seed: int = 3) -> nn.Module:
+    scratch.mkdir(parents=True, exist_ok=True)
+    return loop.train(model or network(), *sets, TASK, plan, Bench(scratch, seed, progress=progress or Silent()))
+
+
+def same(one: nn.Module, two: nn.Module) -> bool:
+    left, right = one.state_dict(), two.state_dict()
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+def epochs(scratch: Path) -> list[dict[str, Any]]:
+    return [event for event in read_log(scratch / "log.jsonl") if event["event"] == "epoch"]
+
+
+STEPS = 5  # eighteen pictures in batches of four
+
+
+@pytest.mark.parametrize("kills", [[at] for at in (1, 5, 7, 20)] + [sorted(random.Random(seed).sample(range(1, 20), 3)) for seed in range(3)])
+@pytest.mark.parametrize("often", [True, False])
+def test_a_killed_run_ends_in_the_same_weights(
+    sets: Sets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kills: list[int], often: bool
+) -> None:
+    whole = fit(sets, tmp_path / "whole")
+    told = epochs(tmp_path / "whole")
+    if often:
+        monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    scratch, done = tmp_path / "killed", 0
+    for kill in kills:
+        torch.manual_seed(random.Random(kill).randrange(99))
+        with pytest.raises(Killed):
+            fit(sets, scratch, progress=Dying(kill - done))
+        # The bar moves before the checkpoint is written: the last step is lost, or all since the epoch began.
+        done = kill - 1 if often else (kill - 1) // STEPS * STEPS
+    resumed = fit(sets, scratch)
+    assert same(whole, resumed)
+    strip = [{key: value for key, value in event.items() if key != "seconds"} for event in told]
+    assert [{key: value for key, value in event.items() if key != "seconds"} for event in epochs(scratch)] == strip
+    events = [event["event"] for event in read_log(scratch / "log.jsonl")]
+    assert events.count("best") == 1
+    again = fit(sets, scratch)
+    assert same(again, whole)
+    assert len(epochs(scratch)) == 4
+
+
+def test_a_run_killed_while_it_validates_goes_on(sets: Sets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The checkpoint then stands after the last step of an epoch, which has no batch left."""
+    whole = fit(sets, tmp_path / "whole")
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    for epoch in range(3):
+
+        def dying(self: Any) -> tuple[float, float]:
+            raise Killed
+
+        with monkeypatch.context() as patch:
+            if epoch:
+                calls: list[int] = []
+                honest = loop._Run._validate
+
+                def later(self: Any, honest: Any = honest, calls: list[int] = calls) -> tuple[float, float]:
+                    calls.append(1)
+                    if len(calls) > 1:
+                        raise Killed
+                    result: tuple[float, float] = honest(self)
+                    return result
+
+                patch.setattr(loop._Run, "_validate", later)
+            else:
+                patch.setattr(loop._Run, "_validate", dying)
+            with pytest.raises(Killed):
+                fit(sets, tmp_path / "killed")
+    assert same(fit(sets, tmp_path / "killed"), whole)
+    keys = ("epoch", "train_loss", "val_loss", "val_accuracy", "learning_rate")
+    assert [[event[key] for key in keys] for event in epochs(tmp_path / "killed")] == [
+        [event[key] for key in keys] for event in epochs(tmp_path / "whole")
+    ]
+
+
+def test_runs_repeat_and_seeds_differ(sets: Sets, tmp_path: Path) -> None:
+    assert same(fit(sets, tmp_path / "a"), fit(sets, tmp_path / "b"))
+    assert not same(fit(sets, tmp_path / "a"), fit(sets, tmp_path / "c", seed=4))
+
+
+@pytest.mark.parametrize("change", [{"learning_rate": 1e-3}, {"epochs": 5}, {"augmentation": Augmentation(0.6)}, {"label_smoothing": 0.0}])
+def test_the_checkpoint_of_another_plan_is_not_resumed(sets: Sets, tmp_path: Path, change: dict[str, Any]) -> None:
+    fit(sets, tmp_path / "a")
+    Bench(tmp_path / "a").fact(kept=True)
+    plan = dataclasses.replace(PLAN, **change)
+    assert same(fit(sets, tmp_path / "a", plan), fit(sets, tmp_path / "b", plan))
+    assert len(epochs(tmp_path / "a")) == plan.epochs
+    assert [event["event"] for event in read_log(tmp_path / "a" / "log.jsonl")][0] == "fact"
+
+
+def test_the_checkpoint_of_other_pictures_or_labels_or_seed_is_not_resumed(sets: Sets, tmp_path: Path) -> None:
+    train, val = sets
+    relabelled = [dataclasses.replace(train[0], label="red"), *train[1:]]
+    for changed, seed in (((train[:-1], val), 3), ((relabelled, val), 3), ((train[::-1], val), 3), (sets, 4)):
+        fit(sets, tmp_path / "a")
+        assert same(fit(changed, tmp_path / "a", seed=seed), fit(changed, tmp_path / "b", seed=seed))
+
+
+def test_a_damaged_checkpoint_begins_again(sets: Sets, tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        fit(sets, tmp_path / "a", progress=Dying(12))
+    (tmp_path / "a" / "checkpoint.safetensors").write_bytes(b"half")
+    assert same(fit(sets, tmp_path / "a"), fit(sets, tmp_path / "b"))
+    assert [event["epoch"] for event in epochs(tmp_path / "a")] == [0, 1, 2, 3]
+
+
+def scripted(monkeypatch: pytest.MonkeyPatch, scores: Sequence[tuple[float, float]]) -> list[dict[str, torch.Tensor]]:
+    """Have validation say `scores`; return the weights each was said of."""
+    seen: list[dict[str, torch.Tensor]] = []
+
+    def validate(self: Any) -> tuple[float, float]:
+        seen.append({name: tensor.clone() for name, tensor in self.model.state_dict().items()})
+        return scores[len(seen) - 1]
+
+    monkeypatch.setattr(loop._Run, "_validate", validate)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("scores", "patience", "run", "best"),
+    [
+        ([(0.5, 1.0), (0.6, 1.0), (0.6, 1.0), (0.4, 0.1), (0.9, 0.1)], 2, 4, 1),
+        ([(0.5, 1.0), (0.4, 1.0), (0.6, 1.0), (0.4, 0.1), (0.6, 0.9)], 2, 5, 4),
+        ([(0.5, 1.0), (0.5, 1.0)], 1, 2, 0),
+        ([(0.0, 9.0), (0.0, 8.0), (0.0, 8.5)], 5, 3, 1),
+        ([(0.5, math.nan), (0.6, math.nan), (0.1, 1.0)], 9, 3, 1),
+    ],
+)
+def test_it_stops_when_nothing_gets_better_and_keeps_the_best(
+    sets: Sets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scores: list[tuple[float, float]], patience: int, run: int, best: int
+) -> None:
+    seen = scripted(monkeypatch, scores)
+    model = fit(sets, tmp_path, dataclasses.replace(PLAN, epochs=len(scores), patience=patience))
+    assert len(seen) == run
+    assert len(epochs(tmp_path)) == run
+    assert all(torch.equal(tensor, seen[best][name]) for name, tensor in model.state_dict().items())
+    assert read_log(tmp_path / "log.jsonl")[-1] == {"event": "best", "epoch": best}
+    assert not model.training
+
+
+def test_without_validation_the_last_epoch_is_kept(sets: Sets, tmp_path: Path) -> None:
+    plan = dataclasses.replace(PLAN, patience=1)
+    model = fit((sets[0], []), tmp_path, plan)
+    assert [event["val_accuracy"] for event in epochs(tmp_path)] == [None] * 4
+    assert read_log(tmp_path / "log.jsonl")[-1]["epoch"] == 3
+    longer = fit((sets[0], []), tmp_path / "again", plan)
+    assert same(model, longer)
+
+
+def test_what_is_logged_is_what_a_reader_computes(sets: Sets, tmp_path: Path) -> None:
+    from fieldguide.data.batches import evaluation_batches
+
+    plan = dataclasses.replace(PLAN, epochs=1, batch_size=5)
+    model = fit(sets, tmp_path, plan)
+    images, targets = [example.image for example in sets[1]], torch.tensor([TASK.index[str(example.label)] for example in sets[1]])
+    with torch.inference_mode():
+        logits = torch.cat([model(batch.pixels) for batch in evaluation_batches(images, plan.preprocessing, 5)])
+    [event] = epochs(tmp_path)
+    assert event["val_accuracy"] == pytest.approx(float((logits.argmax(1) == targets).double().mean()))
+    assert event["val_loss"] == pytest.approx(float(nn.functional.cross_entropy(logits, targets)), rel=1e-5)
+
+
+def test_it_learns(sets: Sets, tmp_path: Path) -> None:
+    fit(sets, tmp_path, dataclasses.replace(PLAN, epochs=15, learning_rate=2e-2))
+    first, *_, last = epochs(tmp_path)
+    assert last["train_loss"] < first["train_loss"] - 0.2
+    assert max(event["val_accuracy"] for event in epochs(tmp_path)) > 0.6
+
+
+def rates(sets: Sets, tmp_path: Path, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    used: list[float] = []
+    honest = loop._Run._step
+
+    def step(self: Any, batch: Any) -> float:
+        used.append(self.optimiser.param_groups[0]["lr"])
+        assert self.optimiser.param_groups[1]["lr"] == used[-1]
+        return honest(self, batch)
+
+    monkeypatch.setattr(loop._Run, "_step", step)
+    fit(sets, tmp_path, plan)
+    return used
+
+
+def test_the_rate_warms_up_and_falls_along_a_cosine(sets: Sets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = dataclasses.replace(PLAN, warmup=0.2, learning_rate=1e-2)
+    used = rates(sets, tmp_path, plan, monkeypatch)
+    warm, rest = 4, 16
+    expected = [1e-2 * (at + 1) / warm for at in range(warm)]
+    expected += [1e-2 * 0.5 * (1 + math.cos(math.pi * at / rest)) for at in range(rest)]
+    assert used == pytest.approx(expected)
+    assert [event["learning_rate"] for event in epochs(tmp_path)] == pytest.approx(expected[4::5])
+
+
+def test_without_warm_up_the_first_step_has_the_full_rate(sets: Sets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    used = rates(sets, tmp_path, dataclasses.replace(PLAN, warmup=0.0, epochs=1), monkeypatch)
+    assert used[0] == PLAN.learning_rate
+    assert used == sorted(used, reverse=True)
+
+
+def test_matrices_decay_and_vectors_do_not() -> None:
+    model = network()
+    model[6].bias.requires_grad = False  # type: ignore[union-attr]
+    decayed, spared = loop._parameter_groups(model, 0.05)
+    assert decayed["weight_decay"] == 0.05
+    assert spared["weight_decay"] == 0.0
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    assert [names[id(parameter)] for parameter in decayed["params"]] == ["0.weight", "6.weight"]
+    assert [names[id(parameter)] for parameter in spared["params"]] == ["0.bias", "1.weight", "1.bias"]
+
+
+def test_frozen_parts_are_untouched(sets: Sets, tmp_path: Path) -> None:
+    model = network()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad = name.startswith("6.")
+    after = fit(sets, tmp_path, dataclasses.replace(PLAN, weight_decay=0.5), model=model).state_dict()
+    assert {name for name in after if not torch.equal(after[name], before[name])} == {"6.weight", "6.bias"}
+    thawed = fit(sets, tmp_path / "thawed").state_dict()
+    assert not torch.equal(thawed["1.running_mean"], before["1.running_mean"])
+
+
+def test_dropout_stays_on_while_it_trains_and_goes_off_to_validate(sets: Sets, tmp_path: Path) -> None:
+    told: list[bool] = []
+    model = network()
+    model[3].register_forward_hook(lambda module, *_: told.append(module.training))
+    fit(sets, tmp_path, dataclasses.replace(PLAN, epochs=1, batch_size=6), model=model)
+    assert told == [True] * 3 + [False] * 2
+
+
+def test_divergence_is_three_breaths(sets: Sets, tmp_path: Path) -> None:
+    model = network()
+    with torch.no_grad():
+        model[6].weight.fill_(float("inf"))  # type: ignore[union-attr, operator]
+    with pytest.raises(EnvironmentProblem, match="diverged") as caught:
+        fit(sets, tmp_path, model=model)
+    assert "epoch 0" in caught.value.given
+    assert "0.003" in caught.value.allowed
+    assert "learning_rate=0.0003" in caught.value.next
+
+
+def test_a_lost_picture_stops_the_run(sets: Sets, held: Make, tmp_path: Path) -> None:
+    lost = Example(held([None])[0], "dark")
+    for broken in (([*sets[0], lost], sets[1]), (sets[0], [*sets[1], lost])):
+        with pytest.raises(PictureError):
+            fit(broken, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("pictures", "batch_size", "steps"), [(18, 4, 5), (16, 4, 4), (17, 4, 4), (1, 4, 1), (3, 4, 1), (5, 1, 5), (4, 4, 1), (5, 4, 1)]
+)
+def test_no_step_is_left_with_one_picture(pictures: int, batch_size: int, steps: int) -> None:
+    assert loop.steps_of(pictures, batch_size) == steps
+
+
+def test_a_left_over_picture_does_not_stop_batchnorm_and_is_another_each_epoch(sets: Sets, tmp_path: Path) -> None:
+    """A network that shrinks a picture to one position cannot train BatchNorm on one picture."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 8), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 3))
+    fit((sets[0][:17], sets[1]), tmp_path, model=model)
+    assert len(epochs(tmp_path)) == 4
+
+
+def test_a_bar_counts_every_step_once(sets: Sets, tmp_path: Path) -> None:
+    bars: list[list[Any]] = []
+
+    class Counting:
+        @contextmanager
+        def bar(self, what: str, total: int) -> Iterator[Any]:
+            bars.append([what, total, 0])
+
+            class Bar:
+                def advance(self, steps: int = 1, note: str = "") -> None:
+                    bars[-1][2] += steps
+
+            yield Bar()
+
+    with pytest.raises(Killed):
+        fit(sets, tmp_path, progress=Dying(12))
+    fit(sets, tmp_path, progress=Counting())
+    assert bars == [["train", 20, 20]]
+
+
+def test_precision_is_native_or_full() -> None:
+    assert loop.native_precision("cpu") in ("fp32", "bf16")
+    with loop.autocast("cpu", "bf16"):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.bfloat16
+    with loop.autocast("cpu", "fp32"):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32

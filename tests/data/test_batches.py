@@ -1,0 +1,199 @@
+"""From stored pixels to tensors: timm's evaluation, and training views that can be replayed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image as Pillow
+
+from fieldguide.data import batches
+from fieldguide.data.batches import (
+    Augmentation,
+    Preprocessing,
+    as_dict,
+    draw_order,
+    draw_views,
+    evaluation_batches,
+    from_dict,
+    normalise,
+    prepare,
+    training_batches,
+)
+from fieldguide.errors import PictureError
+from fieldguide.records import Image, Pixels
+
+Make = Callable[[Sequence[Pixels | None]], list[Image]]
+SHAPES = [(60, 60), (61, 97), (120, 64), (130, 64), (40, 200), (20, 31), (33, 32)]
+
+
+def scene(height: int, width: int, seed: int = 0) -> Pixels:
+    """Return edges, slopes and noise: a flat picture would hide a shift by a pixel."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[0:height, 0:width]
+    base = np.stack([x * 255 / width, y * 255 / height, ((x // 7 + y // 5) % 2) * 255], axis=-1)
+    return (base * 0.7 + random.integers(0, 77, base.shape)).clip(0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize(("size", "crop"), [(32, 1.0), (32, 0.875), (48, 0.95), (37, 0.9)])
+def test_evaluation_views_are_timms(held: Make, interpolation: str, size: int, crop: float) -> None:
+    from timm.data import create_transform
+
+    timms = create_transform((3, size, size), is_training=False, interpolation=interpolation, crop_pct=crop, mean=(0, 0, 0), std=(1, 1, 1))
+    pictures = [scene(*shape, seed=at) for at, shape in enumerate(SHAPES)]
+    preprocessing = Preprocessing(size, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), interpolation, crop)  # type: ignore[arg-type]
+    [batch] = evaluation_batches(held(pictures), preprocessing, len(pictures))
+    for shape, picture, view in zip(SHAPES, pictures, batch.pixels, strict=True):
+        off = (view - timms(Pillow.fromarray(picture))).abs() * 255
+        # Pillow resizes very tall pictures in the other order of passes, which rounds noise otherwise.
+        assert off.max() <= (2.01 if shape[0] < 2 * shape[1] else 10), (shape, float(off.max()))
+        assert off.mean() < 0.4, (shape, float(off.mean()))
+
+
+def test_normalising_is_timms(held: Make) -> None:
+    from timm.data import create_transform
+
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    timms = create_transform((3, 60, 60), is_training=False, interpolation="bicubic", crop_pct=1.0, mean=mean, std=std)
+    [batch] = evaluation_batches(held([scene(60, 60)]), Preprocessing(60, mean, std, "bicubic"), 4)
+    torch.testing.assert_close(batch.pixels[0], timms(Pillow.fromarray(scene(60, 60))), atol=1e-5, rtol=0)
+    assert batch.pixels.dtype == torch.float32
+
+
+def test_an_answer_does_not_depend_on_its_neighbours(held: Make) -> None:
+    images = held([scene(*shape, seed=at) for at, shape in enumerate([(50, 50)] * 4 + SHAPES)])
+    preprocessing = Preprocessing(32, crop=0.9, interpolation="bicubic")
+    alone = torch.cat([batch.pixels for batch in evaluation_batches(images, preprocessing, 1)])
+    for batch_size in (2, 4, 64):
+        together = torch.cat([batch.pixels for batch in evaluation_batches(iter(images), preprocessing, batch_size)])
+        assert torch.equal(alone, together)
+
+
+def test_pictures_that_fail_are_named_and_not_replaced(held: Make) -> None:
+    images = held([None, scene(40, 40), None, None, scene(50, 40), None])
+    found = list(evaluation_batches(images, Preprocessing(32), 2))
+    assert [batch.order for batch in found] == [("p000", "p001"), ("p002", "p003"), ("p004", "p005")]
+    assert [[image.key for image in batch.images] for batch in found] == [["p001"], [], ["p004"]]
+    assert [tuple(batch.pixels.shape) for batch in found] == [(1, 3, 32, 32), (0, 3, 32, 32), (1, 3, 32, 32)]
+    assert [(image.key, error.code) for batch in found for image, error in batch.failed] == [
+        (key, "truncated") for key in ("p000", "p002", "p003", "p005")
+    ]
+    with pytest.raises(PictureError):
+        list(training_batches(images, np.arange(6), draw_views(6, Augmentation(), 0, 0), Preprocessing(32), 2))
+
+
+def test_it_asks_for_what_the_crop_is_cut_from(held: Make) -> None:
+    images = held([scene(300, 300)])
+    assert Preprocessing(224, crop=0.875).resize == 256
+    assert Preprocessing(224, crop=0.95).resize == 235
+    list(evaluation_batches(images, Preprocessing(224, crop=0.875), 1))
+    assert images[0].reader.asked == [("p000", 256)]  # type: ignore[attr-defined]
+
+
+def test_pictures_are_prepared_by_reader_at_once(held: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = held([scene(9, 9)] * 3), held([scene(9, 9)])
+    told: list[tuple[list[str], int]] = []
+    monkeypatch.setattr(type(one[0].reader), "prepare", lambda self, keys, at_least: told.append((list(keys), at_least)))
+    prepare([one[0], two[0], one[2]], 64)
+    assert told == [(["p000", "p002"], 64), (["p000"], 64)]
+
+
+SEEDS = st.integers(0, 2**31 - 1)
+
+
+@given(SEEDS, st.integers(0, 500), st.integers(1, 50))
+def test_draws_are_a_function_of_seed_and_epoch(seed: int, epoch: int, pictures: int) -> None:
+    augmentation = Augmentation()
+    views = draw_views(pictures, augmentation, seed, epoch)
+    np.random.default_rng().random(10)
+    assert np.array_equal(views, draw_views(pictures, augmentation, seed, epoch))
+    # A longer list does not change the views of those that were there: a view belongs to a position.
+    assert np.array_equal(views, draw_views(pictures + 7, augmentation, seed, epoch)[:pictures])
+    order = draw_order(pictures, seed, epoch)
+    assert np.array_equal(order, draw_order(pictures, seed, epoch))
+    assert sorted(order) == list(range(pictures))
+    for other in (draw_views(pictures, augmentation, seed + 1, epoch), draw_views(pictures, augmentation, seed, epoch + 1)):
+        assert not np.array_equal(views[:, :4], other[:, :4])
+
+
+def test_orders_differ_from_epoch_to_epoch() -> None:
+    assert len({tuple(draw_order(30, seed, epoch)) for seed in range(3) for epoch in range(5)}) == 15
+
+
+def test_pictures_are_mirrored_only_when_asked() -> None:
+    assert not draw_views(1000, Augmentation(flip=False), 0, 0)[:, 4].any()
+    assert 400 < draw_views(1000, Augmentation(flip=True), 0, 0)[:, 4].sum() < 600
+    same = [draw_views(50, Augmentation(flip=flip), 3, 1)[:, :4] for flip in (True, False)]
+    assert np.array_equal(*same)
+
+
+@pytest.mark.parametrize(("least", "ratio"), [(0.5, 4 / 3), (0.08, 2.0), (1.0, 1.0)])
+def test_views_have_the_area_and_shape_they_were_drawn_with(least: float, ratio: float) -> None:
+    views = draw_views(4000, Augmentation(least, ratio), 0, 0)
+    assert views[:, 0].min() >= least
+    assert views[:, 0].max() <= 1
+    assert abs(views[:, 1]).max() <= np.log(ratio) + 1e-12
+    assert views[:, 0].mean() == pytest.approx((1 + least) / 2, abs=0.02)
+    assert views[:, 1].mean() == pytest.approx(0, abs=0.03)
+    assert views[:, 2:4].min() >= 0
+    assert views[:, 2:4].max() < 1
+
+
+@settings(max_examples=60)
+@given(
+    st.integers(1, 70),
+    st.integers(1, 70),
+    st.tuples(st.floats(0.05, 1), st.floats(-0.7, 0.7), st.floats(0, 1), st.floats(0, 1), st.sampled_from([0.0, 1.0])),
+)
+def test_crops_stay_inside(height: int, width: int, box: tuple[float, ...]) -> None:
+    """The picture stands in a frame of another colour inside a larger array; no view may show the frame."""
+    inner = np.full((height, width, 3), 200, np.uint8)
+    view = batches._view(inner, np.array(box), Preprocessing(16))
+    assert view.shape == (3, 16, 16)
+    assert (view == 200).all()
+
+
+def test_the_view_is_the_part_that_was_drawn() -> None:
+    picture = scene(40, 60)
+    whole = batches._view(picture, np.array([1.0, np.log(60 / 40), 0.3, 0.8, 0]), Preprocessing(40))
+    expected = Pillow.fromarray(picture).resize((40, 40), Pillow.Resampling.BILINEAR)
+    assert abs(whole.permute(1, 2, 0).numpy().astype(int) - np.asarray(expected)).max() <= 2
+    mirrored = batches._view(picture, np.array([1.0, np.log(60 / 40), 0.3, 0.8, 1]), Preprocessing(40))
+    assert torch.equal(mirrored, whole.flip(-1))
+    quarter = batches._view(scene(40, 40), np.array([0.25, 0.0, 1.0, 0.0, 0]), Preprocessing(20))
+    assert torch.equal(quarter, torch.from_numpy(scene(40, 40)[:20, 20:]).permute(2, 0, 1))
+
+
+def test_an_epoch_can_be_entered_in_the_middle(held: Make) -> None:
+    images = held([scene(30 + at, 40, at) for at in range(11)])
+    preprocessing, augmentation = Preprocessing(24), Augmentation(0.3)
+    order, views = draw_order(11, 5, 2), draw_views(11, augmentation, 5, 2)
+    whole = list(training_batches(images, order, views, preprocessing, 4))
+    rest = list(training_batches(images, draw_order(11, 5, 2)[4:], draw_views(11, augmentation, 5, 2), preprocessing, 4))
+    assert [batch.rows for batch in rest] == [batch.rows for batch in whole[1:]]
+    assert all(torch.equal(one.pixels, other.pixels) for one, other in zip(rest, whole[1:], strict=True))
+    assert [row for batch in whole for row in batch.rows] == list(order)
+    assert [image.key for image in whole[0].images] == [f"p{row:03}" for row in whole[0].rows]
+    other = draw_views(11, augmentation, 5, 3)
+    assert not torch.equal(next(training_batches(images, order, other, preprocessing, 4)).pixels, whole[0].pixels)
+
+
+def test_normalising_leaves_the_pixels_alone() -> None:
+    views = torch.randint(0, 256, (2, 3, 4, 5), dtype=torch.uint8)
+    before = views.clone()
+    found = normalise(views, Preprocessing(4, (0.1, 0.2, 0.3), (0.5, 0.6, 0.7)))
+    for channel, (mean, std) in enumerate([(0.1, 0.5), (0.2, 0.6), (0.3, 0.7)]):
+        torch.testing.assert_close(found[:, channel], (views[:, channel] / 255 - mean) / std)
+    assert torch.equal(views, before)
+
+
+def test_preprocessing_survives_a_file() -> None:
+    import json
+
+    for preprocessing in (Preprocessing(224), Preprocessing(96, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), "bicubic", 0.875)):
+        assert from_dict(json.loads(json.dumps(as_dict(preprocessing)))) == preprocessing

@@ -1,0 +1,194 @@
+"""Files that are whole or absent."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fieldguide import files
+from fieldguide.errors import EnvironmentProblem
+from fieldguide.files import (
+    UNFINISHED,
+    building,
+    csv_cell,
+    digest,
+    free_bytes,
+    read_json,
+    read_toml,
+    sweep,
+    write_csv,
+    write_json,
+    write_text,
+    write_toml,
+    writing,
+)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError, SystemExit])
+@pytest.mark.parametrize("before", [None, "before"])
+def test_a_file_is_whole_or_as_it_was(tmp_path: Path, error: type[BaseException], before: str | None) -> None:
+    target = tmp_path / "deep" / "a.txt"
+    if before:
+        write_text(target, before)
+    with pytest.raises(error), writing(target) as temporary:
+        temporary.write_text("half")
+        assert temporary.name.startswith(UNFINISHED)
+        raise error
+    assert names(target.parent) == (["a.txt"] if before else [])
+    assert not before or target.read_text() == before
+    write_text(target, "after\n")
+    assert names(target.parent) == ["a.txt"]
+    assert target.read_bytes() == b"after\n"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+@pytest.mark.parametrize("before", [False, True])
+def test_a_folder_is_whole_or_as_it_was(tmp_path: Path, error: type[BaseException], before: bool) -> None:
+    target = tmp_path / "deep" / "model"
+    if before:
+        with building(target) as folder:
+            (folder / "old").write_text("old")
+    with pytest.raises(error), building(target) as folder:
+        (folder / "new").write_text("half")
+        raise error
+    assert names(target.parent) == (["model"] if before else [])
+    assert not before or names(target) == ["old"]
+    with building(target) as folder:
+        (folder / "inner").mkdir()
+        (folder / "inner" / "new").write_text("new")
+    assert names(target) == ["inner"]
+    assert names(target.parent) == ["model"]
+
+
+def test_what_is_written_is_on_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A power cut must not leave a name with nothing behind it: fsync, then rename."""
+    told: list[str] = []
+    sync, rename = os.fsync, os.replace
+
+    def synced(handle: int) -> None:
+        told.append(Path(os.readlink(f"/proc/self/fd/{handle}")).name if Path("/proc/self/fd").exists() else "a")
+        sync(handle)
+
+    def renamed(old: Any, new: Any) -> None:
+        told.append("rename")
+        rename(old, new)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", renamed)
+    write_text(tmp_path / "a", "x")
+    assert told[0].endswith("a")
+    assert told[1] == "rename"
+    told.clear()
+    with building(tmp_path / "b") as folder:
+        (folder / "a").write_text("x")
+    assert told[0] == "a"
+    assert "rename" in told[1:]
+
+
+FULL = [errno.ENOSPC, errno.EDQUOT]
+
+
+@pytest.mark.parametrize("number", [*FULL, errno.EIO, errno.EROFS])
+@pytest.mark.parametrize("step", ["write", "fsync", "rename", "mkdir"])
+def test_a_full_disk_is_three_breaths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, step: str) -> None:
+    write_text(tmp_path / "a.txt", "before")
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        if step != "write":
+            patch.setattr(*{"fsync": (os, "fsync", fail), "rename": (os, "replace", fail), "mkdir": (Path, "mkdir", fail)}[step])
+        with pytest.raises(EnvironmentProblem) as caught, writing(tmp_path / "a.txt") as temporary:
+            temporary.write_text("half")
+            if step == "write":
+                fail()
+    assert ("disk is full" in caught.value.given) == (number in FULL)
+    assert "a.txt" in caught.value.given
+    assert "MB are free" in caught.value.allowed
+    assert caught.value.code == 4
+    assert names(tmp_path) == ["a.txt"]
+    assert (tmp_path / "a.txt").read_text() == "before"
+
+    with monkeypatch.context() as patch:
+        if step in ("rename", "mkdir"):
+            patch.setattr(*{"rename": (os, "replace", fail), "mkdir": (Path, "mkdir", fail)}[step])
+        with pytest.raises(EnvironmentProblem), building(tmp_path / "b") as folder:
+            (folder / "x").write_text("half")
+            if step in ("write", "fsync"):
+                fail()
+    assert names(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize("make", [writing, building])
+def test_a_file_in_the_place_of_a_folder_is_three_breaths(tmp_path: Path, make: Callable[[Path], Any]) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(EnvironmentProblem, match="could not be written"), make(tmp_path / "file" / "inner" / "a"):
+        pass
+    assert (tmp_path / "file").read_text() == "x"
+
+
+def test_leftovers_of_a_kill_are_swept_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / f"{UNFINISHED}1-a").write_text("half")
+    (tmp_path / f"{UNFINISHED}2-b").mkdir()
+    (tmp_path / f"{UNFINISHED}2-b" / "x").write_text("half")
+    (tmp_path / "deeper").mkdir()
+    (tmp_path / "deeper" / f"{UNFINISHED}3").write_text("not here")
+    (tmp_path / "a").write_text("whole")
+    sweep(tmp_path)
+    assert names(tmp_path) == ["a", "deeper"]
+    assert names(tmp_path / "deeper") == [f"{UNFINISHED}3"]
+    sweep(tmp_path / "none")
+
+
+def test_json_and_toml_come_back(tmp_path: Path) -> None:
+    value = {"b": [1, 2.5, None], "a": {"犬": 'x"\n'}}
+    write_json(tmp_path / "a.json", value)
+    assert read_json(tmp_path / "a.json") == value
+    assert (tmp_path / "a.json").read_text(encoding="utf-8").index('"a"') < (tmp_path / "a.json").read_text(encoding="utf-8").index('"b"')
+    with pytest.raises(ValueError, match="Out of range"):
+        write_json(tmp_path / "a.json", {"x": float("nan")})
+    assert read_json(tmp_path / "a.json") == value
+    write_toml(tmp_path / "a.toml", {"a": None, "b": {"c": None, "d": (1, 2)}, "p": Path("x/y"), 3: "犬"})  # type: ignore[dict-item]
+    assert read_toml(tmp_path / "a.toml") == {"b": {"d": [1, 2]}, "p": "x/y", "3": "犬"}
+
+
+@pytest.mark.parametrize("value", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1"])
+def test_a_cell_cannot_start_a_formula(value: str) -> None:
+    assert csv_cell(value) == "'" + value
+
+
+@pytest.mark.parametrize(("value", "cell"), [("a=1", "a=1"), ("", ""), (None, ""), (-1, -1), (1.5, 1.5), ("'", "'")])
+def test_other_cells_stay(value: object, cell: object) -> None:
+    assert csv_cell(value) == cell
+
+
+def test_csv_is_read_back_by_spreadsheets(tmp_path: Path) -> None:
+    write_csv(tmp_path / "a.csv", ["name", "=h"], [["猫", "=1"], ['a,"b"\nc', None], ["قط", -3]])
+    data = (tmp_path / "a.csv").read_bytes()
+    assert data.startswith(b"\xef\xbb\xbf")
+    with open(tmp_path / "a.csv", encoding="utf-8-sig", newline="") as stream:
+        assert list(csv.reader(stream)) == [["name", "'=h"], ["猫", "'=1"], ['a,"b"\nc', ""], ["قط", "-3"]]
+
+
+def test_digests_are_stable() -> None:
+    """Manifests and checkpoints of earlier days are compared with these."""
+    assert digest("a", 1, [None, 2.5]) == "f6d13916d69f04ca05611b83af780381dab61369d492fb74100b289645bbffb5"
+    assert digest({"b": 1, "a": "犬"}) == digest({"a": "犬", "b": 1})
+    assert digest("a", "b") != digest("ab") != digest(["a", "b"])
+    assert len(digest("\udcff")) == 64
+
+
+def test_free_space_of_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
+    assert free_bytes(tmp_path / "a" / "b") == pytest.approx(free_bytes(tmp_path), rel=0.1)
+    assert files.free_bytes(tmp_path) > 0
