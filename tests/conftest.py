@@ -8,6 +8,7 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import random
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -21,8 +22,29 @@ from hypothesis import HealthCheck, settings
 from fieldguide.errors import PictureError
 from fieldguide.records import Image, Pixels
 
-settings.register_profile("fieldguide", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "fieldguide", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("fieldguide")
+
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep a seeded sample of each slow group (``slow(keep=N)``, by module); FIELDGUIDE_TORTURE=all keeps every case."""
+    if os.environ.get("FIELDGUIDE_TORTURE") == "all" or any("::" in word for word in config.args):
+        return
+    groups: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        if item.get_closest_marker("slow"):
+            groups.setdefault(item.nodeid.split("::")[0], []).append(item)
+    dropped: set[str] = set()
+    for name, group in groups.items():
+        keep = max(int(item.get_closest_marker("slow").kwargs.get("keep", 2)) for item in group)  # type: ignore[union-attr]
+        sample = random.Random(name).sample(group, min(keep, len(group)))
+        dropped |= {item.nodeid for item in group} - {item.nodeid for item in sample}
+    config.hook.pytest_deselected(items=[item for item in items if item.nodeid in dropped])
+    items[:] = [item for item in items if item.nodeid not in dropped]
+
 
 _HERE = {"localhost", "127.0.0.1", "::1", ""}
 

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fieldguide.errors import DataProblem, EnvironmentProblem, PictureError, Problem, UsageProblem, allowed_names, nearest, plain
+from fieldguide.errors import (
+    DataProblem,
+    EnvironmentProblem,
+    PictureError,
+    Problem,
+    UsageProblem,
+    allowed_names,
+    nearest,
+    plain,
+)
 
 
 def test_a_problem_says_three_things_and_has_an_exit_code() -> None:

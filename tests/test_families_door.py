@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import types
-from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
 import pytest
@@ -44,7 +43,7 @@ _NETS = ["vit_small_patch16", "vit_base_patch16", "resnet18", "resnet50"]
 
 
 @pytest.fixture(autouse=True)
-def _rooms(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _rooms(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three played rooms; the last is not installed."""
     played: dict[str, Any] = {
         "nets": types.SimpleNamespace(Settings=Nets, LEARNS=True, knows=_NETS.__contains__, names=lambda: _NETS),
@@ -60,7 +59,6 @@ def _rooms(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     monkeypatch.setattr(families, "names", lambda: ("absent", "nets", "plain"))
     monkeypatch.setattr(families, "family", open_room)
-    yield
 
 
 def test_a_family_name_alone_has_its_defaults() -> None:

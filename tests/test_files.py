@@ -30,6 +30,21 @@ from fieldguide.files import (
 )
 
 
+def leave(make: Callable[[Path], Any], target: Path, fail: Callable[[], None]) -> None:
+    """Write half of what was meant, then fail."""
+    with make(target) as temporary:
+        (temporary if make is writing else temporary / "x").write_text("half")
+        assert temporary.name.startswith(UNFINISHED)
+        fail()
+
+
+def raiser(error: BaseException) -> Callable[..., None]:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    return fail
+
+
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
@@ -40,10 +55,8 @@ def test_a_file_is_whole_or_as_it_was(tmp_path: Path, error: type[BaseException]
     target = tmp_path / "deep" / "a.txt"
     if before:
         write_text(target, before)
-    with pytest.raises(error), writing(target) as temporary:
-        temporary.write_text("half")
-        assert temporary.name.startswith(UNFINISHED)
-        raise error
+    with pytest.raises(error):
+        leave(writing, target, raiser(error()))
     assert names(target.parent) == (["a.txt"] if before else [])
     assert not before or target.read_text() == before
     write_text(target, "after\n")
@@ -58,9 +71,8 @@ def test_a_folder_is_whole_or_as_it_was(tmp_path: Path, error: type[BaseExceptio
     if before:
         with building(target) as folder:
             (folder / "old").write_text("old")
-    with pytest.raises(error), building(target) as folder:
-        (folder / "new").write_text("half")
-        raise error
+    with pytest.raises(error):
+        leave(building, target, raiser(error()))
     assert names(target.parent) == (["model"] if before else [])
     assert not before or names(target) == ["old"]
     with building(target) as folder:
@@ -98,36 +110,27 @@ def test_what_is_written_is_on_disk_before_it_has_its_name(tmp_path: Path, monke
 FULL = [errno.ENOSPC, errno.EDQUOT]
 
 
+@pytest.mark.parametrize("make", [writing, building])
 @pytest.mark.parametrize("number", [*FULL, errno.EIO, errno.EROFS])
 @pytest.mark.parametrize("step", ["write", "fsync", "rename", "mkdir"])
-def test_a_full_disk_is_three_breaths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, step: str) -> None:
+def test_a_full_disk_is_three_breaths(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], Any], number: int, step: str
+) -> None:
     write_text(tmp_path / "a.txt", "before")
-
-    def fail(*_: Any, **__: Any) -> None:
-        raise OSError(number, os.strerror(number))
-
+    target = tmp_path / ("a.txt" if make is writing else "model")
+    fail = raiser(OSError(number, os.strerror(number)))
+    places: dict[str, tuple[Any, str]] = {"fsync": (os, "fsync"), "rename": (os, "replace"), "mkdir": (Path, "mkdir")}
     with monkeypatch.context() as patch:
-        if step != "write":
-            patch.setattr(*{"fsync": (os, "fsync", fail), "rename": (os, "replace", fail), "mkdir": (Path, "mkdir", fail)}[step])
-        with pytest.raises(EnvironmentProblem) as caught, writing(tmp_path / "a.txt") as temporary:
-            temporary.write_text("half")
-            if step == "write":
-                fail()
+        if step in places:
+            patch.setattr(*places[step], fail)
+        with pytest.raises(EnvironmentProblem) as caught:
+            leave(make, target, fail if step == "write" else lambda: None)
     assert ("disk is full" in caught.value.given) == (number in FULL)
-    assert "a.txt" in caught.value.given
+    assert target.name in caught.value.given
     assert "MB are free" in caught.value.allowed
     assert caught.value.code == 4
     assert names(tmp_path) == ["a.txt"]
     assert (tmp_path / "a.txt").read_text() == "before"
-
-    with monkeypatch.context() as patch:
-        if step in ("rename", "mkdir"):
-            patch.setattr(*{"rename": (os, "replace", fail), "mkdir": (Path, "mkdir", fail)}[step])
-        with pytest.raises(EnvironmentProblem), building(tmp_path / "b") as folder:
-            (folder / "x").write_text("half")
-            if step in ("write", "fsync"):
-                fail()
-    assert names(tmp_path) == ["a.txt"]
 
 
 @pytest.mark.parametrize("make", [writing, building])
@@ -155,7 +158,9 @@ def test_json_and_toml_come_back(tmp_path: Path) -> None:
     value = {"b": [1, 2.5, None], "a": {"犬": 'x"\n'}}
     write_json(tmp_path / "a.json", value)
     assert read_json(tmp_path / "a.json") == value
-    assert (tmp_path / "a.json").read_text(encoding="utf-8").index('"a"') < (tmp_path / "a.json").read_text(encoding="utf-8").index('"b"')
+    assert (tmp_path / "a.json").read_text(encoding="utf-8").index('"a"') < (tmp_path / "a.json").read_text(
+        encoding="utf-8"
+    ).index('"b"')
     with pytest.raises(ValueError, match="Out of range"):
         write_json(tmp_path / "a.json", {"x": float("nan")})
     assert read_json(tmp_path / "a.json") == value

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import random
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +20,7 @@ from fieldguide.asked import Entry
 from fieldguide.data.tables import read_predictions
 from tests.pictures import write_folder
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(keep=8)
 CONTESTANTS = (
     Entry(name="majority", family="majority"),
     Entry(name="linear", family="linear", settings={"image_size": 8, "strengths": [0.1]}),
@@ -33,8 +32,7 @@ CONTESTANTS = (
 )
 Moment = tuple[str, int]
 #: Places in a run, as shares of all its moments.
-_RANDOM = random.Random(20)
-SHARES = [n / 130 for n in range(130)] if os.environ.get("FIELDGUIDE_TORTURE") == "all" else sorted(_RANDOM.random() for _ in range(8))
+SHARES = [n / 130 for n in range(130)]
 
 
 def _study(pictures: Path, out: Path) -> fieldguide.Study:

@@ -71,7 +71,12 @@ def test_a_missing_one_is_named_with_its_description() -> None:
         ("fuel", "coal", "fuel = 'coal' is not possible", "Allowed: 'gas' or 'wood' (default 'gas'). What burns."),
         ("cook", "", "cook = '' is not possible: a cook has a name.", "Allowed: str (no default)."),
         ("area", "wide", "area = 'wide' is not possible", "Allowed: float or nothing (default None)."),
-        ("tiles", [1, 2, "x"], "tiles.2 = 'x' is not possible", "Allowed: tuple of float, float, float or nothing (default None)."),
+        (
+            "tiles",
+            [1, 2, "x"],
+            "tiles.2 = 'x' is not possible",
+            "Allowed: tuple of float, float, float or nothing (default None).",
+        ),
     ],
 )
 def test_a_wrong_value_says_what_is_allowed(name: str, value: object, given: str, allowed: str) -> None:
@@ -114,5 +119,12 @@ def test_what_was_asked_of_a_study_is_checked() -> None:
         with pytest.raises(UsageProblem, match="folds"):
             build(Asked, {"source": "x", "folds": folds}, "study.toml")
     assert build(Asked, {"source": "x", "folds": 5}, "study.toml").folds == 5
-    for source, folder in (("a/pets", "pets"), ("a/pets/", "pets"), ("p.tar.gz", "p"), ("p.zip", "p"), ("hf:u/beans", "beans"), ("/", "pictures")):
+    for source, folder in (
+        ("a/pets", "pets"),
+        ("a/pets/", "pets"),
+        ("p.tar.gz", "p"),
+        ("p.zip", "p"),
+        ("hf:u/beans", "beans"),
+        ("/", "pictures"),
+    ):
         assert str(study_folder(source)) == f"{folder}-study"

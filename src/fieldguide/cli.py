@@ -199,6 +199,8 @@ def main(arguments: list[str] | None = None) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     before = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
+        if words and words[0] in _COMPLETE:
+            _COMPLETE[words[0]]()
         app(words, prog_name="fieldguide")
     except Problem as problem:
         _show(problem)

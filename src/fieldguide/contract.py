@@ -4,8 +4,7 @@
     check("my_family")                 # or the module itself; raises with every breach
 
 One article is one function that takes a family (or a `Trial`, whose fits are then shared) and raises `ContractBroken`.
-A family is fitted about nine times on 24 small pictures, so `Settings.tiny()` must be quick. Articles are tried on a CPU,
-offline, with fixed seeds.
+A family is fitted about nine times on 24 small pictures, on a CPU and offline, so `Settings.tiny()` must be quick.
 
 What no contract inside one process can promise: a family is Python code and could read the study folder from disk. The
 articles see to it that its answers depend on pixels and on nothing else it was given.
@@ -41,6 +40,8 @@ from fieldguide.trial import TASK, Breach, MemoryReader, Trial, pickled, rows, s
 if TYPE_CHECKING:
     from fieldguide.families import Family
 
+    Room = Family | str | types.ModuleType
+
 #: How far the probabilities of one answer may be from summing to one.
 SUM_TOLERANCE = 1e-5
 #: How far a probability may move when a model is saved and loaded.
@@ -49,7 +50,7 @@ SAVED_TOLERANCE = 1e-6
 LOOKAHEAD = 4096
 
 
-class ContractBroken(AssertionError):  # noqa: N818 - the family's fault, told as a sentence
+class ContractBroken(AssertionError):
     """A family broke an article: its name, what was `seen`, what is `expected`."""
 
     def __init__(self, article: str, seen: str, expected: str) -> None:
@@ -65,9 +66,7 @@ def trial(family: Family | Trial, settings: Settings | None = None) -> Trial:
     return family if isinstance(family, Trial) else Trial(family, settings or family.Settings.tiny())
 
 
-def check(
-    family: Family | str | types.ModuleType, settings: Settings | None = None, articles: Sequence[Article] | None = None
-) -> None:
+def check(family: Room, settings: Settings | None = None, articles: Sequence[Article] | None = None) -> None:
     """Hold `family` (a module, or the name of an installed one) to `articles`, all of `ARTICLES` if not given.
 
     Raises an `ExceptionGroup` of `ContractBroken`, one for each breach, after all articles were tried.
@@ -77,9 +76,7 @@ def check(
         raise ExceptionGroup(f"{len(found)} of {len(ARTICLES if articles is None else articles)} articles are broken", found)
 
 
-def breaches(
-    family: Family | str | types.ModuleType, settings: Settings | None = None, articles: Sequence[Article] | None = None
-) -> list[ContractBroken]:
+def breaches(family: Room, settings: Settings | None = None, articles: Sequence[Article] | None = None) -> list[ContractBroken]:
     """Return every breach; an exception that an article did not foresee is one as well."""
     room: Any = families.family(family) if isinstance(family, str) else family
     try:
@@ -184,14 +181,13 @@ def article_tiny_is_legal(on: Trial) -> None:
 @_article
 def article_answers_once_in_order(on: Trial) -> None:
     """Answer every picture once, in order, with a label or with an error that says why not."""
-    twice = (*toy().images, *toy().images[:2], toy().images[1])
     _one_each(on.answers, toy().images)
-    for images in (twice, ()):
+    for images in ((*toy().images, *toy().images[:2], toy().images[1]), ()):
         _one_each(list(on.fitted.predict(images)), images)
     for answer in on.answers:
         if (answer.label is None) != bool(answer.error):
             raise Breach(f"label {answer.label!r} with error {answer.error!r}", "a label, or an error that says why not")
-        if answer.seconds is not None and not (math.isfinite(answer.seconds) and answer.seconds >= 0):
+        if answer.seconds is not None and not 0 <= answer.seconds < math.inf:
             raise Breach(f"an answer took {answer.seconds} seconds", "a finite time, or None")
     if not any(answer.label for answer in on.answers):
         raise Breach(f"no usable answer at all; the first error is {on.answers[0].error!r}", "some usable answers on the toy")
@@ -208,8 +204,7 @@ def article_answers_stay_on_the_list(on: Trial) -> None:
 def article_same_answer_in_any_company(on: Trial) -> None:
     """Give a picture the same answer alone, in any batch, in any order, and beside another stream."""
     images, fitted = toy().images, on.fitted
-    first, second = fitted.predict(images), fitted.predict((*images[5:], *images[:5]))
-    beside = [(next(first), next(second))[0] for _ in images]
+    beside = [a for a, _ in zip(fitted.predict(images), fitted.predict((*images[5:], *images[:5])), strict=True)]
     batches = [images[start : start + 4] for start in range(0, len(images), 4)]
     same(beside, on.answers, on.tolerance, "beside another stream")
     same([answer for image in images for answer in fitted.predict([image])], on.answers, on.tolerance, "alone")
@@ -305,8 +300,8 @@ def article_little_validation(on: Trial) -> None:
 def article_any_number_of_pictures(on: Trial) -> None:
     """Fit also with one training picture a class, and where the last batch is one picture."""
     singles = [next(example for example in toy().train if example.label == label) for label in TASK.ids]
-    size = min(int(getattr(on.settings, "batch_size", 8)), len(toy().train) - 1)
     _fits(on, singles, toy().val, "with one picture a class")
+    size = min(int(getattr(on.settings, "batch_size", 8)), len(toy().train) - 1)
     _fits(on, toy().train[: size + 1], toy().val, f"with {size + 1} pictures, so that a batch of one is left")
 
 

@@ -29,6 +29,7 @@ from fieldguide.data.answer_files import read_answers
 from fieldguide.data.classes import write_classes
 from fieldguide.data.store import Store
 from fieldguide.data.tables import prediction_from, read_predictions, write_predictions
+from fieldguide.data.veil import hatch, window
 from fieldguide.errors import DataProblem, EnvironmentProblem, PictureError, Problem, UsageProblem, plain
 from fieldguide.families import Contestant, Fitted
 from fieldguide.files import building, read_json, read_toml, sweep, write_json, write_toml
@@ -155,7 +156,8 @@ def _fit_and_answer(entry: Contestant, table: Table, folder: Path) -> None:
 
 
 def _examples(rows: Sequence[ManifestRow], table: Table) -> list[Example]:
-    return [Example(Image(row.key, table.store), row.label) for row in rows]
+    veiled = window(table.store)
+    return [Example(Image(row.key, veiled), row.label) for row in rows]
 
 
 def _fitted(entry: Contestant, table: Table, folder: Path, train: Sequence[ManifestRow], val: Sequence[ManifestRow]) -> Fitted:
@@ -171,9 +173,8 @@ def _fitted(entry: Contestant, table: Table, folder: Path, train: Sequence[Manif
         )
     scratch = folder / "scratch"
     scratch.mkdir(parents=True, exist_ok=True)
-    bench = Bench(
-        scratch, table.seed, table.device, table.online, table.progress, recorded=lambda path: read_answers(path, table.manifest)
-    )
+    recorded = hatch(lambda path: read_answers(path, table.manifest))
+    bench = Bench(scratch, table.seed, table.device, table.online, table.progress, recorded)
     before = sum(event.get("seconds", 0.0) for event in read_log(scratch / "log.jsonl") if event["event"] == "epoch")
     bench.log("sitting")
     start = time.perf_counter()
@@ -218,7 +219,8 @@ def _answers(fitted: Fitted, entry: Contestant, table: Table, folder: Path, rows
 
 def _one_each(fitted: Fitted, rows: Sequence[ManifestRow], store: Store) -> Iterator[Prediction]:
     """Yield exactly one answer for each row, in order, whatever the family yields."""
-    answers = fitted.predict(Image(row.key, store) for row in rows)
+    veiled = window(store)
+    answers = fitted.predict(iter([Image(row.key, veiled) for row in rows]))
     for row in rows:
         answer = next(answers, None)
         if answer is not None and answer.image != row.key:

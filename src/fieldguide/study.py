@@ -112,7 +112,7 @@ def read_asked(source: str, out: Path | None, **given: Any) -> tuple[Asked, Path
 def compare(asked: Asked, folder: Path, *, online: bool = False, extend: bool = False, progress: Progress | None = None) -> Study:
     """Do the whole page and return the finished study; goes on where an earlier call was stopped."""
     progress = progress or Silent()
-    with _locked(folder):
+    with _Locked(folder):
         asked = _settled(asked, folder)
         contestants = list(planning.read_contestants(asked.contestants))
         _refuse_obstacles(contestants, online)
@@ -162,7 +162,7 @@ def redraw(folder: Path) -> Study:
             "A folder that `fieldguide compare` made; it holds study.toml and manifest.parquet.",
             "fieldguide compare PHOTOS/ --out STUDY/",
         )
-    with _locked(folder):
+    with _Locked(folder):
         manifest = read_manifest(folder / "manifest.parquet")
         _score(folder, manifest)
         _draw(folder)
@@ -282,7 +282,7 @@ def _toml(path: Path) -> dict[str, Any]:
         ) from error
 
 
-class _locked:
+class _Locked:
     """Hold the study folder against a second writer; the lock falls with the process."""
 
     def __init__(self, folder: Path) -> None:

@@ -44,7 +44,7 @@ BF16_TOLERANCE = 3e-2
 _PICKLES = frozenset({".pt", ".pth", ".pkl", ".pickle", ".bin", ".joblib", ".ckpt"})
 
 
-class Breach(Exception):  # noqa: N818 - what was found, not an error of ours
+class Breach(Exception):
     """What an article saw and what it expected; the contract adds the article's name."""
 
     def __init__(self, seen: str, expected: str) -> None:

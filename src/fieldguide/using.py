@@ -35,9 +35,10 @@ def predict_files(run: Path, pictures: Iterable[str | Path], progress: Progress 
     ids = read_json(Path(run) / "model" / "fieldguide.json")["classes"]
     names = {info.id: info.name for info in read_classes(Path(run) / "model" / "classes.toml", ids)}
     files = Files()
+    images = list(files.images(paths))
     answers = []
     with (progress or Silent()).bar("answer", len(paths)) as bar:
-        for path, answer in zip(paths, fitted.predict(image for _, image in files.images(paths)), strict=True):
+        for path, answer in zip(paths, fitted.predict(iter(images)), strict=True):
             sure = max(answer.probabilities) if answer.probabilities and answer.label is not None else None
             name = None if answer.label is None else names.get(answer.label, answer.label)
             answers.append(FileAnswer(path, answer.label, name, sure, answer.probabilities, answer.error))

@@ -9,17 +9,12 @@ from fieldguide import contract, families
 from fieldguide.contract import ARTICLES, SLOW, Article
 from fieldguide.trial import TASK, Trial, toy
 
-#: What is known to break, and why; strict, so that a repair must strike its line out.
-KNOWN: dict[tuple[str, str], str] = {}
-
 
 def _cases() -> list[object]:
     cases = []
     for family in families.names():
         for article in ARTICLES:
             marks = [pytest.mark.slow] if article in SLOW else []
-            why = KNOWN.get((family, article.__name__))
-            marks += [pytest.mark.xfail(reason=why, strict=True, raises=contract.ContractBroken)] if why else []
             cases.append(pytest.param(family, article, id=f"{family}-{article.__name__.removeprefix('article_')}", marks=marks))
     return cases
 
@@ -45,7 +40,7 @@ def test_the_toy_is_the_same_in_every_run() -> None:
     keys = [example.image.key for part in (toy().train, toy().val, toy().test) for example in part]
     assert len(set(keys)) == 54
     toy.cache_clear()
-    np.random.seed(3)  # noqa: NPY002 - whatever the state of the world
+    np.random.seed(3)
     assert [example.image.key for part in (toy().train, toy().val, toy().test) for example in part] == keys
 
 

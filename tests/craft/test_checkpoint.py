@@ -41,7 +41,9 @@ def test_groups_and_state_come_back(tmp_path: Path) -> None:
 
 def test_the_optimiser_goes_on_as_if_nothing_had_been(tmp_path: Path) -> None:
     model, optimiser = trained()
-    checkpoint.save(tmp_path / "c", {"model": model.state_dict(), "optimiser": checkpoint.optimiser_tensors(optimiser, model)}, {})
+    checkpoint.save(
+        tmp_path / "c", {"model": model.state_dict(), "optimiser": checkpoint.optimiser_tensors(optimiser, model)}, {}
+    )
     found = checkpoint.load(tmp_path / "c")
     assert found is not None
     other, second = trained(seed=1)

@@ -43,7 +43,13 @@ def network(seed: int = 0) -> nn.Module:
     """Convolution, BatchNorm and dropout: all that a resume can get wrong."""
     torch.manual_seed(seed)
     return nn.Sequential(
-        nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(), nn.Dropout(0.3), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(24, 3)
+        nn.Conv2d(3, 6, 3, padding=1),
+        nn.BatchNorm2d(6),
+        nn.ReLU(),
+        nn.Dropout(0.3),
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(24, 3),
     )
 
 
@@ -107,7 +113,9 @@ def sets(held: Make) -> tuple[list[Example], list[Example]]:
 Sets = tuple[list[Example], list[Example]]
 
 
-def fit(sets: Sets, scratch: Path, plan: Plan = PLAN, progress: Any = None, model: nn.Module | None = None, seed: int = 3) -> nn.Module:
+def fit(
+    sets: Sets, scratch: Path, plan: Plan = PLAN, progress: Any = None, model: nn.Module | None = None, seed: int = 3
+) -> nn.Module:
     scratch.mkdir(parents=True, exist_ok=True)
     return loop.train(model or network(), *sets, TASK, plan, Bench(scratch, seed, progress=progress or Silent()))
 
@@ -124,7 +132,9 @@ def epochs(scratch: Path) -> list[dict[str, Any]]:
 STEPS = 5  # eighteen pictures in batches of four
 
 
-@pytest.mark.parametrize("kills", [[at] for at in (1, 5, 7, 20)] + [sorted(random.Random(seed).sample(range(1, 20), 3)) for seed in range(3)])
+@pytest.mark.parametrize(
+    "kills", [[at] for at in (1, 5, 7, 20)] + [sorted(random.Random(seed).sample(range(1, 20), 3)) for seed in range(3)]
+)
 @pytest.mark.parametrize("often", [True, False])
 def test_a_killed_run_ends_in_the_same_weights(
     sets: Sets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kills: list[int], often: bool
@@ -189,14 +199,16 @@ def test_runs_repeat_and_seeds_differ(sets: Sets, tmp_path: Path) -> None:
     assert not same(fit(sets, tmp_path / "a"), fit(sets, tmp_path / "c", seed=4))
 
 
-@pytest.mark.parametrize("change", [{"learning_rate": 1e-3}, {"epochs": 5}, {"augmentation": Augmentation(0.6)}, {"label_smoothing": 0.0}])
+@pytest.mark.parametrize(
+    "change", [{"learning_rate": 1e-3}, {"epochs": 5}, {"augmentation": Augmentation(0.6)}, {"label_smoothing": 0.0}]
+)
 def test_the_checkpoint_of_another_plan_is_not_resumed(sets: Sets, tmp_path: Path, change: dict[str, Any]) -> None:
     fit(sets, tmp_path / "a")
     Bench(tmp_path / "a").fact(kept=True)
     plan = dataclasses.replace(PLAN, **change)
     assert same(fit(sets, tmp_path / "a", plan), fit(sets, tmp_path / "b", plan))
     assert len(epochs(tmp_path / "a")) == plan.epochs
-    assert [event["event"] for event in read_log(tmp_path / "a" / "log.jsonl")][0] == "fact"
+    assert next(event["event"] for event in read_log(tmp_path / "a" / "log.jsonl")) == "fact"
 
 
 def test_the_checkpoint_of_other_pictures_or_labels_or_seed_is_not_resumed(sets: Sets, tmp_path: Path) -> None:
@@ -238,7 +250,13 @@ def scripted(monkeypatch: pytest.MonkeyPatch, scores: Sequence[tuple[float, floa
     ],
 )
 def test_it_stops_when_nothing_gets_better_and_keeps_the_best(
-    sets: Sets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scores: list[tuple[float, float]], patience: int, run: int, best: int
+    sets: Sets,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    scores: list[tuple[float, float]],
+    patience: int,
+    run: int,
+    best: int,
 ) -> None:
     seen = scripted(monkeypatch, scores)
     model = fit(sets, tmp_path, dataclasses.replace(PLAN, epochs=len(scores), patience=patience))
@@ -263,7 +281,10 @@ def test_what_is_logged_is_what_a_reader_computes(sets: Sets, tmp_path: Path) ->
 
     plan = dataclasses.replace(PLAN, epochs=1, batch_size=5)
     model = fit(sets, tmp_path, plan)
-    images, targets = [example.image for example in sets[1]], torch.tensor([TASK.index[str(example.label)] for example in sets[1]])
+    images, targets = (
+        [example.image for example in sets[1]],
+        torch.tensor([TASK.index[str(example.label)] for example in sets[1]]),
+    )
     with torch.inference_mode():
         logits = torch.cat([model(batch.pixels) for batch in evaluation_batches(images, plan.preprocessing, 5)])
     [event] = epochs(tmp_path)
@@ -311,12 +332,21 @@ def test_without_warm_up_the_first_step_has_the_full_rate(sets: Sets, tmp_path: 
 def test_matrices_decay_and_vectors_do_not() -> None:
     model = network()
     model[6].bias.requires_grad = False  # type: ignore[union-attr]
-    decayed, spared = loop._parameter_groups(model, 0.05)
+    decayed, spared = loop._parameter_groups(model, dataclasses.replace(PLAN, weight_decay=0.05))
     assert decayed["weight_decay"] == 0.05
     assert spared["weight_decay"] == 0.0
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     assert [names[id(parameter)] for parameter in decayed["params"]] == ["0.weight", "6.weight"]
     assert [names[id(parameter)] for parameter in spared["params"]] == ["0.bias", "1.weight", "1.bias"]
+
+
+def test_a_fresh_head_learns_faster(sets: Sets, tmp_path: Path) -> None:
+    model = network()
+    groups = loop._parameter_groups(model, dataclasses.replace(PLAN, fresh=("6.",), fresh_factor=10.0))
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    factors = {names[id(parameter)]: group["factor"] for group in groups for parameter in group["params"]}
+    assert factors == {name: 10.0 if name.startswith("6.") else 1.0 for name in factors}
+    assert set(factors) == set(names.values())
 
 
 def test_frozen_parts_are_untouched(sets: Sets, tmp_path: Path) -> None:
@@ -357,7 +387,8 @@ def test_a_lost_picture_stops_the_run(sets: Sets, held: Make, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("pictures", "batch_size", "steps"), [(18, 4, 5), (16, 4, 4), (17, 4, 4), (1, 4, 1), (3, 4, 1), (5, 1, 5), (4, 4, 1), (5, 4, 1)]
+    ("pictures", "batch_size", "steps"),
+    [(18, 4, 5), (16, 4, 4), (17, 4, 4), (1, 4, 1), (3, 4, 1), (5, 1, 5), (4, 4, 1), (5, 4, 1)],
 )
 def test_no_step_is_left_with_one_picture(pictures: int, batch_size: int, steps: int) -> None:
     assert loop.steps_of(pictures, batch_size) == steps
@@ -397,3 +428,22 @@ def test_precision_is_native_or_full() -> None:
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.bfloat16
     with loop.autocast("cpu", "fp32"):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
+
+
+@pytest.mark.gpu
+def test_a_killed_run_goes_on_on_an_accelerator(sets: Sets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("there is no accelerator here")
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+    ended = []
+    for kill in (None, 7):
+        bench = Bench(tmp_path / str(kill), 3, device="cuda", progress=Dying(kill) if kill else Silent())
+        bench.scratch.mkdir()
+        if kill:
+            with pytest.raises(Killed):
+                loop.train(network(), *sets, TASK, PLAN, bench)
+            bench = dataclasses.replace(bench, progress=Silent())
+        ended.append(loop.train(network(), *sets, TASK, PLAN, bench).state_dict())
+    for name, tensor in ended[0].items():
+        torch.testing.assert_close(ended[1][name], tensor, rtol=1e-4, atol=1e-5, msg=name)

@@ -62,7 +62,9 @@ def test_predicted_comes_before_label(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("prefix", ["", "p_"])
 def test_class_columns_are_probabilities(tmp_path: Path, prefix: str) -> None:
-    found = read_answers(written(tmp_path, f"path,{prefix}dog,{prefix}cat\n2.png,0.25,0.75\n1.png,x,y\ncat/1.png,,\n"), MANIFEST)
+    found = read_answers(
+        written(tmp_path, f"path,{prefix}dog,{prefix}cat\n2.png,0.25,0.75\n1.png,x,y\ncat/1.png,,\n"), MANIFEST
+    )
     assert found == {"key2": Prediction("key2", probabilities=(0.75, 0.25)), "key1": Prediction("key1")}
 
 

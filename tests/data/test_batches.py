@@ -44,7 +44,9 @@ def scene(height: int, width: int, seed: int = 0) -> Pixels:
 def test_evaluation_views_are_timms(held: Make, interpolation: str, size: int, crop: float) -> None:
     from timm.data import create_transform
 
-    timms = create_transform((3, size, size), is_training=False, interpolation=interpolation, crop_pct=crop, mean=(0, 0, 0), std=(1, 1, 1))
+    timms = create_transform(
+        (3, size, size), is_training=False, interpolation=interpolation, crop_pct=crop, mean=(0, 0, 0), std=(1, 1, 1)
+    )
     pictures = [scene(*shape, seed=at) for at, shape in enumerate(SHAPES)]
     preprocessing = Preprocessing(size, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), interpolation, crop)  # type: ignore[arg-type]
     [batch] = evaluation_batches(held(pictures), preprocessing, len(pictures))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from itertools import product
@@ -96,7 +95,9 @@ def any_rows(draw: st.DrawFn) -> list[ManifestRow]:
 
 
 @given(any_rows(), st.sampled_from([0, 3, 5]), st.booleans(), st.integers(0, 5))
-def test_every_picture_is_placed_and_excluded_ones_are_not(rows: list[ManifestRow], folds: int, test_only: bool, seed: int) -> None:
+def test_every_picture_is_placed_and_excluded_ones_are_not(
+    rows: list[ManifestRow], folds: int, test_only: bool, seed: int
+) -> None:
     done = divide(rows, SplitRule(folds=0 if test_only else folds, test_only=test_only, seed=seed))
     assert [dataclasses.replace(row, split=None, fold=None) for row in done] == [
         dataclasses.replace(row, split=None, fold=None) for row in rows
@@ -181,9 +182,16 @@ def test_a_picture_without_a_split_follows_its_group_into_the_test_side() -> Non
 
 @pytest.mark.parametrize(
     ("count", "expected"),
-    [(1, {"train": 1}), (2, {"train": 1, "test": 1}), (3, {"train": 1, "val": 1, "test": 1}), (4, {"train": 2, "val": 1, "test": 1})],
+    [
+        (1, {"train": 1}),
+        (2, {"train": 1, "test": 1}),
+        (3, {"train": 1, "val": 1, "test": 1}),
+        (4, {"train": 2, "val": 1, "test": 1}),
+    ],
 )
-@pytest.mark.parametrize("fractions", [(0.7, 0.15, 0.15), (0.5, 0.3, 0.2), (0.34, 0.33, 0.33), (0.2, 0.4, 0.4), (0.1, 0.1, 0.8)])
+@pytest.mark.parametrize(
+    "fractions", [(0.7, 0.15, 0.15), (0.5, 0.3, 0.2), (0.34, 0.33, 0.33), (0.2, 0.4, 0.4), (0.1, 0.1, 0.8)]
+)
 def test_tiny_classes_train_first_then_test_then_val(
     count: int, expected: dict[str, int], fractions: tuple[float, float, float]
 ) -> None:

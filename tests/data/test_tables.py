@@ -17,7 +17,9 @@ from fieldguide.errors import DataProblem
 from fieldguide.records import ManifestRow, Prediction
 
 ROWS = (
-    ManifestRow("k2", "犬/b.png", "犬", "train", group="g", width=30, height=20, format="PNG", bytes=100, notes=("alpha on white",)),
+    ManifestRow(
+        "k2", "犬/b.png", "犬", "train", group="g", width=30, height=20, format="PNG", bytes=100, notes=("alpha on white",)
+    ),
     ManifestRow("k1", "cat\n/a.jpg", "cat\n", "test", fold=3),
     ManifestRow("k3", "cat\n/c.jpg", "cat\n", excluded="truncated: cut off"),
 )
@@ -118,7 +120,12 @@ def test_a_strangers_table_is_no_manifest(tmp_path: Path) -> None:
     pq.write_table(pa.table({"key": ["a"], "path": ["b"]}), tmp_path / "stranger.parquet")
     write_predictions(tmp_path / "predictions.parquet", [])
     write_manifest(tmp_path / "manifest.parquet", freeze(ROWS, CLASSES, 7))
-    for read, name in ((read_manifest, "stranger"), (read_predictions, "stranger"), (read_manifest, "predictions"), (read_predictions, "manifest")):
+    for read, name in (
+        (read_manifest, "stranger"),
+        (read_predictions, "stranger"),
+        (read_manifest, "predictions"),
+        (read_predictions, "manifest"),
+    ):
         with pytest.raises(DataProblem, match="not the table that belongs there"):
             read(tmp_path / f"{name}.parquet")
 

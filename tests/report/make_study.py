@@ -23,7 +23,7 @@ from fieldguide.data.classes import write_classes
 from fieldguide.data.tables import freeze, write_manifest, write_predictions
 from fieldguide.errors import PictureError
 from fieldguide.files import write_json, write_toml
-from fieldguide.records import ClassInfo, Manifest, ManifestRow, Prediction
+from fieldguide.records import SPLITS, ClassInfo, Manifest, ManifestRow, Prediction
 
 Array = NDArray[Any]
 
@@ -98,7 +98,8 @@ class FakeReader:
         picture = one + (two - one) * (x * rng.uniform(0, 1) + y * rng.uniform(0, 1))[..., None]
         disc = (x - rng.uniform(0.3, 0.7)) ** 2 + (y - rng.uniform(0.3, 0.7)) ** 2 < rng.uniform(0.03, 0.1)
         picture[disc] = three
-        return np.clip(picture + rng.normal(0, 6, picture.shape), 0, 255).astype(np.uint8)
+        pixels: Array = np.clip(picture + rng.normal(0, 6, picture.shape), 0, 255).astype(np.uint8)
+        return pixels
 
 
 def make_study(folder: Path, plan: Plan = Plan()) -> Manifest:
@@ -155,7 +156,7 @@ def make_study(folder: Path, plan: Plan = Plan()) -> Manifest:
 
 def _rows(ids: tuple[str, ...], plan: Plan) -> Any:
     for number, label in enumerate(ids):
-        for split, size in zip(("train", "val", "test"), plan.per_class, strict=True):
+        for split, size in zip(SPLITS, plan.per_class, strict=True):
             for position in range(size):
                 key = hashlib.sha256(f"{plan.seed} {number} {split} {position}".encode()).hexdigest()
                 notes = ("turned upright",) if position % 7 == 3 else ()

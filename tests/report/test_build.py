@@ -167,6 +167,10 @@ def test_confusion_counts_are_those_of_the_file(text: str, drawn: Path) -> None:
         assert contestant.test is not None
         counts = contestant.test["confusion"]
         silent = any(row[-1] for row in counts)
+        for truth, row in enumerate(body.split("<tr>")[1:]):
+            for column, cell in enumerate(row.split("<td")[1:]):
+                if link := re.search(r'data-truth="(\d+)" data-said="(-?\d+)"', cell):
+                    assert (int(link[1]), int(link[2])) == (truth, -1 if column == len(counts) else column)
         assert shown == [row if silent else row[:-1] for row in counts]
         assert ("no answer</bdi>" in panel[: panel.index("<tbody>")]) == silent
 
@@ -174,7 +178,7 @@ def test_confusion_counts_are_those_of_the_file(text: str, drawn: Path) -> None:
 def test_confusion_cells_lead_to_pictures_of_that_confusion(page: Page) -> None:
     shots = {figure["id"]: figure for figure in page.all("figure") if figure.get("id")}
     links = [link for link in page.all("a") if link.get("data-run")]
-    assert len(links) > 20
+    assert len(links) > 20 and "-1" in {link["data-said"] for link in links}
     for link in links:
         shot = shots[(link["href"] or "")[1:]]
         assert shot["data-truth"] == link["data-truth"]

@@ -106,6 +106,8 @@ def test_a_curve_marks_the_chosen_epoch_and_leaves_out_what_is_not_finite() -> N
     points = re.search(r'points="([^"]*)"', drawn)
     assert points and len(points[1].split()) == 3
     assert drawn.count('class="chosen"') == 1 and drawn.count("<circle") == 1 and "&lt;b&gt;" in drawn
+    line, knot = re.search(r'class="chosen" x1="([^"]*)" x2="([^"]*)"', drawn), re.search(r'cx="([^"]*)"', drawn)
+    assert line and knot and line[1] == line[2] == knot[1]
     assert charts.curve("none", {"val": []}, None) == ""
     long = charts.curve("long", {"val": [(epoch, 1 / (epoch + 1)) for epoch in range(5000)]}, None)
     assert len(long) < 12_000

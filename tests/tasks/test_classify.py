@@ -31,7 +31,7 @@ def test_ids_index_and_names() -> None:
     [
         ("n01-cat", "n01-cat"),
         ("House_Cat", "n01-cat"),
-        ("  \"house-cat\".\n", "n01-cat"),
+        ('  "house-cat".\n', "n01-cat"),
         ("**house  cat**", "n01-cat"),
         ("ＨＯＵＳＥ ｃａｔ！", "n01-cat"),
         ("moggy", "n01-cat"),

@@ -1,0 +1,1 @@
+"""Tools that families pick up and that know no family."""

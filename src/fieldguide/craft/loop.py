@@ -20,7 +20,16 @@ from torch.nn import functional as F
 
 from fieldguide.bench import Bench, trim_log
 from fieldguide.craft import checkpoint
-from fieldguide.data.batches import Augmentation, Batch, Preprocessing, draw_order, draw_views, evaluation_batches, prepare, training_batches
+from fieldguide.data.batches import (
+    Augmentation,
+    Batch,
+    Preprocessing,
+    draw_order,
+    draw_views,
+    evaluation_batches,
+    prepare,
+    training_batches,
+)
 from fieldguide.errors import EnvironmentProblem
 from fieldguide.files import digest
 from fieldguide.records import Example
@@ -35,7 +44,10 @@ CHECKPOINT_SECONDS = 120.0
 
 @dataclass(frozen=True)
 class Plan:
-    """All that shapes a training run; the checkpoint of another plan is not resumed. `warmup` is a part of all steps."""
+    """All that shapes a training run; the checkpoint of another plan is not resumed. `warmup` is a part of all steps.
+
+    Parameters whose names begin with one of `fresh` (a new head on old weights) learn `fresh_factor` times faster.
+    """
 
     epochs: int
     batch_size: int
@@ -47,6 +59,8 @@ class Plan:
     precision: Precision
     preprocessing: Preprocessing
     augmentation: Augmentation
+    fresh: tuple[str, ...] = ()
+    fresh_factor: float = 1.0
 
 
 @dataclass
@@ -111,7 +125,7 @@ class _Run:
         self.val_images = [example.image for example in val]
         self.val_targets = torch.tensor([task.index[str(example.label)] for example in val], dtype=torch.long)
         prepare([*self.images, *self.val_images], plan.preprocessing.resize)
-        self.optimiser = torch.optim.AdamW(_parameter_groups(model, plan.weight_decay), lr=plan.learning_rate, fused=True)
+        self.optimiser = torch.optim.AdamW(_parameter_groups(model, plan), lr=plan.learning_rate, fused=True)
         self.steps = steps_of(len(self.images), plan.batch_size)
         self.position = _Position()
         self.best = _copy(model)
@@ -197,7 +211,7 @@ class _Run:
 
     def _set_rate(self, step: int) -> None:
         for group in self.optimiser.param_groups:
-            group["lr"] = self._rate(step)
+            group["lr"] = self._rate(step) * group["factor"]
 
     @torch.inference_mode()
     def _validate(self) -> tuple[float, float]:
@@ -256,12 +270,15 @@ class _Run:
         self.bench.log("resumed", at_epoch=epoch, at_step=self.position.step)
 
 
-def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Decay matrices only: norms, biases and other vectors are left alone."""
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+def _parameter_groups(model: nn.Module, plan: Plan) -> list[dict[str, Any]]:
+    """Decay matrices only: norms, biases and other vectors are left alone. Fresh parameters have a rate of their own."""
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault((parameter.ndim > 1, name.startswith(plan.fresh)), []).append(parameter)
     return [
-        {"params": [parameter for parameter in trained if parameter.ndim > 1], "weight_decay": weight_decay},
-        {"params": [parameter for parameter in trained if parameter.ndim <= 1], "weight_decay": 0.0},
+        {"params": parameters, "weight_decay": plan.weight_decay if matrix else 0.0, "factor": plan.fresh_factor if fresh else 1.0}
+        for (matrix, fresh), parameters in groups.items()
     ]
 
 

@@ -164,11 +164,11 @@ def create(recipe: dict[str, Any]) -> nn.Module:
 
 
 def load_weights(network: nn.Module, source: Source) -> None:
-    """Load every tensor but the head's; a missing, misshapen or unknown one is a `DataProblem` that names it."""
-    state: dict[str, Tensor] = {name: tensor.float() for name, tensor in load_file(source.path).items()}
-    adapt = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
-    if adapt is not None:
-        state = adapt(state, network)
+    """Load every tensor but the head's; a missing, misshapen or unknown one is a `DataProblem` that names it.
+
+    The head is set to zero: so it starts at the loss of guessing, and its first steps do not shake the features.
+    """
+    state = _adapted(network, {name: tensor.float() for name, tensor in load_file(source.path).items()})
     heads = head_names(network)
     own = network.state_dict()
     body = {name: tensor for name, tensor in state.items() if not name.startswith(heads)}
@@ -187,10 +187,20 @@ def load_weights(network: nn.Module, source: Source) -> None:
             "Check that the model name, image_size and pad_type belong to this file.",
         )
     network.load_state_dict(body, strict=False)
-    # A new head that starts at zero starts at the loss of guessing, and its first steps do not shake the features.
     for name, parameter in network.named_parameters():
         if name.startswith(heads):
             nn.init.zeros_(parameter)
+
+
+def _adapted(network: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Let timm rename and reshape the tensors of older or foreign files of this architecture."""
+    adapt = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
+    if adapt is None:
+        return state
+    try:
+        return cast(dict[str, Tensor], adapt(dict(state), network))
+    except (KeyError, IndexError, ValueError, RuntimeError, AssertionError):  # a file of another network; the names will tell
+        return state
 
 
 def head_names(network: nn.Module) -> tuple[str, ...]:

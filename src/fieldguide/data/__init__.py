@@ -1,0 +1,1 @@
+"""From files to pixels and lists: sources, images, checks, manifest, split, store, batches."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fieldguide.data.images import content_hash, load
 from fieldguide.data.store import size_class
+from fieldguide.data.veil import window
 from fieldguide.errors import PictureError, UsageProblem, plain
 from fieldguide.records import Image, Pixels
 
@@ -32,15 +33,16 @@ class Files:
     def prepare(self, keys: Sequence[str], at_least: int) -> None:
         """Nothing to do: each file is read when its turn comes."""
 
-    def images(self, paths: Iterable[Path]) -> Iterator[tuple[Path, Image]]:
-        """Yield each path with its image; a file that cannot be hashed still gets an image, which fails when it is read."""
+    def images(self, paths: Iterable[Path]) -> Iterator[Image]:
+        """Yield the image of each path; a file that cannot be hashed still gets an image, which fails when it is read."""
+        veiled = window(self)
         for path in paths:
             try:
                 key = content_hash(path.read_bytes())
             except OSError:
-                key = f"unreadable:{path}"
+                key = f"unreadable {len(self.paths)}"
             self.paths[key] = path
-            yield path, Image(key, self)
+            yield Image(key, veiled)
 
 
 def picture_files(given: Iterable[str | Path]) -> list[Path]:

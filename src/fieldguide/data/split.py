@@ -98,7 +98,7 @@ def _assign(
             settle(unit, settled[known[0]])
         else:
             waiting.append((name, unit))
-    for name, unit in sorted((pair for pair in waiting if len(pair[1]) > 1), key=lambda pair: (-len(pair[1]), _order(seed, pair[0]))):
+    for _, unit in sorted((pair for pair in waiting if len(pair[1]) > 1), key=lambda pair: (-len(pair[1]), _order(seed, pair[0]))):
         labels = Counter(row.label for row in unit)
         settle(unit, max(parts, key=lambda part: _welcome(part, labels, need, parts)))
     singles: dict[str, list[ManifestRow]] = defaultdict(list)

@@ -131,8 +131,9 @@ def parse(text: str) -> Contestant:
                 "After the first colon come settings as key=value, separated by commas.",
                 f"For example {plain(head)}:{next(iter(family(room).Settings.model_fields), 'as')}=...",
             )
-        values[key.strip()] = value.strip()
-    name = folder_name(values.pop("as", None) or _spoken(head, values))
+        if values.setdefault(key.strip(), value.strip()) != value.strip():
+            raise UsageProblem(f"{plain(text)!r} sets {plain(key.strip())} twice.", "One value for each setting.", "Leave one of them out.")
+    name = folder_name(values.pop("as", "") or _spoken(head, values))
     return contestant(room, rest, values, where=f"The contestant {plain(text)!r}", name=name)
 
 

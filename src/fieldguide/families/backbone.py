@@ -53,6 +53,8 @@ class Settings(Base):
     """Pictures a step."""
     learning_rate: float | None = Field(None, gt=0, le=10)
     """Peak rate of AdamW. If not given: 1e-3 from scratch; from weights 3e-4, or 5e-5 for a network with attention; 1e-3 for a head alone."""
+    head_factor: float = Field(10.0, gt=0, le=1000)
+    """How many times faster a new head learns than the weights it was put on; from scratch everything learns alike."""
     weight_decay: float = Field(0.05, ge=0, le=1)
     """Decay of matrices; norms and biases have none."""
     warmup: float = Field(0.1, ge=0, lt=1)
@@ -157,6 +159,8 @@ def fit(train: Sequence[Example], val: Sequence[Example], task: Classify, settin
         precision=precision,
         preprocessing=preprocessing,
         augmentation=Augmentation(min_area=settings.min_area, flip=settings.flip),
+        fresh=timm_models.head_names(network) if source is not None and settings.train != "head" else (),
+        fresh_factor=settings.head_factor,
     )
     bench.fact(
         parameters=total,

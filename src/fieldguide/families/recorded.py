@@ -52,7 +52,8 @@ def fit(train: Sequence[Example], val: Sequence[Example], task: Classify, settin
     """Read the file; nothing is learned."""
     given = bench.recorded(settings.file)
     answers = {key: _read(prediction, task) for key, prediction in given.items()}
-    bench.fact(answers=len(answers))
+    lost = sum(given[key].probabilities is not None and answer.probabilities is None for key, answer in answers.items())
+    bench.fact(answers=len(answers), probabilities_that_contradict_the_answer=lost)
     return Recorded(answers)
 
 
@@ -63,7 +64,10 @@ def _read(prediction: Prediction, task: Classify) -> Prediction:
     text = prediction.raw or ""
     label = task.read(text)
     error = None if label is not None else "empty answer" if not text.strip() else "answer off the list"
-    return dataclasses.replace(prediction, label=label, error=error, probabilities=prediction.probabilities if label else None)
+    sure = prediction.probabilities
+    if label is None or (sure is not None and sure[task.index[label]] < max(sure)):
+        sure = None
+    return dataclasses.replace(prediction, label=label, error=error, probabilities=sure)
 
 
 def load(folder: Path) -> Recorded:

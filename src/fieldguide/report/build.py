@@ -20,17 +20,16 @@ from markupsafe import Markup, escape
 
 from fieldguide.errors import DataProblem
 from fieldguide.files import write_text
-from fieldguide.records import PixelReader
 from fieldguide.report import board, confusion, curves, gallery, say, trust
 from fieldguide.report.read import Study, read_study
-from fieldguide.report.thumbnails import thumbnail
+from fieldguide.report.thumbnails import Pictures, thumbnail
 
 #: The file never grows beyond this, whatever the study.
 MOST_BYTES = 10_000_000
 _HERE = resources.files("fieldguide.report")
 
 
-def build(study: Path, reader: PixelReader | None = None) -> Path:
+def build(study: Path, reader: Pictures | None = None) -> Path:
     """Draw ``report.html`` of the study folder `study` from its files alone and return its path.
 
     `reader` gives the pictures; by default the study's own store. Raises `DataProblem` where a file of the study is damaged.
@@ -46,7 +45,7 @@ def build(study: Path, reader: PixelReader | None = None) -> Path:
     return target
 
 
-def render(study: Study, reader: PixelReader, most_bytes: int = MOST_BYTES) -> str:
+def render(study: Study, reader: Pictures, most_bytes: int = MOST_BYTES) -> str:
     """Return the page, less than `most_bytes` as UTF-8: where it would be more, the gallery shows fewer pictures."""
     picture = functools.cache(functools.partial(thumbnail, reader))
     most = gallery.MOST_PICTURES
@@ -148,7 +147,7 @@ def _hash(text: str) -> str:
     return base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
 
 
-def _store(study: Path) -> PixelReader:
+def _store(study: Path) -> Pictures:
     # The store brings the picture loader with it; a report of a study without pictures does without.
     from fieldguide.data.store import Store
 

@@ -14,7 +14,7 @@
     rows.sort((a, b) => {
       // What is absent stays last in either direction.
       if (a.value === null || b.value === null) return (a.value === null) - (b.value === null) || a.place - b.place;
-      const step = numeric ? b.value - a.value : a.value.localeCompare(b.value);
+      const step = numeric ? a.value - b.value : a.value.localeCompare(b.value);
       return sign * step || a.place - b.place;
     });
     body.append(...rows.map(({ row }) => row));

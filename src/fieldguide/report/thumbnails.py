@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import io
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from PIL import Image as Pillow
 
 from fieldguide.errors import PictureError
-from fieldguide.records import PixelReader, Pixels
+from fieldguide.records import Pixels
 from fieldguide.report.say import clean
 
 #: Longer side of a thumbnail in pixels, and WebP quality: about 5 kB as base64 for a photograph.
@@ -30,7 +31,15 @@ class Thumbnail:
     reason: str = ""
 
 
-def thumbnail(reader: PixelReader, key: str) -> Thumbnail:
+class Pictures(Protocol):
+    """Gives pixels by content hash, as `fieldguide.data.store.Store` does."""
+
+    def read(self, key: str, at_least: int) -> Pixels:
+        """Return ``"height width 3"`` uint8 RGB; raises `PictureError` where there is nothing to read."""
+        ...
+
+
+def thumbnail(reader: Pictures, key: str) -> Thumbnail:
     """Return the thumbnail of the picture `key`; never raises for a picture that cannot be read."""
     try:
         pixels = reader.read(key, at_least=LONGEST)

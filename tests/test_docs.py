@@ -1,0 +1,60 @@
+"""What the documents show, runs: the Python blocks of the README and the family of CONTRIBUTING.md, which keeps the contract."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.pictures import write_folder
+
+ROOT = Path(__file__).parent.parent
+
+
+def blocks(document: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", (ROOT / document).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    write_folder(tmp_path / "PHOTOS")
+    monkeypatch.chdir(tmp_path)
+    (block,) = blocks("README.md", "python")
+    exec(compile(block, "README.md", "exec"), {})
+    told = capsys.readouterr().out
+    assert "('cat', 'dog', 'eel')" in told
+    assert (tmp_path / "my-study" / "report.html").exists()
+
+
+def test_every_command_of_the_readme_exists() -> None:
+    from fieldguide import cli
+
+    known = {command.name or command.callback.__name__ for command in cli.app.registered_commands if command.callback}
+    used = set(re.findall(r"fieldguide (\w+)", "\n".join(blocks("README.md", "sh"))))
+    assert used <= known
+    assert {"look", "compare", "predict", "demo"} <= used
+
+
+def test_the_readme_names_every_family() -> None:
+    from fieldguide import families
+
+    table = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [name for name in families.names() if f"| `{name}` |" not in table] == []
+
+
+def test_the_family_of_contributing_keeps_the_contract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fieldguide import contract
+
+    (block,) = blocks("CONTRIBUTING.md", "python")
+    (tmp_path / "nearest_in_contributing.py").write_text(block, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    contract.check(importlib.import_module("nearest_in_contributing"))
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", "CITATION.cff", "LOG.md"])
+def test_links_between_documents_hold(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
+        assert (ROOT / link).exists(), link
