@@ -28,7 +28,6 @@ settings.register_profile(
 settings.load_profile("fieldguide")
 
 
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep a seeded sample of each slow group (``slow(keep=N)``, by module); FIELDGUIDE_TORTURE=all keeps every case."""
     if os.environ.get("FIELDGUIDE_TORTURE") == "all" or any("::" in word for word in config.args):

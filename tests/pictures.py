@@ -17,7 +17,9 @@ def stripes(label: int, random: np.random.Generator, size: int = 24, noise: floa
     return picture.clip(0, 255).astype(np.uint8)
 
 
-def write_folder(root: Path, classes: tuple[str, ...] = ("cat", "dog", "eel"), each: int = 14, seed: int = 0, **kind: float) -> Path:
+def write_folder(
+    root: Path, classes: tuple[str, ...] = ("cat", "dog", "eel"), each: int = 14, seed: int = 0, **kind: float
+) -> Path:
     """Write ``root/<class>/<number>.png`` and return `root`."""
     random = np.random.default_rng(seed)
     for label, name in enumerate(classes):

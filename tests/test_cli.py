@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.pictures import write_folder
 
 from fieldguide import cli
 from fieldguide.errors import DATA, DONE, ENVIRONMENT, PARTLY, USAGE
-from tests.pictures import write_folder
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,9 @@ def test_compare_predict_report(run, pictures: Path, tmp_path: Path) -> None:  #
     assert code == DONE
     assert (tmp_path / "s" / "report.html").exists()
     (tmp_path / "bad.png").write_bytes(b"")
-    code, out, _ = run("predict", tmp_path / "s" / "runs" / "pixels", pictures / "cat", tmp_path / "bad.png", "--out", tmp_path / "answers.csv")
+    code, out, _ = run(
+        "predict", tmp_path / "s" / "runs" / "pixels", pictures / "cat", tmp_path / "bad.png", "--out", tmp_path / "answers.csv"
+    )
     assert code == PARTLY
     with open(tmp_path / "answers.csv", encoding="utf-8-sig", newline="") as stream:
         rows = list(csv.DictReader(stream))
@@ -164,7 +166,17 @@ os.replace = replace
 cli.main(sys.argv[2:])
 """
     for number, code in ((2, 130), (15, 143)):
-        words = [sys.executable, "-c", child, str(number), "compare", str(pictures), "majority", "--out", str(tmp_path / f"s{number}")]
+        words = [
+            sys.executable,
+            "-c",
+            child,
+            str(number),
+            "compare",
+            str(pictures),
+            "majority",
+            "--out",
+            str(tmp_path / f"s{number}"),
+        ]
         done = subprocess.run(words, capture_output=True, text=True, timeout=120)
         assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
         assert "The same command goes on" in done.stderr

@@ -14,11 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.pictures import write_folder
 
 import fieldguide
 from fieldguide.asked import Entry
 from fieldguide.data.tables import read_predictions
-from tests.pictures import write_folder
 
 pytestmark = pytest.mark.slow(keep=8)
 CONTESTANTS = (
@@ -27,7 +27,14 @@ CONTESTANTS = (
     Entry(
         name="net",
         family="backbone",
-        settings={"model": "test_resnet", "weights": "none", "image_size": 32, "epochs": 3, "batch_size": 8, "precision": "fp32"},
+        settings={
+            "model": "test_resnet",
+            "weights": "none",
+            "image_size": 32,
+            "epochs": 3,
+            "batch_size": 8,
+            "precision": "fp32",
+        },
     ),
 )
 Moment = tuple[str, int]
@@ -92,7 +99,9 @@ def _run_child(pictures: Path, out: Path, kind: str, number: int, told: Path | N
 
 def _answers(folder: Path) -> dict[str, list[tuple[object, ...]]]:
     return {
-        path.parent.name: [(answer.image, answer.label, answer.probabilities, answer.error) for answer in read_predictions(path)]
+        path.parent.name: [
+            (answer.image, answer.label, answer.probabilities, answer.error) for answer in read_predictions(path)
+        ]
         for path in sorted(folder.glob("runs/*/predictions.parquet"))
     }
 
@@ -118,7 +127,9 @@ def moments(pictures: Path, whole: fieldguide.Study, tmp_path_factory: pytest.Te
 
 
 @pytest.mark.parametrize("share", SHARES)
-def test_killed_and_called_again(share: float, moments: list[Moment], pictures: Path, whole: fieldguide.Study, tmp_path: Path) -> None:
+def test_killed_and_called_again(
+    share: float, moments: list[Moment], pictures: Path, whole: fieldguide.Study, tmp_path: Path
+) -> None:
     out = tmp_path / "s"
     kind, number = moments[int(share * len(moments))]
     assert _run_child(pictures, out, kind, number) == -signal.SIGKILL

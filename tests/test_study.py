@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.pictures import write_folder
 
 import fieldguide
 from fieldguide import runs
@@ -16,7 +17,6 @@ from fieldguide.asked import Entry
 from fieldguide.data.tables import read_manifest, read_predictions
 from fieldguide.errors import DATA, DONE, ENVIRONMENT, PARTLY, USAGE
 from fieldguide.files import read_json, read_toml
-from tests.pictures import write_folder
 
 WORDS = ("majority", "linear:image_size=8,strengths=0.1", "linear:features=colour,strengths=0.1")
 
@@ -33,11 +33,23 @@ def study(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> fieldguid
 
 def test_a_study_is_whole(study: fieldguide.Study) -> None:
     names = {path.name for path in study.folder.iterdir()}
-    assert {"study.toml", "manifest.parquet", "classes.toml", "findings.json", "environment.json", "comparison.json", "report.html", "store", "runs"} <= names
+    assert {
+        "study.toml",
+        "manifest.parquet",
+        "classes.toml",
+        "findings.json",
+        "environment.json",
+        "comparison.json",
+        "report.html",
+        "store",
+        "runs",
+    } <= names
     assert study.exit_code == DONE
     assert set(study.outcomes.values()) == {"done"}
     for run in (study.folder / "runs").iterdir():
-        assert {"settings.toml", "model", "log.jsonl", "predictions.parquet", "scores.json", "cost.json"} <= {path.name for path in run.iterdir()}
+        assert {"settings.toml", "model", "log.jsonl", "predictions.parquet", "scores.json", "cost.json"} <= {
+            path.name for path in run.iterdir()
+        }
         assert not (run / "scratch").exists()
     assert not list(study.folder.rglob(".unfinished-*"))
 
@@ -53,7 +65,9 @@ def test_every_contestant_answers_for_the_same_list(study: fieldguide.Study) -> 
 def test_scores_are_those_of_the_answers(study: fieldguide.Study) -> None:
     truth = {row.key: row.label for row in study.manifest.part("test")}
     for run in study.outcomes:
-        answers = [answer for answer in read_predictions(study.folder / "runs" / run / "predictions.parquet") if answer.image in truth]
+        answers = [
+            answer for answer in read_predictions(study.folder / "runs" / run / "predictions.parquet") if answer.image in truth
+        ]
         right = np.mean([answer.label == truth[answer.image] for answer in answers])
         assert study.scores(run)["parts"]["test"]["metrics"]["accuracy"]["value"] == pytest.approx(right)
     majority = study.scores("majority")["parts"]["test"]["metrics"]["accuracy"]["value"]
@@ -121,12 +135,16 @@ def test_a_failing_contestant_is_a_row_and_the_others_go_on(pictures: Path, tmp_
     assert mended.scores(failed)["parts"]["test"]["metrics"]["accuracy"]["value"] == 1.0
 
 
-def test_recorded_answers_that_miss_or_are_off_the_list_count_as_wrong(study: fieldguide.Study, pictures: Path, tmp_path: Path) -> None:
+def test_recorded_answers_that_miss_or_are_off_the_list_count_as_wrong(
+    study: fieldguide.Study, pictures: Path, tmp_path: Path
+) -> None:
     test = study.manifest.part("test")
     lines = [f"{row.path},{row.label.upper()}" for row in test[2:]] + [f"{test[0].path},a unicorn"]
     answers = tmp_path / "some.csv"
     answers.write_text("path,predicted\n" + "\n".join(lines) + "\n")
-    out = fieldguide.compare(pictures, [Entry(name="people", family="recorded", settings={"file": str(answers)})], out=tmp_path / "s")
+    out = fieldguide.compare(
+        pictures, [Entry(name="people", family="recorded", settings={"file": str(answers)})], out=tmp_path / "s"
+    )
     part = out.scores("people")["parts"]["test"]
     assert part["n"] == len(test)
     assert part["correct"] == len(test) - 2
@@ -177,12 +195,16 @@ def test_cross_validation_pools_one_answer_for_each_picture(pictures: Path, tmp_
     assert sorted(answer.image for answer in answers) == sorted(row.key for row in rows)
     assert study.comparison["n"] == len(rows)
     assert read_json(study.folder / "runs" / "majority" / "cost.json")["fits"] == 4
-    assert [answer.label for answer in runs.load(study.folder / "runs" / WORDS[1].replace(":", "-").replace(",", "-")).predict([])] == []
+    assert [
+        answer.label for answer in runs.load(study.folder / "runs" / WORDS[1].replace(":", "-").replace(",", "-")).predict([])
+    ] == []
 
 
 def test_only_contestants_that_learn_nothing_may_be_tested_on_everything(pictures: Path, tmp_path: Path) -> None:
     answers = tmp_path / "answers.csv"
-    answers.write_text("image,answer\n" + "\n".join(f"{path.relative_to(pictures)},cat" for path in sorted(pictures.rglob("*.png"))) + "\n")
+    answers.write_text(
+        "image,answer\n" + "\n".join(f"{path.relative_to(pictures)},cat" for path in sorted(pictures.rglob("*.png"))) + "\n"
+    )
     study = fieldguide.compare(pictures, ["majority", f"recorded/{answers}"], out=tmp_path / "s", split="test-only")
     assert study.outcomes["majority"] == "failed"
     assert "test-only" in study.failure("majority")["given"]
@@ -318,7 +340,9 @@ def test_the_journal_is_cut_at_whole_chunks(pictures: Path, tmp_path: Path, monk
     monkeypatch.setattr(runs, "_append", real)
     resumed = fieldguide.compare(pictures, [WORDS[1]], out=tmp_path / "torn")
     assert resumed.scores(name) == whole.scores(name)
-    first, second = (read_predictions(folder / "runs" / name / "predictions.parquet") for folder in (whole.folder, resumed.folder))
+    first, second = (
+        read_predictions(folder / "runs" / name / "predictions.parquet") for folder in (whole.folder, resumed.folder)
+    )
     assert [(a.image, a.label, a.probabilities) for a in first] == [(a.image, a.label, a.probabilities) for a in second]
 
 

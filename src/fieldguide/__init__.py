@@ -1,13 +1,13 @@
 """fieldguide: which kind of image classifier should I use, can I trust the difference, and may I have it?
 
-    look        examine pictures without training
-    compare     do the whole page: examine, split, fit, answer, score, report
-    redraw      score and draw again, from the files of a study
-    predict     answer for new pictures with a fitted contestant
-    load        a fitted contestant, to call `predict(images)` on
-    Study       a finished study: verdict, scores, comparison, report
-    Entry       a contestant with a name and settings of its own
-    Problem     what a user can mend: given, allowed, next
+look        examine pictures without training
+compare     do the whole page: examine, split, fit, answer, score, report
+redraw      score and draw again, from the files of a study
+predict     answer for new pictures with a fitted contestant
+load        a fitted contestant, to call `predict(images)` on
+Study       a finished study: verdict, scores, comparison, report
+Entry       a contestant with a name and settings of its own
+Problem     what a user can mend: given, allowed, next
 """
 
 from __future__ import annotations

@@ -23,7 +23,9 @@ app = typer.Typer(
 )
 
 Out = Annotated[Optional[Path], typer.Option("--out", help="Study folder; NAME-study in the working folder if not given.")]
-Online = Annotated[bool, typer.Option("--online", help="Allow the network: download weights and data sets that are not on this machine.")]
+Online = Annotated[
+    bool, typer.Option("--online", help="Allow the network: download weights and data sets that are not on this machine.")
+]
 
 
 #: Completes the options of a command that asks for fields of `Asked`. Done when the command is called and not before: importing
@@ -35,7 +37,11 @@ def asks(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command one option for each of these fields of `Asked`, with the field's own type and description."""
 
     def wrap(command: Callable[..., None]) -> Callable[..., None]:
-        own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+        own = [
+            p
+            for p in inspect.signature(command, eval_str=True).parameters.values()
+            if p.kind is not inspect.Parameter.VAR_KEYWORD
+        ]
 
         def call(**given: Any) -> None:
             command(**given)
@@ -61,7 +67,9 @@ def _options(names: tuple[str, ...]) -> list[inspect.Parameter]:
         kind = int if field.annotation is int else str
         text = f"{' '.join((field.description or '').replace('``', '').split())} Default: {field.default}."
         option = typer.Option(f"--{name}", help=text, show_default=False)
-        drawn.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[Optional[kind], option]))
+        drawn.append(
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[Optional[kind], option])
+        )
     return drawn
 
 
@@ -93,11 +101,19 @@ def look(
 @app.command()
 @asks("split", "folds", "seed", "preset")
 def compare(
-    source: Annotated[str, typer.Argument(help="Folder of class folders, split folders, table, archive, hf:NAME, or a study.toml.")],
-    contestants: Annotated[Optional[list[str]], typer.Argument(help="[family/]name[:key=value,...]; see `fieldguide families`.")] = None,
+    source: Annotated[
+        str, typer.Argument(help="Folder of class folders, split folders, table, archive, hf:NAME, or a study.toml.")
+    ],
+    contestants: Annotated[
+        Optional[list[str]], typer.Argument(help="[family/]name[:key=value,...]; see `fieldguide families`.")
+    ] = None,
     out: Out = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would run, with time, memory and disk; run nothing.")] = False,
-    extend: Annotated[bool, typer.Option("--extend", help="Take in pictures that are new since; old ones keep their split.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would run, with time, memory and disk; run nothing.")
+    ] = False,
+    extend: Annotated[
+        bool, typer.Option("--extend", help="Take in pictures that are new since; old ones keep their split.")
+    ] = False,
     online: Online = False,
     **given: Any,
 ) -> None:

@@ -19,6 +19,8 @@ from fieldguide.errors import EnvironmentProblem
 
 #: Beginning of every name that is not yet whole; leftovers of a killed run are swept by the next one.
 UNFINISHED = ".unfinished-"
+#: Above so many files one sync of everything is quicker than one for each.
+_MANY = 100
 
 
 @contextlib.contextmanager
@@ -49,13 +51,7 @@ def building(target: Path) -> Iterator[Path]:
     try:
         temporary.mkdir(parents=True)
         yield temporary
-        for path in sorted(temporary.rglob("*")):
-            if path.is_dir():
-                sync_folder(path)
-            else:
-                with open(path, "rb") as stream:
-                    os.fsync(stream.fileno())
-        sync_folder(temporary)
+        _sync_below(temporary)
         if target.exists():
             old = target.with_name(f"{UNFINISHED}{secrets.token_hex(4)}-old")
             os.replace(target, old)
@@ -68,6 +64,21 @@ def building(target: Path) -> Iterator[Path]:
         raise _disk_problem(error, target) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _sync_below(folder: Path) -> None:
+    """Make all files below `folder` durable; thousands of them by one call for the whole system, where it has one."""
+    paths = sorted(folder.rglob("*"))
+    if len(paths) > _MANY and hasattr(os, "sync"):
+        os.sync()
+        return
+    for path in paths:
+        if path.is_dir():
+            sync_folder(path)
+        else:
+            with open(path, "rb") as stream:
+                os.fsync(stream.fileno())
+    sync_folder(folder)
 
 
 def sync_folder(folder: Path) -> None:

@@ -53,7 +53,10 @@ def show(seen: Look) -> None:
     """Print what `look` found: classes, sizes, findings and the split that would be made."""
     rows = seen.examination.rows
     usable = seen.manifest.part()
-    terminal.say(f"{plain(seen.origin)} ({seen.kind}): {len(rows):,} pictures, {len(usable):,} usable, {len(seen.manifest.classes)} classes", "bold")
+    terminal.say(
+        f"{plain(seen.origin)} ({seen.kind}): {len(rows):,} pictures, {len(usable):,} usable, {len(seen.manifest.classes)} classes",
+        "bold",
+    )
     _show_pixels(usable)
     _show_classes(seen)
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -61,7 +64,11 @@ def show(seen: Look) -> None:
         table.add_column(title, overflow="fold")
     for finding in seen.examination.findings:
         mark = {"found": "yellow", "fine": "green"}.get(finding.state, "dim")
-        more = f" Such as: {', '.join(plain(name, 80) for name in finding.examples[:3])}" if finding.examples and finding.state == "found" else ""
+        more = (
+            f" Such as: {', '.join(plain(name, 80) for name in finding.examples[:3])}"
+            if finding.examples and finding.state == "found"
+            else ""
+        )
         table.add_row(Text(finding.title), Text(finding.state, style=mark), Text(plain(finding.detail, 400) + more))
     terminal.out.print(table)
     _show_split(seen.shape)
@@ -100,7 +107,9 @@ def _show_split(shape: Any) -> None:
         + (f"; {shape.kept_together} pictures stay together in groups." if shape.kept_together else ".")
     )
     for name, labels in shape.lacking.items():
-        terminal.say(f"{len(labels)} classes have no picture in {name}: {', '.join(plain(label, 40) for label in labels[:5])}", "yellow")
+        terminal.say(
+            f"{len(labels)} classes have no picture in {name}: {', '.join(plain(label, 40) for label in labels[:5])}", "yellow"
+        )
 
 
 def show_plan(run: DryRun) -> None:

@@ -18,7 +18,10 @@ Preset = Literal["quick", "good", "best"]
 #: Floors that every preset runs: without them a good score means little.
 FLOORS = ("majority", "linear:features=colour", "linear")
 #: Networks from scratch, for a machine without pretrained weights.
-SCRATCH = ("test_resnet:weights=none,image_size=64,epochs=30,learning_rate=2e-3", "test_vit:weights=none,image_size=64,patch_size=8,epochs=30")
+SCRATCH = (
+    "test_resnet:weights=none,image_size=64,epochs=30,learning_rate=2e-3",
+    "test_vit:weights=none,image_size=64,patch_size=8,epochs=30",
+)
 #: Pretrained networks by appetite: a CNN and a transformer each, smallest first.
 NETWORKS: dict[Preset, tuple[str, ...]] = {
     "quick": ("mobilenetv3_small_100", "vit_tiny_patch16_224"),

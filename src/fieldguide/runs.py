@@ -93,11 +93,15 @@ def _problem(error: BaseException, folder: Path) -> Problem:
     if isinstance(error, ModuleNotFoundError):
         return families.needs_extra(error)
     if isinstance(error, PictureError):
-        return DataProblem(f"A training picture can no longer be read: {error}.", "Pictures stay as they are during a study.", "Restore it.")
+        return DataProblem(
+            f"A training picture can no longer be read: {error}.", "Pictures stay as they are during a study.", "Restore it."
+        )
     with open(folder / "run.log", "a", encoding="utf-8") as stream:
         stream.write("".join(traceback.format_exception(error)))
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "out of memory" in str(error).lower():
-        return EnvironmentProblem("Memory ran out.", "Less memory: a smaller batch_size or image_size.", "Set batch_size to half.")
+        return EnvironmentProblem(
+            "Memory ran out.", "Less memory: a smaller batch_size or image_size.", "Set batch_size to half."
+        )
     return Problem(
         f"{type(error).__name__}: {plain(error)}.",
         "This was not foreseen; the other contestants are not affected.",
@@ -123,8 +127,14 @@ def _same_settings(entry: Contestant, table: Table, folder: Path) -> None:
         return
     have = read_toml(path)
     old, new = have.get("settings", {}), {key: value for key, value in wanted["settings"].items() if value is not None}
-    changed = [f"{key} was {old.get(key)!r}, is {new.get(key)!r}" for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
-    changed += [f"{key} was {have.get(key)!r}, is {wanted[key]!r}" for key in ("family", "seed", "manifest") if have.get(key) != wanted[key]]
+    changed = [
+        f"{key} was {old.get(key)!r}, is {new.get(key)!r}" for key in sorted({*old, *new}) if old.get(key) != new.get(key)
+    ]
+    changed += [
+        f"{key} was {have.get(key)!r}, is {wanted[key]!r}"
+        for key in ("family", "seed", "manifest")
+        if have.get(key) != wanted[key]
+    ]
     if changed:
         raise UsageProblem(
             f"runs/{entry.name} was made with other settings: {plain('; '.join(changed))}.",
@@ -225,7 +235,9 @@ def _one_each(fitted: Fitted, rows: Sequence[ManifestRow], store: Store) -> Iter
         answer = next(answers, None)
         if answer is not None and answer.image != row.key:
             raise DataProblem(
-                "The family answered for pictures out of order.", "One answer for each image, in order.", "Run fieldguide.contract on it."
+                "The family answered for pictures out of order.",
+                "One answer for each image, in order.",
+                "Run fieldguide.contract on it.",
             )
         yield answer or Prediction(row.key, error="no answer: the family stopped before this picture")
 

@@ -41,7 +41,9 @@ def build(kind: type[S], values: dict[str, Any], where: str) -> S:
         else:
             given = f"{where}: {name} = {plain(repr(first['input']))} is not possible: {first['msg'].removeprefix('Value error, ')}."
             allowed = _field_help(kind, name)
-        raise UsageProblem(given, allowed, "Correct that one; `fieldguide families` lists every setting with its default.") from error
+        raise UsageProblem(
+            given, allowed, "Correct that one; `fieldguide families` lists every setting with its default."
+        ) from error
 
 
 def _field_help(kind: type[Settings], name: str) -> str:

@@ -98,7 +98,9 @@ def read_asked(source: str, out: Path | None, **given: Any) -> tuple[Asked, Path
     if source.endswith(".toml"):
         path = Path(source)
         if not path.is_file():
-            raise UsageProblem(f"There is no file {plain(source)}.", "A study.toml, or a folder of pictures.", "Correct the path.")
+            raise UsageProblem(
+                f"There is no file {plain(source)}.", "A study.toml, or a folder of pictures.", "Correct the path."
+            )
         values, where = _toml(path), str(path)
         if "source" in values and "://" not in str(values["source"]) and not str(values["source"]).startswith("hf:"):
             values["source"] = str((path.parent / str(values["source"])).resolve())
@@ -109,7 +111,9 @@ def read_asked(source: str, out: Path | None, **given: Any) -> tuple[Asked, Path
     return build(Asked, values, where), out or study_folder(source)
 
 
-def compare(asked: Asked, folder: Path, *, online: bool = False, extend: bool = False, progress: Progress | None = None) -> Study:
+def compare(
+    asked: Asked, folder: Path, *, online: bool = False, extend: bool = False, progress: Progress | None = None
+) -> Study:
     """Do the whole page and return the finished study; goes on where an earlier call was stopped."""
     progress = progress or Silent()
     with _Locked(folder):
@@ -278,7 +282,9 @@ def _toml(path: Path) -> dict[str, Any]:
         return read_toml(path)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageProblem(
-            f"{plain(path)} is not valid TOML: {plain(error)}.", "A TOML file, as `fieldguide compare` writes it.", "Correct that line."
+            f"{plain(path)} is not valid TOML: {plain(error)}.",
+            "A TOML file, as `fieldguide compare` writes it.",
+            "Correct that line.",
         ) from error
 
 
@@ -291,7 +297,9 @@ class _Locked:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise EnvironmentProblem(
-                f"The study folder {plain(folder)} cannot be made: {error.strerror}.", "A folder that can be written to.", "Choose another --out."
+                f"The study folder {plain(folder)} cannot be made: {error.strerror}.",
+                "A folder that can be written to.",
+                "Choose another --out.",
             ) from error
         self.folder, self.lock = folder, filelock.FileLock(folder / ".lock", timeout=0)
 

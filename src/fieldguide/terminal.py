@@ -113,8 +113,10 @@ def leaderboard(study: Any) -> None:
     """Print contestants by test accuracy with tie groups, and the chance line among them."""
     comparison = study.comparison
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("contestant", "tie", "test accuracy %", "macro-F1", "val %", "failed", "fit", "ms/picture"):
-        table.add_column(title, justify="left" if title in ("contestant", "tie") else "right")
+    table.add_column("contestant", overflow="fold", min_width=12)
+    table.add_column("tie", no_wrap=True)
+    for title in ("test accuracy %", "F1", "val %", "failed", "fit", "ms each"):
+        table.add_column(title, justify="right", no_wrap=True)
     chance = comparison["chance"]["accuracy"]
     drawn = False
     for name in comparison["order"]:

@@ -51,7 +51,14 @@ def write_answers(target: Path, run: Path, answers: Sequence[FileAnswer]) -> Non
     ids = read_json(Path(run) / "model" / "fieldguide.json")["classes"]
     header = ["path", "label", "name", "confidence", "error", *(f"p_{id}" for id in ids)]
     rows = (
-        [str(answer.path), answer.label, answer.name, answer.confidence, answer.error, *(answer.probabilities or [None] * len(ids))]
+        [
+            str(answer.path),
+            answer.label,
+            answer.name,
+            answer.confidence,
+            answer.error,
+            *(answer.probabilities or [None] * len(ids)),
+        ]
         for answer in answers
     )
     write_csv(target, header, rows)

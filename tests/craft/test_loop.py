@@ -194,6 +194,29 @@ def test_a_run_killed_while_it_validates_goes_on(sets: Sets, tmp_path: Path, mon
     ]
 
 
+def test_an_epoch_is_told_once_though_its_checkpoint_was_never_written(
+    sets: Sets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for epoch in range(2):
+        saves: list[int] = []
+        honest = loop.checkpoint.save
+
+        def dying(*given: Any, saves: list[int] = saves, most: int = epoch, honest: Any = honest) -> None:
+            saves.append(1)
+            if len(saves) > most:
+                raise Killed
+            honest(*given)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(loop.checkpoint, "save", dying)
+            Bench(tmp_path).log("sitting")
+            with pytest.raises(Killed):
+                fit(sets, tmp_path)
+    fit(sets, tmp_path)
+    assert [event["epoch"] for event in epochs(tmp_path)] == [0, 1, 2, 3]
+    assert [event["event"] for event in read_log(tmp_path / "log.jsonl")].count("sitting") == 2
+
+
 def test_runs_repeat_and_seeds_differ(sets: Sets, tmp_path: Path) -> None:
     assert same(fit(sets, tmp_path / "a"), fit(sets, tmp_path / "b"))
     assert not same(fit(sets, tmp_path / "a"), fit(sets, tmp_path / "c", seed=4))
@@ -329,24 +352,31 @@ def test_without_warm_up_the_first_step_has_the_full_rate(sets: Sets, tmp_path: 
     assert used == sorted(used, reverse=True)
 
 
-def test_matrices_decay_and_vectors_do_not() -> None:
+def test_matrices_decay_and_vectors_do_not_and_a_new_head_is_faster(
+    sets: Sets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = network()
-    model[6].bias.requires_grad = False  # type: ignore[union-attr]
-    decayed, spared = loop._parameter_groups(model, dataclasses.replace(PLAN, weight_decay=0.05))
-    assert decayed["weight_decay"] == 0.05
-    assert spared["weight_decay"] == 0.0
+    model[0].bias.requires_grad = False  # type: ignore[union-attr]
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    assert [names[id(parameter)] for parameter in decayed["params"]] == ["0.weight", "6.weight"]
-    assert [names[id(parameter)] for parameter in spared["params"]] == ["0.bias", "1.weight", "1.bias"]
+    used: dict[str, tuple[float, float]] = {}
+    honest = loop._Run._step
 
+    def step(self: Any, batch: Any) -> float:
+        for group in self.optimiser.param_groups:
+            used.update({names[id(parameter)]: (group["weight_decay"], group["lr"]) for parameter in group["params"]})
+        return honest(self, batch)
 
-def test_a_fresh_head_learns_faster(sets: Sets, tmp_path: Path) -> None:
-    model = network()
-    groups = loop._parameter_groups(model, dataclasses.replace(PLAN, fresh=("6.",), fresh_factor=10.0))
-    names = {id(parameter): name for name, parameter in model.named_parameters()}
-    factors = {names[id(parameter)]: group["factor"] for group in groups for parameter in group["params"]}
-    assert factors == {name: 10.0 if name.startswith("6.") else 1.0 for name in factors}
-    assert set(factors) == set(names.values())
+    monkeypatch.setattr(loop._Run, "_step", step)
+    plan = dataclasses.replace(PLAN, fresh=("6.",), fresh_factor=10.0, epochs=1, warmup=1.0, learning_rate=1e-2)
+    fit(sets, tmp_path, plan, model=model)
+    slow, fast = pytest.approx(1e-2), pytest.approx(1e-1)
+    assert used == {
+        "0.weight": (0.05, slow),
+        "1.weight": (0.0, slow),
+        "1.bias": (0.0, slow),
+        "6.weight": (0.05, fast),
+        "6.bias": (0.0, fast),
+    }
 
 
 def test_frozen_parts_are_untouched(sets: Sets, tmp_path: Path) -> None:

@@ -18,7 +18,11 @@ from fieldguide.files import writing
 
 def save(path: Path, groups: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:
     """Write groups of named tensors and a JSON `state`, whole or not at all."""
-    flat = {f"{group}/{name}": tensor.detach().cpu().contiguous().clone() for group, named in groups.items() for name, tensor in named.items()}
+    flat = {
+        f"{group}/{name}": tensor.detach().cpu().contiguous().clone()
+        for group, named in groups.items()
+        for name, tensor in named.items()
+    }
     with writing(path) as temporary:
         save_file(flat, temporary, metadata={"state": json.dumps(state)})
 

@@ -104,7 +104,9 @@ def autocast(device: str, precision: Precision) -> AbstractContextManager[Any]:
     return torch.autocast(device.split(":")[0], dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
 
 
-def train(model: nn.Module, train: Sequence[Example], val: Sequence[Example], task: Classify, plan: Plan, bench: Bench) -> nn.Module:
+def train(
+    model: nn.Module, train: Sequence[Example], val: Sequence[Example], task: Classify, plan: Plan, bench: Bench
+) -> nn.Module:
     """Train the parameters of `model` that require gradients; return it with the weights of its best epoch, in eval mode.
 
     `model` maps ``"pictures 3 size size"`` to logits ``"pictures classes"``. The best epoch has the highest validation
@@ -151,7 +153,11 @@ class _Run:
         for number, batch in self._batches():
             self._set_rate(here.epoch * self.steps + number)
             loss = self._step(batch)
-            here.step, here.loss_sum, here.pictures = number + 1, here.loss_sum + loss * len(batch.images), here.pictures + len(batch.images)
+            here.step, here.loss_sum, here.pictures = (
+                number + 1,
+                here.loss_sum + loss * len(batch.images),
+                here.pictures + len(batch.images),
+            )
             advance(note=f"epoch {here.epoch} loss {here.loss_sum / here.pictures:.3f}")
             if time.perf_counter() - saved > CHECKPOINT_SECONDS:
                 here.seconds += time.perf_counter() - started
@@ -255,7 +261,7 @@ class _Run:
     def _resume(self) -> None:
         found = checkpoint.load(self.path)
         if found is None or found[1]["identity"] != self.identity:
-            trim_log(self.bench.scratch / "log.jsonl", lambda event: event["event"] == "fact")
+            trim_log(self.bench.scratch / "log.jsonl", lambda event: event["event"] in ("sitting", "fact"))
             return
         groups, state = found
         self.model.load_state_dict(groups["model"])
@@ -277,7 +283,11 @@ def _parameter_groups(model: nn.Module, plan: Plan) -> list[dict[str, Any]]:
         if parameter.requires_grad:
             groups.setdefault((parameter.ndim > 1, name.startswith(plan.fresh)), []).append(parameter)
     return [
-        {"params": parameters, "weight_decay": plan.weight_decay if matrix else 0.0, "factor": plan.fresh_factor if fresh else 1.0}
+        {
+            "params": parameters,
+            "weight_decay": plan.weight_decay if matrix else 0.0,
+            "factor": plan.fresh_factor if fresh else 1.0,
+        }
         for (matrix, fresh), parameters in groups.items()
     ]
 

@@ -116,7 +116,9 @@ def _local(path: Path) -> Source:
             "Convert it once: safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'model.safetensors')",
         )
     if not path.is_file():
-        raise UsageProblem(f"There is no weights file {plain(path)}.", "Allowed: the path of a .safetensors file.", "Correct the path.")
+        raise UsageProblem(
+            f"There is no weights file {plain(path)}.", "Allowed: the path of a .safetensors file.", "Correct the path."
+        )
     try:
         with safe_open(path, framework="pt") as stream:
             says = dict(stream.metadata() or {})

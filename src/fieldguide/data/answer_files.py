@@ -28,8 +28,14 @@ def read_answers(path: Path, manifest: Manifest) -> dict[str, Prediction]:
         raise UsageProblem(f"{plain(path)} has no rows.", "One row for each picture.", "Give a file with answers.")
     picture = _column(path, rows[0], PICTURE_COLUMNS, "names the picture")
     by_class = {id: id for id in manifest.classes} if all(id in rows[0] for id in manifest.classes) else {}
-    by_class = by_class or ({id: f"p_{id}" for id in manifest.classes} if all(f"p_{id}" in rows[0] for id in manifest.classes) else {})
-    answer = None if by_class and not set(ANSWER_COLUMNS) & set(rows[0]) else _column(path, rows[0], ANSWER_COLUMNS, "holds the answer")
+    by_class = by_class or (
+        {id: f"p_{id}" for id in manifest.classes} if all(f"p_{id}" in rows[0] for id in manifest.classes) else {}
+    )
+    answer = (
+        None
+        if by_class and not set(ANSWER_COLUMNS) & set(rows[0])
+        else _column(path, rows[0], ANSWER_COLUMNS, "holds the answer")
+    )
     keys = _lookup(manifest)
     found: dict[str, Prediction] = {}
     for row in rows:

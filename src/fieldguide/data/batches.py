@@ -137,7 +137,9 @@ def _evaluation_views(pictures: Sequence[Pixels], preprocessing: Preprocessing) 
 
 
 def _evaluation_view(picture: Tensor, preprocessing: Preprocessing) -> Tensor:
-    view: Tensor = tv.center_crop(_resized(picture, [preprocessing.resize], preprocessing.interpolation), [preprocessing.size] * 2)
+    view: Tensor = tv.center_crop(
+        _resized(picture, [preprocessing.resize], preprocessing.interpolation), [preprocessing.size] * 2
+    )
     return view
 
 

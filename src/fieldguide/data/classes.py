@@ -35,9 +35,7 @@ def display_name(id: str) -> str:
 
 def write_classes(target: Path, classes: Iterable[ClassInfo]) -> None:
     """Write ``classes.toml``."""
-    table = {
-        info.id: {"name": info.name, "synonyms": list(info.synonyms), "description": info.description} for info in classes
-    }
+    table = {info.id: {"name": info.name, "synonyms": list(info.synonyms), "description": info.description} for info in classes}
     write_toml(target, {"classes": table})
 
 
@@ -46,10 +44,14 @@ def read_classes(path: Path, expected: Iterable[str]) -> tuple[ClassInfo, ...]:
     try:
         table = read_toml(path).get("classes", {})
     except FileNotFoundError as error:
-        raise DataProblem(f"There is no {path}.", "The names of all classes are kept there.", "Restore it, or make a new study.") from error
+        raise DataProblem(
+            f"There is no {path}.", "The names of all classes are kept there.", "Restore it, or make a new study."
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         what = "UTF-8" if isinstance(error, UnicodeDecodeError) else "valid TOML"
-        raise UsageProblem(f"{path} is not {what}: {error}.", 'One table [classes."id"] for each class.', "Correct that line.") from error
+        raise UsageProblem(
+            f"{path} is not {what}: {error}.", 'One table [classes."id"] for each class.', "Correct that line."
+        ) from error
     classes = []
     for id in expected:
         entry = table.get(id) if isinstance(table, dict) else None

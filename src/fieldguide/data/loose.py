@@ -54,7 +54,9 @@ def picture_files(given: Iterable[str | Path]) -> list[Path]:
         elif entry.is_file():
             found.append(entry)
         else:
-            raise UsageProblem(f"There is no file or folder {plain(entry)}.", "Pictures, or folders of pictures.", "Correct the path.")
+            raise UsageProblem(
+                f"There is no file or folder {plain(entry)}.", "Pictures, or folders of pictures.", "Correct the path."
+            )
     if not found:
         raise UsageProblem("No pictures were given.", "Pictures, or folders of pictures.", "Name at least one picture.")
     return found

@@ -98,7 +98,9 @@ def _assign(
             settle(unit, settled[known[0]])
         else:
             waiting.append((name, unit))
-    for _, unit in sorted((pair for pair in waiting if len(pair[1]) > 1), key=lambda pair: (-len(pair[1]), _order(seed, pair[0]))):
+    for _, unit in sorted(
+        (pair for pair in waiting if len(pair[1]) > 1), key=lambda pair: (-len(pair[1]), _order(seed, pair[0]))
+    ):
         labels = Counter(row.label for row in unit)
         settle(unit, max(parts, key=lambda part: _welcome(part, labels, need, parts)))
     singles: dict[str, list[ManifestRow]] = defaultdict(list)
@@ -190,7 +192,9 @@ def shape(manifest: Manifest, rule: SplitRule) -> SplitShape:
     """Return the sizes of a split and how far it is from the fractions asked for."""
     active = manifest.part()
     names: list[Any] = list(range(rule.folds)) if rule.folds else ["test"] if rule.test_only else list(SPLITS)
-    share = dict(zip(names, [1 / rule.folds] * rule.folds if rule.folds else [1.0] if rule.test_only else rule.fractions, strict=True))
+    share = dict(
+        zip(names, [1 / rule.folds] * rule.folds if rule.folds else [1.0] if rule.test_only else rule.fractions, strict=True)
+    )
     table = {label: dict.fromkeys(names, 0) for label in manifest.classes}
     for row in active:
         table[row.label][row.fold if rule.folds else row.split] += 1

@@ -70,8 +70,12 @@ def read_manifest(path: Path) -> Manifest:
     """Read ``manifest.parquet`` and verify its hash; raises `DataProblem` where it was changed by hand or is damaged."""
     records, meta = _read(path, _MANIFEST)
     rows = [ManifestRow(**{**record, "notes": tuple(record["notes"] or ())}) for record in records]
-    manifest = freeze(rows, json.loads(meta["classes"]), int(meta["seed"]))
-    if manifest.hash != meta["hash"]:
+    try:
+        manifest = freeze(rows, json.loads(meta["classes"]), int(meta["seed"]))
+        whole = manifest.hash == meta["hash"]
+    except (KeyError, ValueError):
+        whole = False
+    if not whole:
         raise DataProblem(
             f"{path} does not match its own hash: it was changed after it was frozen.",
             "The manifest is the list that all scores stand on and is never edited.",

@@ -92,7 +92,9 @@ def names() -> tuple[str, ...]:
 def family(name: str) -> Family:
     """Return the room called `name`; raises `UsageProblem` for an unknown one, `EnvironmentProblem` where its extra is missing."""
     if name not in names():
-        raise UsageProblem(f"There is no family called {plain(name)!r}.", allowed_names(name, names()), "See `fieldguide families`.")
+        raise UsageProblem(
+            f"There is no family called {plain(name)!r}.", allowed_names(name, names()), "See `fieldguide families`."
+        )
     for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
         if point.name == name:
             return typing.cast(Family, point.load())
@@ -111,7 +113,9 @@ def needs_extra(error: ModuleNotFoundError) -> EnvironmentProblem:
         and (match := re.search(r"extra == ['\"]([\w-]+)['\"]", line))
     ]
     command = f"pip install 'fieldguide[{extras[0]}]'" if extras else f"pip install {package}"
-    return EnvironmentProblem(f"The package {package} is not installed.", "It belongs to an optional part of fieldguide.", command)
+    return EnvironmentProblem(
+        f"The package {package} is not installed.", "It belongs to an optional part of fieldguide.", command
+    )
 
 
 def parse(text: str) -> Contestant:
@@ -132,7 +136,9 @@ def parse(text: str) -> Contestant:
                 f"For example {plain(head)}:{next(iter(family(room).Settings.model_fields), 'as')}=...",
             )
         if values.setdefault(key.strip(), value.strip()) != value.strip():
-            raise UsageProblem(f"{plain(text)!r} sets {plain(key.strip())} twice.", "One value for each setting.", "Leave one of them out.")
+            raise UsageProblem(
+                f"{plain(text)!r} sets {plain(key.strip())} twice.", "One value for each setting.", "Leave one of them out."
+            )
     name = folder_name(values.pop("as", "") or _spoken(head, values))
     return contestant(room, rest, values, where=f"The contestant {plain(text)!r}", name=name)
 
@@ -155,7 +161,9 @@ def contestant(room: str, rest: str | None, values: Mapping[str, Any], where: st
     given = dict(values)
     if rest:
         if kind.NAME_FIELD is None:
-            raise UsageProblem(f"{where}: the family {room} takes no name, but got {plain(rest)!r}.", f"Allowed: {room}.", f"Write {room}")
+            raise UsageProblem(
+                f"{where}: the family {room} takes no name, but got {plain(rest)!r}.", f"Allowed: {room}.", f"Write {room}"
+            )
         given[kind.NAME_FIELD] = rest
     for key, value in given.items():
         field = kind.model_fields.get(key)

@@ -208,7 +208,9 @@ def load(folder: Path) -> Backbone:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     network = loop.placed(network, device).eval()
     ids = tuple(values["classes"])
-    return Backbone(network, values["recipe"], from_dict(values["preprocessing"]), ids, device, values["precision"], values["batch_size"])
+    return Backbone(
+        network, values["recipe"], from_dict(values["preprocessing"]), ids, device, values["precision"], values["batch_size"]
+    )
 
 
 def knows(name: str) -> bool:
