@@ -9,7 +9,7 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 
-def main(report: Path, target: Path, width: int = 1180, height: int = 1000) -> None:
+def main(report: Path, target: Path, width: int = 1280, height: int = 1010) -> None:
     """Write `target` (PNG, `width` x `height` CSS pixels)."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])

@@ -357,3 +357,16 @@ def test_shuffled_labels_bring_every_learner_to_chance(pictures: Path, tmp_path:
     study = fieldguide.compare(shuffled, WORDS[:2], out=tmp_path / "s")
     name = WORDS[1].replace(":", "-").replace(",", "-")
     assert not study.comparison["above_chance"][name]
+
+
+def test_folds_and_a_given_test_split_do_not_mix(pictures: Path, tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        shutil.copytree(pictures, tmp_path / "photos" / split)
+    for path in (tmp_path / "photos" / "test").rglob("*.png"):
+        Image.open(path).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(path)
+    with pytest.raises(fieldguide.Problem, match="--folds would mix"):
+        fieldguide.compare(tmp_path / "photos", ["majority"], out=tmp_path / "s", folds=3)
+    study = fieldguide.compare(tmp_path / "photos", ["majority"], out=tmp_path / "s")
+    assert len(study.manifest.part("test")) == 42
+    assert {row.path.split("/")[0] for row in study.manifest.part("test")} == {"test"}
+    assert {row.path.split("/")[0] for row in study.manifest.part("val")} == {"train"}

@@ -126,6 +126,13 @@ def difference(old: Manifest, examination: Examination) -> Change:
 
 def _frozen(examination: Examination, asked: Asked, settled: Manifest | None = None) -> Manifest:
     rows = examination.rows
+    given = sorted({row.split for row in rows if row.split in ("val", "test")})
+    if asked.folds and given:
+        raise UsageProblem(
+            f"{plain(asked.source)} names its own {' and '.join(given)} pictures, and --folds would mix them with the others.",
+            "Allowed: the source's own split, or cross-validation of a source that has none.",
+            "Leave --folds out, or point at the training pictures alone.",
+        )
     usable = sorted({row.label for row in rows if row.excluded is None})
     if len(usable) < 2:
         excluded = sum(row.excluded is not None for row in rows)

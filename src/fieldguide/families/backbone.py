@@ -80,6 +80,13 @@ class Settings(Base):
     crop: float | None = Field(None, gt=0, le=1)
     """Part of the shorter side kept by the centre crop at evaluation; the model's own if not given."""
 
+    @field_validator("std")
+    @classmethod
+    def _not_zero(cls, value: tuple[float, float, float] | None) -> tuple[float, float, float] | None:
+        if value is not None and min(value) <= 0:
+            raise ValueError("a standard deviation is above 0")
+        return value
+
     @field_validator("train")
     @classmethod
     def _known_part(cls, value: str) -> str:
