@@ -6,6 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from PIL import Image
 from playwright.sync_api import sync_playwright
 
 
@@ -17,6 +18,7 @@ def main(report: Path, target: Path, width: int = 1280, height: int = 1010) -> N
         page.goto(report.resolve().as_uri())
         page.screenshot(path=str(target))
         browser.close()
+    Image.open(target).quantize(128).save(target, optimize=True)  # a third of the bytes, for every clone
 
 
 if __name__ == "__main__":

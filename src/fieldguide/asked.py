@@ -66,6 +66,10 @@ def fractions(split: str) -> tuple[float, float, float]:
 
 def study_folder(source: str) -> Path:
     """Return the folder a study is written to when none is named: ``NAME-study`` in the working folder."""
-    name = re.sub(r"\.(zip|tar|tar\.gz|tgz|csv|tsv|jsonl|parquet|toml)$", "", Path(source).resolve().name if not source.startswith("hf:") else source[3:])
+    name = re.sub(
+        r"\.(zip|tar|tar\.gz|tgz|csv|tsv|jsonl|parquet|toml)$",
+        "",
+        Path(source).resolve().name if not source.startswith("hf:") else source.rpartition("/")[2],
+    )
     name = re.sub(r"[^\w.+-]+", "-", name) or "pictures"
     return Path(f"{name}-study")

@@ -60,11 +60,12 @@ def run(entry: Contestant, table: Table) -> str:
     What a contestant raises becomes its ``failed.json``, so that the others go on; the same command tries it again.
     """
     folder = table.folder / "runs" / entry.name
-    if _whole(folder):
-        _same_settings(entry, table, folder)
-        return "reused"
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder)
+    if _whole(folder):
+        _same_settings(entry, table, folder)
+        shutil.rmtree(folder / "scratch", ignore_errors=True)  # a kill may have come between the last file and this
+        return "reused"
     _same_settings(entry, table, folder)
     (folder / "failed.json").unlink(missing_ok=True)
     try:
