@@ -66,10 +66,7 @@ def fractions(split: str) -> tuple[float, float, float]:
 
 def study_folder(source: str) -> Path:
     """Return the folder a study is written to when none is named: ``NAME-study`` in the working folder."""
-    name = re.sub(
-        r"\.(zip|tar|tar\.gz|tgz|csv|tsv|jsonl|parquet|toml)$",
-        "",
-        Path(source).resolve().name if not source.startswith("hf:") else source.rpartition("/")[2],
-    )
+    last = source.rpartition("/")[2] if source.startswith("hf:") else Path(source).resolve().name
+    name = re.sub(r"\.(zip|tar|tar\.gz|tgz|csv|tsv|jsonl|parquet|toml)$", "", last)
     name = re.sub(r"[^\w.+-]+", "-", name) or "pictures"
     return Path(f"{name}-study")

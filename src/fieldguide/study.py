@@ -119,8 +119,9 @@ def compare(
     with _Locked(folder):
         asked = _settled(asked, folder)
         contestants = list(planning.read_contestants(asked.contestants))
-        _refuse_obstacles(contestants, online)
-        wanted = planning.sizes_wanted(c for c in contestants if planning.obstacle(c, online) is None)
+        with progress.bar("load libraries", 1):  # the first look at a network imports them, which takes seconds
+            _refuse_obstacles(contestants, online)
+            wanted = planning.sizes_wanted(c for c in contestants if planning.obstacle(c, online) is None)
         manifest = gathering.gather(asked, folder, _sizes(wanted), online=online, extend=extend, progress=progress)
         contestants = contestants or list(_preset(asked, folder, manifest, online))
         asked = asked.model_copy(update={"contestants": planning.entries(contestants)})
@@ -130,8 +131,9 @@ def compare(
         outcomes = {}
         with progress.bar("contestants", len(contestants)) as bar:
             for contestant in contestants:
+                bar.advance(0, note=contestant.name)
                 outcomes[contestant.name] = _one(contestant, table, online)
-                bar.advance(note=contestant.name)
+                bar.advance()
         _score(folder, manifest)
         _draw(folder)
     return Study(folder, manifest, outcomes, table.store.hits, table.store.misses)
