@@ -149,3 +149,17 @@ def test_it_prints_with_everything_open(chromium: Any, drawn: Path) -> None:
         page.emulate_media(media="print")
         assert page.locator(".toc").is_hidden()
         assert len(page.pdf()) > 20_000
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_a_picture_behind_the_fold_opens_when_it_is_linked(chromium: Any, tmp_path: Path, maker: Any, scripts: bool) -> None:
+    from fieldguide.report.build import build
+
+    maker.make_study(tmp_path, maker.Plan(names=maker.EVIL, per_class=(4, 2, 12)))
+    build(tmp_path, maker.FakeReader(12, frozenset()))
+    with opened(chromium, tmp_path, java_script_enabled=scripts) as (page, heard):
+        assert page.locator(".shot").count() > 40
+        assert not page.locator("#g40").is_visible()
+        page.goto(f"{page.url}#g40")
+        assert page.locator("#g40").is_visible()
+        assert heard == []

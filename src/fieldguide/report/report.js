@@ -45,6 +45,7 @@
   const shots = all(".shot").map((node) => ({ node, truth: node.dataset.truth, said: node.dataset.said.split(",") }));
   const [run, truth, said] = ["run", "truth", "said"].map((name) => filters.querySelector(`[data-filter=${name}]`));
   const status = filters.querySelector("[role=status]");
+  const rest = document.querySelector("details.rest");
 
   const fits = (shot) => {
     if (truth.value !== "" && shot.truth !== truth.value) return false;
@@ -60,6 +61,7 @@
       count += visible;
     }
     const narrowed = run.value !== "" || truth.value !== "" || said.value !== "";
+    if (narrowed && rest) rest.open = true;
     status.textContent = narrowed ? `${count} of ${shots.length} pictures` : "";
   };
 
