@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,13 @@ from fieldguide.contract import ARTICLES, ContractBroken, breaches, check
 
 #: Deeds that break the form of every answer, or the stream itself, are seen by more articles than one.
 _WIDE = {"answers_once_in_order", "answers_stay_on_the_list", "same_answer_in_any_company", "learning_nothing", "has no load"}
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some of these families litter where they stand; that is not to be the project."""
+    monkeypatch.syspath_prepend(os.getcwd())
+    monkeypatch.chdir(tmp_path)
 
 
 def test_the_toy_family_keeps_every_article() -> None:
