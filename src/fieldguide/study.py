@@ -17,7 +17,7 @@ import filelock
 from fieldguide import gather as gathering
 from fieldguide import plan as planning
 from fieldguide import runs
-from fieldguide.asked import Asked, Entry, study_folder
+from fieldguide.asked import Asked, study_folder
 from fieldguide.bench import Progress, Silent
 from fieldguide.data.classes import propose
 from fieldguide.data.examine import examine
@@ -327,9 +327,3 @@ def _device() -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def with_words(asked: Asked, words: Iterable[str]) -> Asked:
-    """Return `asked` with contestants named by words added."""
-    more: tuple[Entry | str, ...] = tuple(words)
-    return asked.model_copy(update={"contestants": (*asked.contestants, *more)})

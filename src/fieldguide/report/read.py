@@ -86,11 +86,6 @@ class Study:
         """Display name of each class id."""
         return {info.id: info.name for info in self.classes}
 
-    @cached_property
-    def spot(self) -> dict[str, int]:
-        """Position of each contestant in `contestants`, by name."""
-        return {contestant.name: position for position, contestant in enumerate(self.contestants)}
-
 
 #: Families whose mark never changes between reports; others take the free marks in order of their names.
 KNOWN_FAMILIES = (
