@@ -282,6 +282,15 @@ def test_too_little_data_is_exit_code_5_and_leaves_no_folder(tmp_path: Path) -> 
     assert not (tmp_path / "s").exists()
 
 
+def test_a_misspelt_source_is_not_answered_with_our_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(fieldguide.Problem) as caught:
+        fieldguide.compare("photos", ["majority"])
+    assert caught.value.code == USAGE
+    assert "photos-study" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_two_writers_are_refused(study: fieldguide.Study, pictures: Path) -> None:
     import filelock
 

@@ -52,6 +52,12 @@ def source_of(asked: Asked, folder: Path, online: bool) -> Source:
     return open_source(asked.source, folder / "unpacked", online=online)
 
 
+def require_source(asked: Asked, folder: Path) -> None:
+    """Raise for a source that is not there, before a study folder is made that could be taken for a misspelt one."""
+    if not asked.source.startswith("hf:") and not Path(asked.source).exists():
+        source_of(asked, folder, online=False)
+
+
 def gather(asked: Asked, folder: Path, sizes: Sequence[int], *, online: bool, extend: bool, progress: Progress) -> Manifest:
     """Return the frozen manifest of a study: read where it exists and still fits the source, else made now.
 

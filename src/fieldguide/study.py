@@ -116,6 +116,7 @@ def compare(
 ) -> Study:
     """Do the whole page and return the finished study; goes on where an earlier call was stopped."""
     progress = progress or Silent()
+    gathering.require_source(asked, folder)
     with _Locked(folder):
         asked = _settled(asked, folder)
         contestants = list(planning.read_contestants(asked.contestants))
