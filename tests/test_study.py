@@ -245,6 +245,29 @@ def test_a_picture_that_vanishes_after_the_list_was_frozen_is_answered_by_an_err
     assert study.exit_code == PARTLY
 
 
+def test_a_picture_that_is_deleted_while_a_study_runs_is_an_error_row(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fieldguide import gather
+
+    photos = tmp_path / "photos"
+    shutil.copytree(pictures, photos)
+    honest = gather.gather
+
+    def then_delete(*given: object, **named: object) -> object:
+        manifest = honest(*given, **named)  # type: ignore[arg-type]
+        shutil.rmtree(tmp_path / "s" / "store")
+        (photos / manifest.part("test")[0].path).unlink()
+        return manifest
+
+    monkeypatch.setattr(gather, "gather", then_delete)
+    study = fieldguide.compare(photos, [WORDS[1]], out=tmp_path / "s")
+    part = study.scores(next(iter(study.outcomes)))["parts"]["test"]
+    assert part["failed"] == 1
+    assert "missing file" in next(iter(part["failures"]))
+    assert study.exit_code == PARTLY
+
+
 def test_other_settings_under_one_name_are_refused(study: fieldguide.Study, pictures: Path) -> None:
     with pytest.raises(fieldguide.Problem) as caught:
         fieldguide.compare(pictures, [Entry(name="majority", family="linear")], out=study.folder)
@@ -280,6 +303,18 @@ def test_too_little_data_is_exit_code_5_and_leaves_no_folder(tmp_path: Path) -> 
         fieldguide.compare(photos, ["majority"], out=tmp_path / "s")
     assert caught.value.code == DATA
     assert not (tmp_path / "s").exists()
+
+
+def test_what_is_whole_is_reused_though_its_weights_have_moved(
+    study: fieldguide.Study, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fieldguide import plan
+    from fieldguide.errors import UsageProblem
+
+    monkeypatch.setattr(plan, "obstacle", lambda contestant, online: UsageProblem("There is no weights file.", "", ""))
+    again = fieldguide.compare(pictures, WORDS, out=study.folder)
+    assert set(again.outcomes.values()) == {"reused"}
+    assert not list(study.folder.glob("runs/*/failed.json"))
 
 
 def test_a_misspelt_source_is_not_answered_with_our_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from fieldguide.asked import Asked, fractions
 from fieldguide.bench import Progress
 from fieldguide.data.classes import propose, read_classes, write_classes
 from fieldguide.data.examine import Examination, examine, findings_json
+from fieldguide.data.images import read_file
 from fieldguide.data.sources import Source, open_source
 from fieldguide.data.split import SplitRule, divide
 from fieldguide.data.store import Store
@@ -58,13 +59,12 @@ def require_source(asked: Asked, folder: Path) -> None:
         source_of(asked, folder, online=False)
 
 
-def gather(asked: Asked, folder: Path, sizes: Sequence[int], *, online: bool, extend: bool, progress: Progress) -> Manifest:
+def gather(source: Source, asked: Asked, folder: Path, sizes: Sequence[int], *, extend: bool, progress: Progress) -> Manifest:
     """Return the frozen manifest of a study: read where it exists and still fits the source, else made now.
 
     Raises `UsageProblem` where the source has changed since and `extend` is not set; with it, new pictures get a split and old
     ones stay where they are.
     """
-    source = source_of(asked, folder, online)
     target = folder / "manifest.parquet"
     listing = _listing(source)
     if target.exists():
@@ -112,10 +112,11 @@ def task_of(folder: Path, manifest: Manifest) -> Classify:
     return Classify(read_classes(folder / "classes.toml", manifest.classes))
 
 
-def paths_of(asked: Asked, folder: Path, manifest: Manifest, online: bool) -> dict[str, Path]:
-    """Return the file of each content hash."""
-    by_name = {file.name: file.path for file in source_of(asked, folder, online).files}
-    return {row.key: by_name[row.path] for row in manifest.rows if row.path in by_name}
+def store_of(source: Source, folder: Path, manifest: Manifest, progress: Progress) -> Store:
+    """Return the store of a study; what it lacks it decodes from the files of `source`."""
+    by_name = {file.name: file.path for file in source.files}
+    paths = {row.key: by_name[row.path] for row in manifest.rows if row.path in by_name}
+    return Store(folder / "store", originals=lambda key: read_file(paths[key]), progress=progress)
 
 
 def difference(old: Manifest, examination: Examination) -> Change:

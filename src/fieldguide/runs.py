@@ -62,7 +62,7 @@ def run(entry: Contestant, table: Table) -> str:
     folder = table.folder / "runs" / entry.name
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder)
-    if _whole(folder):
+    if whole(folder):
         _same_settings(entry, table, folder)
         shutil.rmtree(folder / "scratch", ignore_errors=True)  # a kill may have come between the last file and this
         return "reused"
@@ -77,7 +77,8 @@ def run(entry: Contestant, table: Table) -> str:
     return "done"
 
 
-def _whole(folder: Path) -> bool:
+def whole(folder: Path) -> bool:
+    """Tell whether a contestant's folder holds all that later steps read."""
     return all((folder / name).exists() for name in ("settings.toml", "model", "predictions.parquet", "cost.json"))
 
 

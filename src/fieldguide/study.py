@@ -22,9 +22,8 @@ from fieldguide.bench import Progress, Silent
 from fieldguide.data.classes import propose
 from fieldguide.data.examine import examine
 from fieldguide.data.split import SplitShape, shape
-from fieldguide.data.store import Store
 from fieldguide.data.tables import read_manifest, read_predictions
-from fieldguide.errors import DONE, PARTLY, EnvironmentProblem, UsageProblem, plain
+from fieldguide.errors import DONE, PARTLY, EnvironmentProblem, Problem, UsageProblem, plain
 from fieldguide.families import Contestant, Sizes
 from fieldguide.files import read_json, read_toml, sweep, write_json, write_toml
 from fieldguide.records import Manifest
@@ -121,23 +120,26 @@ def compare(
         asked = _settled(asked, folder)
         contestants = list(planning.read_contestants(asked.contestants))
         with progress.bar("load libraries", 1):  # the first look at a network imports them, which takes seconds
-            _refuse_obstacles(contestants, online)
-            wanted = planning.sizes_wanted(c for c in contestants if planning.obstacle(c, online) is None)
-        manifest = gathering.gather(asked, folder, _sizes(wanted), online=online, extend=extend, progress=progress)
+            obstacles = _obstacles(contestants, folder, online)
+            wanted = planning.sizes_wanted(c for c in contestants if c.name in obstacles and obstacles[c.name] is None)
+        source = gathering.source_of(asked, folder, online)
+        manifest = gathering.gather(source, asked, folder, _sizes(wanted), extend=extend, progress=progress)
         contestants = contestants or list(_preset(asked, folder, manifest, online))
         asked = asked.model_copy(update={"contestants": planning.entries(contestants)})
         write_toml(folder / "study.toml", asked.model_dump(mode="json"))
         write_json(folder / "environment.json", runs.environment(_device()))
-        table = _table(asked, folder, manifest, online, progress)
+        store = gathering.store_of(source, folder, manifest, progress)
+        task = gathering.task_of(folder, manifest)
+        table = runs.Table(folder, manifest, task, store, asked.seed, _device(), online, progress)
         outcomes = {}
         with progress.bar("contestants", len(contestants)) as bar:
             for contestant in contestants:
                 bar.advance(0, note=contestant.name)
-                outcomes[contestant.name] = _one(contestant, table, online)
+                outcomes[contestant.name] = _one(contestant, table, obstacles.get(contestant.name))
                 bar.advance()
         _score(folder, manifest)
         _draw(folder)
-    return Study(folder, manifest, outcomes, table.store.hits, table.store.misses)
+    return Study(folder, manifest, outcomes, store.hits, store.misses)
 
 
 def dry_run(asked: Asked, folder: Path, *, online: bool = False, progress: Progress | None = None) -> DryRun:
@@ -207,12 +209,19 @@ def _refuse_foreign(folder: Path) -> None:
         )
 
 
-def _refuse_obstacles(contestants: Iterable[Contestant], online: bool) -> None:
-    """Stop before hours of work for what can be known now. A package that is not installed is a named row instead."""
+def _obstacles(contestants: Iterable[Contestant], folder: Path, online: bool) -> dict[str, Problem | None]:
+    """Return what stands in the way of each contestant that is not whole yet; what is whole needs nothing any more.
+
+    Stops before hours of work for what can be known now. A package that is not installed is a named row instead.
+    """
+    found: dict[str, Problem | None] = {}
     for contestant in contestants:
-        problem = planning.obstacle(contestant, online)
+        if runs.whole(folder / "runs" / contestant.name):
+            continue
+        problem = found[contestant.name] = planning.obstacle(contestant, online)
         if problem is not None and not planning.missing_extra(problem):
             raise problem
+    return found
 
 
 def _preset(asked: Asked, folder: Path, manifest: Manifest, online: bool) -> Sequence[Contestant]:
@@ -231,14 +240,7 @@ def _sizes_of(manifest: Manifest) -> Sizes:
     return Sizes(len(manifest.part("train")), len(manifest.part("val")), len(manifest.part("test")))
 
 
-def _table(asked: Asked, folder: Path, manifest: Manifest, online: bool, progress: Progress) -> runs.Table:
-    paths = gathering.paths_of(asked, folder, manifest, online)
-    store = Store(folder / "store", originals=lambda key: paths[key].read_bytes(), progress=progress)
-    return runs.Table(folder, manifest, gathering.task_of(folder, manifest), store, asked.seed, _device(), online, progress)
-
-
-def _one(contestant: Contestant, table: runs.Table, online: bool) -> str:
-    problem = planning.obstacle(contestant, online)
+def _one(contestant: Contestant, table: runs.Table, problem: Problem | None) -> str:
     if problem is not None:
         folder = table.folder / "runs" / contestant.name
         folder.mkdir(parents=True, exist_ok=True)

@@ -29,7 +29,7 @@ def test_pixels_are_those_of_the_store(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_read_fails_when_its_turn_comes(tmp_path: Path) -> None:
     (tmp_path / "b.txt").write_text("no picture")
     images = list(Files().images([tmp_path / "gone.png", tmp_path / "b.txt"]))
-    for image, code in zip(images, ("unreadable file", "not a picture"), strict=True):
+    for image, code in zip(images, ("missing file", "not a picture"), strict=True):
         with pytest.raises(PictureError) as caught:
             image.pixels(32)
         assert caught.value.code == code

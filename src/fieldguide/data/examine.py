@@ -24,7 +24,6 @@ from fieldguide.errors import DataProblem, PictureError, plain
 from fieldguide.records import SCHEMA_VERSION, ManifestRow, Pixels, SplitName
 
 #: Codes of reasons that are not the loader's.
-MISSING, UNREADABLE = "missing file", "unreadable file"
 DUPLICATE, TWO_CLASSES, LEAKED = "duplicate of", "same picture in two classes", "also in the"
 
 #: Shorter side, in pixels, at which pictures are decoded when no store asks for more.
@@ -181,15 +180,8 @@ def _look(file: SourceFile, store: PixelSink | None, classes: tuple[int, ...]) -
     """Read and decode one file; for the store in every size class it lacks, in any case once, to see that the file is whole."""
     row = ManifestRow("", file.name, file.label, file.split, group=file.group)
     try:
-        if file.path.stat().st_size > images.MOST_BYTES:
-            return _Seen(replace(row, excluded=f"{images.TOO_LARGE}: a file of more than {images.MOST_BYTES / 1e9:.1f} GB"))
-        data = file.path.read_bytes()
-    except FileNotFoundError:
-        return _Seen(replace(row, excluded=f"{MISSING}: there is no such file"))
-    except (OSError, ValueError) as error:  # ValueError: a zero byte in a path a table names
-        return _Seen(replace(row, excluded=f"{UNREADABLE}: {getattr(error, 'strerror', None) or error}"))
-    row = replace(row, key=images.content_hash(data), bytes=len(data))
-    try:
+        data = images.read_file(file.path)
+        row = replace(row, key=images.content_hash(data), bytes=len(data))
         loaded = images.load(data, classes[-1] if classes else LOOK_SIZE)
         lacking = [size for size in classes if store is not None and not store.has(row.key, size)]
         pixels = tuple((size, loaded.pixels if size == classes[-1] else images.load(data, size).pixels) for size in lacking)

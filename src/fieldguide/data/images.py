@@ -23,6 +23,7 @@ import re
 import threading
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,8 @@ TRUNCATED = wholeness.TRUNCATED
 TOO_LARGE = "too large"
 BROKEN = wholeness.BROKEN
 NEEDS_HEIC = "needs heic extra"
+MISSING = "missing file"
+UNREADABLE = "unreadable file"
 
 #: Formats that are decoded, by content. Nothing that interprets a program (EPS, PDF, WMF, SVG) is among them.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
@@ -105,6 +108,18 @@ class Loaded:
     height: int
     format: str
     notes: tuple[str, ...] = ()
+
+
+def read_file(path: Path) -> bytes:
+    """Return the bytes of a file; raises `PictureError` where it is missing, cannot be opened or is too large to be a picture."""
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise PictureError(TOO_LARGE, f"a file of more than {MOST_BYTES / 1e9:.1f} GB")
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise PictureError(MISSING, "there is no such file") from None
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in a path a table names
+        raise PictureError(UNREADABLE, str(getattr(error, "strerror", None) or error)) from error
 
 
 def content_hash(data: bytes) -> str:

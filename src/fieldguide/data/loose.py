@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fieldguide.data.images import content_hash, load
+from fieldguide.data.images import content_hash, load, read_file
 from fieldguide.data.store import size_class
 from fieldguide.data.veil import window
 from fieldguide.errors import PictureError, UsageProblem, plain
@@ -23,12 +23,7 @@ class Files:
 
     def read(self, key: str, at_least: int) -> Pixels:
         """Decode the file as the store would."""
-        path = self.paths[key]
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise PictureError("unreadable file", str(error.strerror)) from error
-        return load(data, size_class(at_least)).pixels
+        return load(read_file(self.paths[key]), size_class(at_least)).pixels
 
     def prepare(self, keys: Sequence[str], at_least: int) -> None:
         """Nothing to do: each file is read when its turn comes."""
@@ -38,8 +33,8 @@ class Files:
         veiled = window(self)
         for path in paths:
             try:
-                key = content_hash(path.read_bytes())
-            except OSError:
+                key = content_hash(read_file(path))
+            except PictureError:
                 key = f"unreadable {len(self.paths)}"
             self.paths[key] = path
             yield Image(key, veiled)
