@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
+from tests.torture import table
+from tests.torture.table import told  # noqa: F401 - a fixture for all
 
 from fieldguide.errors import PictureError
 from fieldguide.records import Image, Pixels
@@ -30,6 +32,7 @@ settings.load_profile("fieldguide")
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep a seeded sample of each slow group (``slow(keep=N)``, by module); FIELDGUIDE_TORTURE=all keeps every case."""
+    table.collect(config, items)
     if os.environ.get("FIELDGUIDE_TORTURE") == "all" or any("::" in word for word in config.args):
         return
     groups: dict[str, list[pytest.Item]] = {}
@@ -43,6 +46,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         dropped |= {item.nodeid for item in group} - {item.nodeid for item in sample}
     config.hook.pytest_deselected(items=[item for item in items if item.nodeid in dropped])
     items[:] = [item for item in items if item.nodeid not in dropped]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Note for the torture table how each case went."""
+    report = yield
+    table.note(item, report)  # type: ignore[arg-type]
+    return report  # type: ignore[return-value]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write the torture table after a run of everything."""
+    table.write(session.config)
 
 
 _HERE = {"localhost", "127.0.0.1", "::1", ""}

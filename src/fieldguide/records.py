@@ -19,6 +19,10 @@ Pixels = NDArray[np.uint8]
 SplitName = Literal["train", "val", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
 
+#: Marks of a picture that takes part. ``leaked``: the source put a copy or near copy of it into another of its splits;
+#: ``repeated``: a near copy of another picture of its own split, which counts first; ``burst``: of one scene with another.
+MARKS = ("leaked", "repeated", "burst")
+
 
 class PixelReader(Protocol):
     """Where an `Image` gets its pixels from; it knows pictures by content hash alone."""
@@ -74,7 +78,8 @@ class ManifestRow:
 
     `split` and `fold` are `None` where `excluded` gives the reason why the picture takes no part. `fold` counts from 0 and
     is set only in a cross-validated study, whose rows all have split ``"test"`` (of their own fold).
-    `notes` are the conversions its pixels went through, as codes of `fieldguide.data.images`.
+    `notes` are the conversions its pixels went through, as codes of `fieldguide.data.images`. `marks` say for which reasons
+    (`MARKS`) scores are also shown without it.
     """
 
     key: str
@@ -89,6 +94,7 @@ class ManifestRow:
     format: str | None = None
     bytes: int | None = None
     notes: tuple[str, ...] = ()
+    marks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

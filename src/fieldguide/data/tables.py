@@ -29,6 +29,7 @@ _MANIFEST = pa.schema(
         ("format", pa.string()),
         ("bytes", pa.int64()),
         ("notes", pa.list_(pa.string())),
+        ("marks", pa.list_(pa.string())),
     ]
 )
 _PREDICTIONS = pa.schema(
@@ -69,7 +70,7 @@ def write_manifest(target: Path, manifest: Manifest) -> None:
 def read_manifest(path: Path) -> Manifest:
     """Read ``manifest.parquet`` and verify its hash; raises `DataProblem` where it was changed by hand or is damaged."""
     records, meta = _read(path, _MANIFEST)
-    rows = [ManifestRow(**{**record, "notes": tuple(record["notes"] or ())}) for record in records]
+    rows = [ManifestRow(**{**record, "notes": tuple(record["notes"] or ()), "marks": tuple(record["marks"] or ())}) for record in records]
     try:
         manifest = freeze(rows, json.loads(meta["classes"]), int(meta["seed"]))
         whole = manifest.hash == meta["hash"]
