@@ -26,3 +26,8 @@ demo:
 # Redraw the picture in the README from the demo's report (needs Chromium).
 picture:
     uv run python docs/picture.py demo-study/report.html docs/report.png
+
+# Ten minutes of fuzzing for the loader and for the manifest's reader.
+fuzz:
+    uv run --group fuzz python fuzz/fuzz_loader.py -max_total_time=600
+    uv run --group fuzz python fuzz/fuzz_manifest.py -max_total_time=600

@@ -28,3 +28,13 @@ def write_folder(
         for number in range(each):
             Image.fromarray(stripes(label, random, **kind)).save(folder / f"{number:03d}.png")  # type: ignore[arg-type]
     return root
+
+
+def scene(random: np.random.Generator, hue: float = 0.0, width: int = 128, height: int = 96, tint: float = 24.0) -> np.ndarray:
+    """Return ``"height width 3"`` uint8 with structure at every scale, as photographs have; `hue` in 0..1 tints it a little."""
+    picture = np.zeros((height, width, 3))
+    for grid in (2, 4, 8, 16, 32, 64):
+        coarse = Image.fromarray(random.integers(0, 256, (grid, grid, 3), dtype=np.uint8))
+        picture += (np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC), dtype=float) - 128) / grid**0.5
+    colour = tint * np.cos(2 * np.pi * (hue + np.arange(3) / 3))
+    return (128 + picture + colour).clip(0, 255).astype(np.uint8)

@@ -31,6 +31,7 @@ FLOORS = [
     {"report"},
     {"the study"},
     {"cli", "web"},
+    {"__main__"},
 ]
 #: Libraries that take a second or more to import.
 HEAVY = {

@@ -70,6 +70,24 @@ def test_compare_predict_report(run, pictures: Path, tmp_path: Path) -> None:  #
     assert sum(float(rows[0][f"p_{name}"]) for name in ("cat", "dog", "eel")) == pytest.approx(1)
 
 
+def test_clean(run, pictures: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    run("compare", pictures, "majority", "--out", tmp_path / "s")
+    code, out, _ = run("clean", tmp_path / "s", "--dry-run")
+    assert code == DONE
+    assert "decoded pictures" in out
+    assert "would be freed" in out
+    assert (tmp_path / "s" / "store").exists()
+    (tmp_path / "s" / "runs-before-extension-1").mkdir()
+    code, out, _ = run("clean", tmp_path / "s")
+    assert code == DONE
+    assert "were freed" in out
+    assert "kept  runs before an extension" in out
+    assert not (tmp_path / "s" / "store").exists()
+    run("clean", tmp_path / "s", "--old-runs")
+    assert not (tmp_path / "s" / "runs-before-extension-1").exists()
+    assert run("compare", pictures, "majority", "--out", tmp_path / "s")[0] == DONE
+
+
 def test_dry_run_keeps_nothing(run, pictures: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     code, out, _ = run("compare", pictures, "majority", "linear", "--out", tmp_path / "s", "--dry-run")
     assert code == DONE
@@ -110,7 +128,10 @@ def test_families_are_drawn_from_settings(run) -> None:  # type: ignore[no-untyp
         (("compare", "{foreign}"), USAGE, "Did you mean image_size?"),
         (("look", "{empty}"), DATA, "empty"),
         (("look", "hf:someone/something"), ENVIRONMENT, "--online"),
+        (("compare", "{photos}", "majority", "--store_gb", "0.00001"), ENVIRONMENT, "store_gb = 1e-05 allows"),
+        (("compare", "{photos}", "majority", "--store_gb", "-1"), USAGE, "store_gb"),
         (("report", "{photos}"), USAGE, "is no study folder"),
+        (("clean", "{photos}"), USAGE, "is no study folder"),
         (("predict", "{photos}", "{photos}"), USAGE, "holds no fitted contestant"),
         (("families", "lineer"), USAGE, "Did you mean linear?"),
     ],

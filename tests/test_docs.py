@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,10 @@ def test_links_between_documents_hold(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
         assert (ROOT / link).exists(), link
+
+
+def test_the_page_of_checks_is_drawn_from_the_code() -> None:
+    page = runpy.run_path(str(ROOT / "docs" / "checks.py"))
+    drawn = page["page"]()
+    assert drawn == (ROOT / "docs" / "checks.md").read_text(encoding="utf-8"), "run: uv run python docs/checks.py"
+    assert len(re.findall(r'<a id="fg\d{3}"></a>\n## FG\d{3} ', drawn)) == len(page["CHECKS"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +24,7 @@ class Entry(Settings):
 
 
 class Asked(Settings):
-    """The settings of a study: everything that changes a number, and nothing else."""
+    """The settings of a study: everything that changes a number, and the room it may take."""
 
     source: str
     """Where the pictures are: a folder of class folders, a split folder, a table, an archive or a Hugging Face data set."""
@@ -33,6 +34,12 @@ class Asked(Settings):
     """Cross-validate with so many folds instead of one split (0: no); predictions of all folds are pooled."""
     seed: int = Field(42, ge=0, le=2**31 - 1)
     """Seed of the split and of every fit."""
+    alike: Literal["together", "free"] = "together"
+    """Near duplicates and bursts stay together on one side of the split, or the split is free of them."""
+    leaks: Literal["drop", "keep"] = "drop"
+    """Training copies of test pictures, where the source made the split: left out of training, or kept as they are."""
+    store_gb: float | None = Field(None, gt=0)
+    """Most gigabytes of decoded pictures below the study; not given, what is free on the disk less a reserve. Changes no number."""
     preset: Literal["quick", "good", "best"] | None = None
     """Contestants chosen by data size, hardware and what is reachable, when none are named."""
     contestants: tuple[Entry | str, ...] = ()
@@ -66,7 +73,7 @@ def fractions(split: str) -> tuple[float, float, float]:
 
 def study_folder(source: str) -> Path:
     """Return the folder a study is written to when none is named: ``NAME-study`` in the working folder."""
-    last = source.rpartition("/")[2] if source.startswith("hf:") else Path(source).resolve().name
+    last = source.rpartition("/")[2] if source.startswith("hf:") else Path(os.path.realpath(source)).name
     name = re.sub(r"\.(zip|tar|tar\.gz|tgz|csv|tsv|jsonl|parquet|toml)$", "", last)
     name = re.sub(r"[^\w.+-]+", "-", name) or "pictures"
     return Path(f"{name}-study")

@@ -71,6 +71,9 @@ class Bench:
             # A kill may have torn the last line; the next event must not be glued to it.
             torn = stream.seek(0, os.SEEK_END) and stream.seek(-1, os.SEEK_END) >= 0 and stream.read(1) != b"\n"
             stream.write(("\n" if torn else "").encode() + line.encode("utf-8", "backslashreplace") + b"\n")
+            stream.flush()
+            # A checkpoint outlives a power cut, so the curve it goes on from must, too.
+            os.fsync(stream.fileno())
 
     def fact(self, **values: Any) -> None:
         """Note what the report should tell of this contestant (parameters, precision, resolved defaults)."""

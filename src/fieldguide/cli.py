@@ -84,10 +84,14 @@ def demo(out: Out = Path("demo-study")) -> None:
 
 
 @app.command()
-@asks("split", "folds", "seed")
+@asks("split", "folds", "seed", "alike", "leaks")
 def look(
     source: Annotated[str, typer.Argument(help="Folder, table, archive or hf:NAME.")],
     online: Online = False,
+    suspects: Annotated[
+        Optional[str],
+        typer.Option("--suspects", help="Contestant that is cross-validated to find labels to look at, such as linear."),
+    ] = None,
     **given: Any,
 ) -> None:
     """Examine pictures without training: classes, sizes, findings, and the split that would be made."""
@@ -95,11 +99,11 @@ def look(
     from fieldguide.looking import look as examine_source
     from fieldguide.looking import show
 
-    show(examine_source(source, online=online, progress=terminal.Bars(), **given))
+    show(examine_source(source, online=online, suspects=suspects, progress=terminal.Bars(), **given))
 
 
 @app.command()
-@asks("split", "folds", "seed", "preset")
+@asks("split", "folds", "seed", "preset", "alike", "leaks", "store_gb")
 def compare(
     source: Annotated[
         str, typer.Argument(help="Folder of class folders, split folders, table, archive, hf:NAME, or a study.toml.")
@@ -145,6 +149,21 @@ def report(study: Annotated[Path, typer.Argument(help="Study folder.")]) -> None
     from fieldguide.study import redraw
 
     _show_study(redraw(study))
+
+
+@app.command()
+def clean(
+    study: Annotated[Path, typer.Argument(help="Study folder.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be freed; remove nothing.")] = False,
+    old_runs: Annotated[
+        bool, typer.Option("--old-runs", help="Also remove runs that an extension of the list has put aside.")
+    ] = False,
+) -> None:
+    """Remove what can be made again: decoded pictures, unpacked archives, leftovers, checkpoints of finished contestants."""
+    from fieldguide import terminal
+    from fieldguide.cleaning import clean as cleaned
+
+    terminal.cleaned(cleaned(study, dry_run=dry_run, old_runs=old_runs), dry_run)
 
 
 def _show_study(study: Any) -> None:
@@ -196,6 +215,14 @@ def families(name: Annotated[Optional[str], typer.Argument(help="One family.")] 
     show_families(name)
 
 
+@app.command()
+def checks(code: Annotated[Optional[str], typer.Argument(help="One code, such as FG004.")] = None) -> None:
+    """List the health checks, or explain one: what it looks for, why that matters, what to do."""
+    from fieldguide.looking import show_checks
+
+    show_checks(code)
+
+
 @app.callback(invoke_without_command=True)
 def _main(version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False) -> None:
     if version:
@@ -207,6 +234,8 @@ def _main(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; a `Problem` becomes three lines and its exit code, a signal 130 or 143."""
+    from fieldguide.files import told_plainly
+
     words = sys.argv[1:] if arguments is None else arguments
     if "--online" not in words:
         # Libraries that look for updates on their own read these when they are imported.
@@ -217,7 +246,8 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         if words and words[0] in _COMPLETE:
             _COMPLETE[words[0]]()
-        app(words, prog_name="fieldguide")
+        with told_plainly():
+            app(words, prog_name="fieldguide")
     except Problem as problem:
         _show(problem)
         sys.exit(problem.code)

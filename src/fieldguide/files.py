@@ -8,6 +8,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import tomllib
@@ -15,10 +16,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fieldguide.errors import EnvironmentProblem
+from fieldguide.errors import DataProblem, EnvironmentProblem, plain
 
 #: Beginning of every name that is not yet whole; leftovers of a killed run are swept by the next one.
 UNFINISHED = ".unfinished-"
+#: What safetensors calls a file while it writes it; beside the name it was told.
+_NATIVE = re.compile(r"\.tmp[A-Za-z0-9]{6}")
 #: Above so many files one sync of everything is quicker than one for each.
 _MANY = 100
 
@@ -38,7 +41,12 @@ def writing(target: Path) -> Iterator[Path]:
         os.replace(temporary, target)
         sync_folder(target.parent)
     except OSError as error:
-        raise _disk_problem(error, target) from error
+        raise not_written(error, target) from error
+    except Exception as error:
+        native = _native(error)
+        if native is None:
+            raise
+        raise not_written(native, target) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
@@ -55,13 +63,22 @@ def building(target: Path) -> Iterator[Path]:
         if target.exists():
             old = target.with_name(f"{UNFINISHED}{secrets.token_hex(4)}-old")
             os.replace(target, old)
-            os.replace(temporary, target)
+            try:
+                os.replace(temporary, target)
+            except OSError:
+                os.replace(old, target)
+                raise
             shutil.rmtree(old, ignore_errors=True)
         else:
             os.replace(temporary, target)
         sync_folder(target.parent)
     except OSError as error:
-        raise _disk_problem(error, target) from error
+        raise not_written(error, target) from error
+    except Exception as error:
+        native = _native(error)
+        if native is None:
+            raise
+        raise not_written(native, target) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -92,13 +109,17 @@ def sync_folder(folder: Path) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what a killed run left unfinished in `folder` (not below it)."""
-    if folder.is_dir():
-        for path in folder.glob(f"{UNFINISHED}*"):
+    """Remove what a killed run left unfinished in `folder` (not below it); what cannot be removed now is left to the next run."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir(folder):
+            if not name.startswith(UNFINISHED) and not _NATIVE.fullmatch(name):
+                continue
+            path = folder / name
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:
-                path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    path.unlink()
 
 
 def write_text(target: Path, text: str) -> None:
@@ -113,8 +134,28 @@ def write_json(target: Path, value: object) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON written by `write_json`."""
+    """Read JSON written by `write_json`; raises `ValueError` where it is damaged."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def read_own(path: Path) -> dict[str, Any]:
+    """Read a JSON object that an earlier step of a study wrote; raises `DataProblem` where it is damaged."""
+    try:
+        value = read_json(path)
+    except ValueError as error:
+        raise damaged(path, error) from error
+    if not isinstance(value, dict):
+        raise damaged(path, "an object was expected")
+    return value
+
+
+def damaged(path: Path, why: object) -> DataProblem:
+    """Return the problem of a file of a study that is there and cannot be understood."""
+    return DataProblem(
+        f"{path} is damaged: {plain(why)}.",
+        "The files of a study are as fieldguide wrote them; every one of them can be made again.",
+        f"Delete {path.name} and run the same `fieldguide compare` again; what is whole is kept.",
+    )
 
 
 def write_toml(target: Path, value: Mapping[str, Any]) -> None:
@@ -168,13 +209,64 @@ def _without_none(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _disk_problem(error: OSError, target: Path) -> EnvironmentProblem:
+def not_written(error: OSError, target: Path) -> EnvironmentProblem:
+    """Return the problem of a file that could not be written."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         given = f"The disk is full: {target} could not be written."
     else:
         given = f"{target} could not be written: {error.strerror or error}."
+    try:
+        free = f"; {free_bytes(target.parent) / 1e6:.0f} MB are free on that volume"
+    except OSError:  # the volume that cannot be written cannot be asked either
+        free = ""
     return EnvironmentProblem(
         given,
-        f"What was there before is kept; {free_bytes(target.parent) / 1e6:.0f} MB are free on that volume.",
+        f"What was there before is kept{free}.",
         "Make room or choose another folder with --out, then run the same command again.",
     )
+
+
+def _native(error: Exception) -> OSError | None:
+    """Return what the system said to a writer that is not Python's; safetensors tells it in words alone, "... (os error 28)"."""
+    if type(error).__name__ != "SafetensorError":
+        return None
+    said = re.search(r"\(os error (\d+)\)", str(error))
+    return OSError(int(said[1]), os.strerror(int(said[1]))) if said else None
+
+
+#: Errors that code makes, not disks: what these say is a mistake of ours until it is foreseen.
+_OURS = frozenset(
+    {errno.EINVAL, errno.EBADF, errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY, errno.ESPIPE}
+)
+
+
+@contextlib.contextmanager
+def told_plainly() -> Iterator[None]:
+    """Turn what a disk, a share or a permission does, wherever that was not foreseen, into an `EnvironmentProblem`."""
+    try:
+        yield
+    except OSError as error:
+        problem = system_problem(error)
+        if problem is None:
+            raise
+        raise problem from error
+
+
+def system_problem(error: OSError, path: Path | None = None) -> EnvironmentProblem | None:
+    """Return the problem behind an error of the system (at `path`, if it does not tell); `None` where it is rather a mistake of ours."""
+    if error.errno in _OURS or (error.errno is None and not _WORDS.search(str(error))):
+        return None
+    told = error.filename if isinstance(error.filename, str | bytes | os.PathLike) else path
+    where = "a file" if told is None else plain(os.fsdecode(told))
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        given = f"The disk is full: {where} could not be written."
+    else:
+        given = f"The system refused {where}: {plain(error.strerror or error)}."
+    return EnvironmentProblem(
+        given,
+        "What is on disk is whole; nothing is lost.",
+        "Look after the disk, the share or the permissions, then run the same command again.",
+    )
+
+
+_WORDS = re.compile(r"\(os error \d+\)|\[[Ee]rrno \d+\]")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,15 +12,18 @@ from typing import Any
 
 from fieldguide.asked import Asked, fractions
 from fieldguide.bench import Progress
+from fieldguide.data import budget
 from fieldguide.data.classes import propose, read_classes, write_classes
+from fieldguide.data.copies import Care
 from fieldguide.data.examine import Examination, examine, findings_json
-from fieldguide.data.images import read_file
+from fieldguide.data.images import MISSING
+from fieldguide.data.loose import read_original
 from fieldguide.data.sources import Source, open_source
 from fieldguide.data.split import SplitRule, divide
-from fieldguide.data.store import Store
+from fieldguide.data.store import Originals, Store, size_class
 from fieldguide.data.tables import freeze, read_manifest, write_manifest
-from fieldguide.errors import DataProblem, UsageProblem, plain
-from fieldguide.files import read_json, read_toml, write_json, write_toml
+from fieldguide.errors import DataProblem, PictureError, Problem, UsageProblem, plain
+from fieldguide.files import read_json, read_own, read_toml, write_json, write_toml
 from fieldguide.records import SCHEMA_VERSION, Manifest, ManifestRow, SplitName
 from fieldguide.tasks.classify import Classify
 
@@ -48,14 +53,19 @@ def rule_of(asked: Asked) -> SplitRule:
     return SplitRule(fractions(asked.split), asked.seed, asked.folds, asked.split == "test-only")
 
 
-def source_of(asked: Asked, folder: Path, online: bool) -> Source:
-    """Open the source; archives and hub data sets are unpacked below the study."""
-    return open_source(asked.source, folder / "unpacked", online=online)
+def care_of(asked: Asked) -> Care:
+    """Return what is to be done about copies."""
+    return Care(asked.leaks, asked.alike)
+
+
+def source_of(asked: Asked, folder: Path, online: bool, labelled: bool = True) -> Source:
+    """Open the source; archives and hub data sets are unpacked below the study. `labelled`: it has to have classes."""
+    return open_source(asked.source, folder / "unpacked", online=online, labelled=labelled)
 
 
 def require_source(asked: Asked, folder: Path) -> None:
     """Raise for a source that is not there, before a study folder is made that could be taken for a misspelt one."""
-    if not asked.source.startswith("hf:") and not Path(asked.source).exists():
+    if not asked.source.startswith("hf:") and not os.path.exists(asked.source):
         source_of(asked, folder, online=False)
 
 
@@ -69,9 +79,9 @@ def gather(source: Source, asked: Asked, folder: Path, sizes: Sequence[int], *, 
     listing = _listing(source)
     if target.exists():
         old = read_manifest(target)
-        if (folder / "source.json").exists() and read_json(folder / "source.json")["files"] == listing:
+        if _as_it_was(folder, listing):
             return old
-        examination = _examined(source, folder, sizes, progress)
+        examination = _examined(source, asked, folder, sizes, progress)
         change = difference(old, examination)
         if not change:
             manifest = _moved(old, examination)
@@ -87,7 +97,7 @@ def gather(source: Source, asked: Asked, folder: Path, sizes: Sequence[int], *, 
         if change:
             _retire(folder)
     else:
-        examination = _examined(source, folder, sizes, progress)
+        examination = _examined(source, asked, folder, sizes, progress)
         manifest = _frozen(examination, asked)
     write_json(folder / "findings.json", findings_json(examination, source))
     if set(manifest.classes) - _known_classes(folder):
@@ -99,10 +109,13 @@ def gather(source: Source, asked: Asked, folder: Path, sizes: Sequence[int], *, 
     return manifest
 
 
-def _examined(source: Source, folder: Path, sizes: Sequence[int], progress: Progress) -> Examination:
+def _examined(source: Source, asked: Asked, folder: Path, sizes: Sequence[int], progress: Progress) -> Examination:
     """Examine, and keep the decoded pixels in the same pass."""
-    store = Store(folder / "store")
-    examination = examine(source, progress=progress, store=store, sizes=sizes)
+    classes = {size_class(size) for size in sizes}
+    needs = budget.sampled([file.path for file in source.files], classes) - budget.stored(folder / "store", classes)
+    budget.require_room(folder / "store", needs, _most_bytes(asked))
+    store = Store(folder / "store", most_bytes=_most_bytes(asked))
+    examination = examine(source, progress=progress, store=store, sizes=sizes, care=care_of(asked))
     store.flush()
     return examination
 
@@ -112,11 +125,60 @@ def task_of(folder: Path, manifest: Manifest) -> Classify:
     return Classify(read_classes(folder / "classes.toml", manifest.classes))
 
 
-def store_of(source: Source, folder: Path, manifest: Manifest, progress: Progress) -> Store:
-    """Return the store of a study; what it lacks it decodes from the files of `source`."""
-    by_name = {file.name: file.path for file in source.files}
-    paths = {row.key: by_name[row.path] for row in manifest.rows if row.path in by_name}
-    return Store(folder / "store", originals=lambda key: read_file(paths[key]), progress=progress)
+def _most_bytes(asked: Asked) -> int | None:
+    return None if asked.store_gb is None else round(asked.store_gb * 1e9)
+
+
+def store_bytes(manifest: Manifest, sizes: Sequence[int]) -> int:
+    """Return what the pictures that take part need in the store at `sizes` (shorter side, in pixels), in bytes."""
+    pictures = ((row.width, row.height) for row in manifest.part() if row.width and row.height)
+    return budget.needed(pictures, (size_class(size) for size in sizes))
+
+
+def require_room(asked: Asked, folder: Path, manifest: Manifest, sizes: Sequence[int]) -> None:
+    """Raise `EnvironmentProblem` where what the store still lacks at `sizes` would not fit."""
+    store = folder / "store"
+    lacking = store_bytes(manifest, sizes) - budget.stored(store, (size_class(size) for size in sizes))
+    budget.require_room(store, lacking, _most_bytes(asked))
+
+
+def store_of(source: Source, asked: Asked, folder: Path, manifest: Manifest, progress: Progress) -> Store:
+    """Return the store of a study; what it lacks it decodes from the files of `source` that still hold what was hashed."""
+    return Store(folder / "store", _originals(source, manifest), progress, _most_bytes(asked))
+
+
+def originals_of(folder: Path, manifest: Manifest) -> Originals:
+    """Return how the pictures of a study are read from its source, which is opened at the first picture that is asked for.
+
+    It raises `PictureError` where the source is gone, or would have to be unpacked for it.
+    """
+
+    @functools.cache
+    def opened() -> Originals | None:
+        try:
+            there = (folder / "unpacked").is_dir() or read_json(folder / "source.json")["kind"] in ("folder", "table")
+            asked = Asked(**read_toml(folder / "study.toml"))
+            return _originals(source_of(asked, folder, online=False), manifest) if there else None
+        except (Problem, OSError, ValueError, KeyError):
+            return None
+
+    def original(key: str) -> bytes:
+        found = opened()
+        if found is None:
+            raise PictureError(MISSING, "the source of the study is not at hand")
+        return found(key)
+
+    return original
+
+
+def _originals(source: Source, manifest: Manifest) -> Originals:
+    by_name: dict[str, list[Path]] = {}
+    for file in source.files:
+        by_name.setdefault(file.name, []).append(file.path)
+    places: dict[str, list[Path]] = {}
+    for row in manifest.rows:
+        places.setdefault(row.key, []).extend(by_name.get(row.path, ()))
+    return lambda key: read_original(key, places.get(key, ()))
 
 
 def difference(old: Manifest, examination: Examination) -> Change:
@@ -189,9 +251,22 @@ def _retire(folder: Path) -> None:
         runs.rename(folder / f"runs-before-extension-{number}")
 
 
+def _as_it_was(folder: Path, listing: list[list[Any]]) -> bool:
+    """Tell whether the source lists what it did when it was examined, and the findings of that are there; what is damaged is made again."""
+    try:
+        read_own(folder / "findings.json")
+        return bool(read_own(folder / "source.json").get("files") == listing)
+    except (FileNotFoundError, DataProblem):
+        return False
+
+
 def _known_classes(folder: Path) -> set[str]:
     path = folder / "classes.toml"
-    return set(read_toml(path).get("classes", {})) if path.exists() else set()
+    try:
+        known = read_toml(path).get("classes", {}) if path.exists() else {}
+    except ValueError:  # cut, or no UTF-8; it may hold what people have written, so it is not written over
+        known = {info.id: info for info in read_classes(path, ())}
+    return set(known) if isinstance(known, dict) else set()
 
 
 def _merged_classes(folder: Path, manifest: Manifest) -> list[Any]:
@@ -208,7 +283,7 @@ def _listing(source: Source) -> list[list[Any]]:
         try:
             status = file.path.stat()
             stamp: list[int | None] = [status.st_size, status.st_mtime_ns]
-        except OSError:
+        except (OSError, ValueError):  # ValueError: a zero byte in a path a table names
             stamp = [None, None]
         listing.append([file.name, file.label, file.split, file.group, *stamp])
     return listing

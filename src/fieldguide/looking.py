@@ -4,34 +4,46 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
-from fieldguide import families, terminal
+from fieldguide import families, suspecting, terminal
 from fieldguide.bench import Progress
-from fieldguide.errors import plain
-from fieldguide.gather import rule_of, shape_rows, source_of
+from fieldguide.errors import UsageProblem, allowed_names, plain
+from fieldguide.gather import care_of, rule_of, shape_rows, source_of
 from fieldguide.settings import type_name
 from fieldguide.study import DryRun, read_asked
 
 
 @dataclass(frozen=True)
 class Look:
-    """What is in a source: its examination, the manifest that would be frozen, and the shape of its split."""
+    """What is in a source: its examination, the manifest that would be frozen, and the shape of its split.
+
+    `shape` is `None` for pictures without labels, such as those of a set for detection. `suspicion` says
+    which labels a contestant doubts, where one was asked (`fieldguide.suspecting.Suspicion`).
+    """
 
     origin: str
     kind: str
     examination: Any
     manifest: Any
     shape: Any
+    suspicion: Any = None
 
 
-def look(source: str | Path, *, online: bool = False, progress: Progress | None = None, **given: Any) -> Look:
-    """Examine pictures without training and without keeping anything.
+def look(
+    source: str | Path,
+    *,
+    online: bool = False,
+    progress: Progress | None = None,
+    suspects: str | None = None,
+    **given: Any,
+) -> Look:
+    """Examine pictures without keeping anything, and without training unless `suspects` names a contestant that doubts labels.
 
     `given` are `fieldguide.asked.Asked` fields such as ``split``, ``folds`` and ``seed``. Raises `DataProblem` where no comparison could be
     made from the source.
@@ -39,39 +51,74 @@ def look(source: str | Path, *, online: bool = False, progress: Progress | None 
     from fieldguide.bench import Silent
     from fieldguide.data.examine import examine, require_two_classes
     from fieldguide.data.split import shape
+    from fieldguide.data.tables import freeze
 
     asked, _ = read_asked(str(source), None, **given)
+    if suspects:
+        suspecting.require_contestant(suspects, online=online)
     with tempfile.TemporaryDirectory() as scratch:
-        found = source_of(asked, Path(scratch), online)
-        examination = examine(found, progress=progress or Silent())
+        found = source_of(asked, Path(scratch), online, labelled=False)
+        examination = examine(found, progress=progress or Silent(), care=care_of(asked))
+    if not any(found.classes):
+        rows = [replace(row, split=row.split or "test") if row.excluded is None else row for row in examination.rows]
+        return Look(found.origin, found.kind, examination, freeze(rows, (), asked.seed), None)
     require_two_classes(examination, found)
     manifest = shape_rows(examination.rows, asked)
-    return Look(found.origin, found.kind, examination, manifest, shape(manifest, rule_of(asked)))
+    seen = Look(found.origin, found.kind, examination, manifest, shape(manifest, rule_of(asked)))
+    return _doubted(seen, str(source), suspects, online=online, progress=progress, **given) if suspects else seen
+
+
+def _doubted(seen: Look, source: str, spec: str, **given: Any) -> Look:
+    """Return `seen` with what the contestant `spec` doubts in the place of the finding that nobody was asked."""
+    suspicion = suspecting.suspect(source, spec, seen.examination.rows, **given)
+    others = [finding for finding in seen.examination.findings if finding.code != suspecting.CODE]
+    findings = sorted([*others, suspecting.suspects_finding(suspicion)], key=lambda finding: finding.code)
+    return replace(seen, examination=replace(seen.examination, findings=tuple(findings)), suspicion=suspicion)
 
 
 def show(seen: Look) -> None:
     """Print what `look` found: classes, sizes, findings and the split that would be made."""
     rows = seen.examination.rows
     usable = seen.manifest.part()
-    terminal.say(
-        f"{plain(seen.origin)} ({seen.kind}): {len(rows):,} pictures, {len(usable):,} usable, {len(seen.manifest.classes)} classes",
-        "bold",
-    )
+    classes = f"{len(seen.manifest.classes)} classes" if seen.shape else "no labels"
+    terminal.say(f"{plain(seen.origin)} ({seen.kind}): {len(rows):,} pictures, {len(usable):,} usable, {classes}", "bold")
     _show_pixels(usable)
-    _show_classes(seen)
+    if seen.shape:
+        _show_classes(seen)
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("finding", "", "what"):
-        table.add_column(title, overflow="fold")
+    for title in ("code", "finding", "", "what"):
+        table.add_column(title, overflow="fold", no_wrap=title == "code")
     for finding in seen.examination.findings:
         mark = {"found": "yellow", "fine": "green"}.get(finding.state, "dim")
         more = (
-            f" Such as: {', '.join(plain(name, 80) for name in finding.examples[:3])}"
+            f" Such as: {', '.join(plain(name, 160) for name in finding.examples[:3])}"
             if finding.examples and finding.state == "found"
             else ""
         )
-        table.add_row(Text(finding.title), Text(finding.state, style=mark), Text(plain(finding.detail, 400) + more))
+        table.add_row(
+            finding.code, Text(finding.title), Text(finding.state, style=mark), Text(plain(finding.detail, 400) + more)
+        )
     terminal.out.print(table)
-    _show_split(seen.shape)
+    terminal.say("What a code means: fieldguide checks CODE", "dim")
+    _show_suspects(seen)
+    if seen.shape:
+        _show_split(seen.shape)
+
+
+def _show_suspects(seen: Look, most: int = 40) -> None:
+    suspects = seen.suspicion.suspects if seen.suspicion else ()
+    if not suspects:
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("labels to look at", overflow="fold")
+    for title in ("given", "perhaps", "quality"):
+        table.add_column(title, justify="right" if title == "quality" else "left", overflow="fold")
+    for one in suspects[:most]:
+        names = (Text(plain(one.given, 60)), Text(plain(one.suggested, 60)))
+        table.add_row(Text(plain(one.path, 200)), *names, Text(f"{one.quality:.2f}"))
+    terminal.out.print(table)
+    if len(suspects) > most:
+        terminal.say(f"... and {len(suspects) - most} more; look(..., suspects=...) in Python returns all", "dim")
 
 
 def _show_pixels(rows: Any) -> None:
@@ -151,3 +198,21 @@ def show_families(name: str | None = None) -> None:
             star = " (the NAME)" if key == room.Settings.NAME_FIELD else ""
             words = " ".join((field.description or "").replace("``", "").split())
             terminal.say(f"    {key} = {default}   [{type_name(field.annotation)}]{star} {words}")
+
+
+def show_checks(code: str | None = None) -> None:
+    """Print the catalogue of health checks, or one of them in full; raises `UsageProblem` for an unknown code."""
+    from fieldguide.data.checks import CHECKS
+
+    if code is None:
+        for check in CHECKS:
+            terminal.say(f"{check.code}  {check.title}", "bold")
+            terminal.say(f"       {' '.join(check.text.partition(chr(10) * 2)[0].replace('``', '').split())}")
+        return
+    known = {check.code: check for check in CHECKS}
+    if code.upper() not in known:
+        raise UsageProblem(f"There is no check {plain(code)}.", allowed_names(code, known), "fieldguide checks   lists them.")
+    check = known[code.upper()]
+    terminal.say(f"{check.code} {check.title}", "bold")
+    for paragraph in check.text.split("\n\n"):
+        terminal.say(" ".join(paragraph.replace("``", "").split()))

@@ -9,6 +9,7 @@ has its own ``folds/<k>/`` with model, log and predictions; ``model/`` is then f
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.metadata
 import json
@@ -32,7 +33,17 @@ from fieldguide.data.tables import prediction_from, read_predictions, write_pred
 from fieldguide.data.veil import hatch, window
 from fieldguide.errors import DataProblem, EnvironmentProblem, PictureError, Problem, UsageProblem, plain
 from fieldguide.families import Contestant, Fitted
-from fieldguide.files import building, read_json, read_toml, sweep, write_json, write_toml
+from fieldguide.files import (
+    building,
+    damaged,
+    read_own,
+    read_toml,
+    sweep,
+    system_problem,
+    write_json,
+    write_toml,
+    writing,
+)
 from fieldguide.records import SCHEMA_VERSION, Example, Image, Manifest, ManifestRow, Prediction
 from fieldguide.tasks.classify import Classify
 
@@ -98,7 +109,10 @@ def _problem(error: BaseException, folder: Path) -> Problem:
         return DataProblem(
             f"A training picture can no longer be read: {error}.", "Pictures stay as they are during a study.", "Restore it."
         )
-    with open(folder / "run.log", "a", encoding="utf-8") as stream:
+    problem = system_problem(error) if isinstance(error, OSError) else None
+    if problem is not None:
+        return problem
+    with contextlib.suppress(OSError), open(folder / "run.log", "a", encoding="utf-8") as stream:
         stream.write("".join(traceback.format_exception(error)))
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "out of memory" in str(error).lower():
         return EnvironmentProblem(
@@ -127,7 +141,10 @@ def _same_settings(entry: Contestant, table: Table, folder: Path) -> None:
     if not path.exists():
         write_toml(path, {**wanted, "versions": versions()})
         return
-    have = read_toml(path)
+    try:
+        have = read_toml(path)
+    except ValueError as error:  # TOML that is cut, or no UTF-8
+        raise damaged(path, error) from error
     old, new = have.get("settings", {}), {key: value for key, value in wanted["settings"].items() if value is not None}
     changed = [
         f"{key} was {old.get(key)!r}, is {new.get(key)!r}" for key in sorted({*old, *new}) if old.get(key) != new.get(key)
@@ -155,15 +172,15 @@ def _fit_and_answer(entry: Contestant, table: Table, folder: Path) -> None:
             train = [row for row in manifest.part() if row.fold not in (fold, (fold + 1) % manifest.folds)]
             fitted = _fitted(entry, table, part, train, val)
             pooled += _answers(fitted, entry, table, part, manifest.part(fold=fold))
-            spent.append(read_json(part / "fit.json"))
+            spent.append(read_own(part / "fit.json"))
         val, train = manifest.part(fold=0), [row for row in manifest.part() if row.fold != 0]
         _fitted(entry, table, folder, train, val)
         write_predictions(folder / "predictions.parquet", sorted(pooled, key=lambda answer: answer.image))
-        spent.append(read_json(folder / "fit.json"))
+        spent.append(read_own(folder / "fit.json"))
     else:
         fitted = _fitted(entry, table, folder, manifest.part("train"), manifest.part("val"))
         pooled = _answers(fitted, entry, table, folder, [row for row in manifest.part() if row.split in ("val", "test")])
-        spent = [read_json(folder / "fit.json")]
+        spent = [read_own(folder / "fit.json")]
     _cost(table, folder, pooled, spent)
 
 
@@ -176,7 +193,7 @@ def _fitted(entry: Contestant, table: Table, folder: Path, train: Sequence[Manif
     """Return the fitted contestant of `folder`: loaded if it is whole, else fitted (from its checkpoint, if there is one)."""
     room = families.family(entry.family)
     if (folder / "model").exists():
-        return room.load(folder / "model")
+        return _loaded(entry.family, folder / "model")
     if room.LEARNS and not train:
         raise UsageProblem(
             f"{entry.family} learns from pictures, but this study has none to train on (split = test-only).",
@@ -196,7 +213,8 @@ def _fitted(entry: Contestant, table: Table, folder: Path, train: Sequence[Manif
     events = read_log(scratch / "log.jsonl")
     facts = {key: value for event in events if event["event"] == "fact" for key, value in event.items() if key != "event"}
     sittings = sum(event["event"] == "sitting" for event in events)
-    shutil.copyfile(scratch / "log.jsonl", folder / "log.jsonl")
+    with writing(folder / "log.jsonl") as temporary:
+        shutil.copyfile(scratch / "log.jsonl", temporary)
     write_json(folder / "fit.json", {"seconds": seconds, "sittings": sittings, "facts": facts, "n_train": len(train)})
     with building(folder / "model") as model:
         fitted.save(model)
@@ -309,7 +327,18 @@ def load(folder: Path) -> Fitted:
             "The folder of one contestant: STUDY/runs/NAME, after `fieldguide compare` has finished it.",
             f"Allowed here: {', '.join(sorted(path.parent.name for path in folder.glob('*/model'))) or 'nothing'}.",
         )
-    return families.family(read_json(described)["family"]).load(model)
+    return _loaded(str(read_own(described).get("family")), model)
+
+
+def _loaded(family: str, model: Path) -> Fitted:
+    """Load a fitted contestant; a model whose files are damaged is named, whatever the family trips over."""
+    room = families.family(family)
+    try:
+        return room.load(model)
+    except (Problem, OSError, ImportError, MemoryError):
+        raise
+    except Exception as error:
+        raise damaged(model, f"{type(error).__name__}: {error}") from error
 
 
 def versions() -> dict[str, str]:

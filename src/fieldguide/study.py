@@ -5,14 +5,12 @@ Everything before the scores writes files, everything after reads them; so the s
 
 from __future__ import annotations
 
-import contextlib
+import os
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import filelock
 
 from fieldguide import gather as gathering
 from fieldguide import plan as planning
@@ -22,10 +20,12 @@ from fieldguide.bench import Progress, Silent
 from fieldguide.data.classes import propose
 from fieldguide.data.examine import examine
 from fieldguide.data.split import SplitShape, shape
+from fieldguide.data.store import Originals, Spare, Store
 from fieldguide.data.tables import read_manifest, read_predictions
-from fieldguide.errors import DONE, PARTLY, EnvironmentProblem, Problem, UsageProblem, plain
+from fieldguide.errors import DONE, PARTLY, Problem, UsageProblem, plain
 from fieldguide.families import Contestant, Sizes
-from fieldguide.files import read_json, read_toml, sweep, write_json, write_toml
+from fieldguide.files import read_own, read_toml, sweep, told_plainly, write_json, write_toml
+from fieldguide.locked import Locked
 from fieldguide.records import Manifest
 from fieldguide.settings import build
 from fieldguide.tasks.classify import Classify
@@ -48,7 +48,7 @@ class Study:
     def comparison(self) -> dict[str, Any]:
         """What was found, as in ``comparison.json``; empty where no contestant has answers."""
         path = self.folder / "comparison.json"
-        return dict(read_json(path)) if path.exists() else {}
+        return read_own(path) if path.exists() else {}
 
     @property
     def verdict(self) -> str:
@@ -62,16 +62,17 @@ class Study:
 
     def scores(self, run: str) -> dict[str, Any]:
         """Return the scores of one contestant, as in its ``scores.json``."""
-        return dict(read_json(self.folder / "runs" / run / "scores.json"))
+        return read_own(self.folder / "runs" / run / "scores.json")
 
     def cost(self, run: str) -> dict[str, Any]:
-        """Return what one contestant cost, as in its ``cost.json``."""
-        return dict(read_json(self.folder / "runs" / run / "cost.json"))
+        """Return what one contestant cost, as in its ``cost.json``; empty where it failed after its last answer."""
+        path = self.folder / "runs" / run / "cost.json"
+        return read_own(path) if path.exists() else {}
 
     def failure(self, run: str) -> dict[str, Any]:
         """Return why one contestant has no answers; empty where it has."""
         path = self.folder / "runs" / run / "failed.json"
-        return dict(read_json(path)) if path.exists() else {}
+        return read_own(path) if path.exists() else {}
 
     @property
     def exit_code(self) -> int:
@@ -105,18 +106,19 @@ def read_asked(source: str, out: Path | None, **given: Any) -> tuple[Asked, Path
             values["source"] = str((path.parent / str(values["source"])).resolve())
         out = out or (path.parent if (path.parent / "manifest.parquet").exists() else study_folder(path.stem))
     elif not source.startswith("hf:"):
-        values["source"] = str(Path(source).expanduser().resolve())
+        values["source"] = os.path.realpath(os.path.expanduser(source))  # also of links that lead in a circle
     values.update({key: value for key, value in given.items() if value not in (None, ())})
     return build(Asked, values, where), out or study_folder(source)
 
 
+@told_plainly()
 def compare(
     asked: Asked, folder: Path, *, online: bool = False, extend: bool = False, progress: Progress | None = None
 ) -> Study:
     """Do the whole page and return the finished study; goes on where an earlier call was stopped."""
     progress = progress or Silent()
     gathering.require_source(asked, folder)
-    with _Locked(folder):
+    with Locked(folder):
         asked = _settled(asked, folder)
         contestants = list(planning.read_contestants(asked.contestants))
         with progress.bar("load libraries", 1):  # the first look at a network imports them, which takes seconds
@@ -128,7 +130,9 @@ def compare(
         asked = asked.model_copy(update={"contestants": planning.entries(contestants)})
         write_toml(folder / "study.toml", asked.model_dump(mode="json"))
         write_json(folder / "environment.json", runs.environment(_device()))
-        store = gathering.store_of(source, folder, manifest, progress)
+        unfinished = [c for c in contestants if not obstacles.get(c.name) and not runs.whole(folder / "runs" / c.name)]
+        gathering.require_room(asked, folder, manifest, planning.sizes_wanted(unfinished))
+        store = gathering.store_of(source, asked, folder, manifest, progress)
         task = gathering.task_of(folder, manifest)
         table = runs.Table(folder, manifest, task, store, asked.seed, _device(), online, progress)
         outcomes = {}
@@ -138,15 +142,16 @@ def compare(
                 outcomes[contestant.name] = _one(contestant, table, obstacles.get(contestant.name))
                 bar.advance()
         _score(folder, manifest)
-        _draw(folder)
+        _draw(folder, store.originals)
     return Study(folder, manifest, outcomes, store.hits, store.misses)
 
 
+@told_plainly()
 def dry_run(asked: Asked, folder: Path, *, online: bool = False, progress: Progress | None = None) -> DryRun:
     """Examine and split without keeping anything, and estimate what every contestant would cost."""
     with tempfile.TemporaryDirectory() as scratch:
         source = gathering.source_of(asked, Path(scratch), online)
-        examination = examine(source, progress=progress or Silent())
+        examination = examine(source, progress=progress or Silent(), care=gathering.care_of(asked))
     manifest = gathering.shape_rows(examination.rows, asked)
     sizes = _sizes_of(manifest)
     task = Classify(propose(manifest.classes))
@@ -154,15 +159,10 @@ def dry_run(asked: Asked, folder: Path, *, online: bool = False, progress: Progr
     contestants = contestants or planning.choose(asked.preset or "quick", task, sizes, online=online, device=_device())
     planned = planning.estimates(contestants, task, sizes, online)
     wanted = _sizes(planning.sizes_wanted(entry.contestant for entry in planned if entry.problem is None))
-    store_bytes = sum(
-        3 * round(row.width * row.height * min(1.0, size / min(row.width, row.height)) ** 2)
-        for row in manifest.part()
-        for size in wanted
-        if row.width and row.height
-    )
-    return DryRun(folder, shape(manifest, gathering.rule_of(asked)), planned, store_bytes)
+    return DryRun(folder, shape(manifest, gathering.rule_of(asked)), planned, gathering.store_bytes(manifest, wanted))
 
 
+@told_plainly()
 def redraw(folder: Path) -> Study:
     """Score and draw again, from the files alone."""
     if not (folder / "manifest.parquet").exists():
@@ -171,10 +171,10 @@ def redraw(folder: Path) -> Study:
             "A folder that `fieldguide compare` made; it holds study.toml and manifest.parquet.",
             "fieldguide compare PHOTOS/ --out STUDY/",
         )
-    with _Locked(folder):
+    with Locked(folder):
         manifest = read_manifest(folder / "manifest.parquet")
         _score(folder, manifest)
-        _draw(folder)
+        _draw(folder, gathering.originals_of(folder, manifest))
     return Study(folder, manifest)
 
 
@@ -185,7 +185,7 @@ def _settled(asked: Asked, folder: Path) -> Asked:
         _refuse_foreign(folder)
         return asked
     old = build(Asked, _toml(path), str(path))
-    for name in ("source", "split", "folds", "seed"):
+    for name in ("source", "split", "folds", "seed", "alike", "leaks"):
         was, now = getattr(old, name), getattr(asked, name)
         if was != now:
             raise UsageProblem(
@@ -200,7 +200,10 @@ def _settled(asked: Asked, folder: Path) -> Asked:
 
 def _refuse_foreign(folder: Path) -> None:
     own = {"study.toml", "classes.toml", "findings.json", "store", "unpacked", "pictures"}
-    foreign = sorted(entry.name for entry in folder.iterdir() if entry.name not in own and not entry.name.startswith("."))
+    names = {entry.name for entry in folder.iterdir()}
+    if "study.toml" in names:  # a study whose list was damaged and taken away
+        own |= {"source.json", "environment.json", "comparison.json", "suspects.json", "runs", "report.html"}
+    foreign = sorted(name for name in names - own if not name.startswith("."))
     if foreign:
         raise UsageProblem(
             f"{folder} holds other things ({plain(foreign[0])}), so no study is written into it.",
@@ -250,30 +253,41 @@ def _one(contestant: Contestant, table: runs.Table, problem: Problem | None) -> 
 
 
 def _score(folder: Path, manifest: Manifest) -> None:
-    """Write every ``scores.json`` and ``comparison.json`` from predictions."""
+    """Write every ``scores.json``, ``suspects.json`` and ``comparison.json`` from predictions."""
     from fieldguide.evaluate.answers import sheet
     from fieldguide.evaluate.compare import compare as compare_sheets
     from fieldguide.evaluate.metrics import chance, choose, score_run
+    from fieldguide.evaluate.subsets import doubts_of, with_and_without
+    from fieldguide.evaluate.suspects import find_suspects, unseen
 
-    scores, sheets = [], []
+    dropped = _toml(folder / "study.toml").get("leaks") != "keep"
+    test, new = manifest.part("test"), unseen(manifest, dropped=dropped)
+    scores, sheets, wider = [], [], []
     for run in sorted(path.parent for path in (folder / "runs").glob("*/predictions.parquet")):
         sweep(run)
         predictions = read_predictions(run / "predictions.parquet")
         scored = score_run(run.name, predictions, manifest)
         write_json(run / "scores.json", scored)
         scores.append(scored)
-        sheets.append(sheet(run.name, predictions, manifest.part("test"), manifest.classes))
+        sheets.append(sheet(run.name, predictions, test, manifest.classes))
+        wider.append(sheet(run.name, predictions, new, manifest.classes))
     if sheets:
-        write_json(folder / "comparison.json", compare_sheets(sheets, chance(manifest), choose(scores)))
+        comparison = compare_sheets(sheets, chance(manifest), choose(scores))
+        suspects = find_suspects(wider, comparison)
+        comparison["subsets"] = with_and_without(sheets, test, doubts_of(suspects, dropped=dropped))
+        write_json(folder / "suspects.json", suspects)
+        write_json(folder / "comparison.json", comparison)
     else:
-        (folder / "comparison.json").unlink(missing_ok=True)
+        for name in ("suspects.json", "comparison.json"):
+            (folder / name).unlink(missing_ok=True)
 
 
-def _draw(folder: Path) -> None:
+def _draw(folder: Path, originals: Originals | None) -> None:
+    """Draw the report; pictures that were cleaned out of the store come from the source, where it is still there."""
     from fieldguide.report.build import build as build_report
 
     sweep(folder)
-    build_report(folder)
+    build_report(folder, Spare(Store(folder / "store"), originals))
 
 
 def _failures(study: Study) -> int:
@@ -291,39 +305,6 @@ def _toml(path: Path) -> dict[str, Any]:
             "A TOML file, as `fieldguide compare` writes it.",
             "Correct that line.",
         ) from error
-
-
-class _Locked:
-    """Hold the study folder against a second writer; the lock falls with the process."""
-
-    def __init__(self, folder: Path) -> None:
-        self.fresh = not folder.exists()
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise EnvironmentProblem(
-                f"The study folder {plain(folder)} cannot be made: {error.strerror}.",
-                "A folder that can be written to.",
-                "Choose another --out.",
-            ) from error
-        self.folder, self.lock = folder, filelock.FileLock(folder / ".lock", timeout=0)
-
-    def __enter__(self) -> None:
-        try:
-            self.lock.acquire()
-        except filelock.Timeout as error:
-            raise EnvironmentProblem(
-                f"Another fieldguide is working in {plain(self.folder)}.",
-                "One writer at a time.",
-                "Wait for it, or use another --out.",
-            ) from error
-
-    def __exit__(self, *_: object) -> None:
-        self.lock.release()
-        if self.fresh and [entry.name for entry in self.folder.iterdir()] in ([], [".lock"]):
-            with contextlib.suppress(OSError):
-                (self.folder / ".lock").unlink(missing_ok=True)
-                self.folder.rmdir()
 
 
 def _device() -> str:

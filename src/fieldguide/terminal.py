@@ -109,6 +109,17 @@ def size(count: float | None) -> str:
     return ""
 
 
+def cleaned(done: Any, dry_run: bool) -> None:
+    """Print what was removed, or would be, by kind and in total, and what was kept and why."""
+    for kind, count in done.freed.items():
+        say(f"{size(count):>8}  {kind}")
+    for kind, why in done.kept.items():
+        say(f"    kept  {kind}: {why}", "dim")
+    say(f"{size(done.total)} {'would be' if dry_run else 'were'} freed in {plain(done.folder)}.", "bold")
+    if done.freed:
+        say("The same compare makes them again and ends in the same numbers.", "dim")
+
+
 def leaderboard(study: Any) -> None:
     """Print contestants by test accuracy with tie groups, and the chance line among them."""
     comparison = study.comparison
@@ -139,10 +150,19 @@ def leaderboard(study: Any) -> None:
     if not drawn:
         _chance_row(table, chance)
     out.print(table)
+    _with_and_without(comparison)
     for name, outcome in study.outcomes.items():
         if outcome in ("failed", "not run"):
             failure = study.failure(name)
             say(f"{name}: {outcome}. {failure.get('given', '')} {failure.get('next', '')}", "red")
+
+
+def _with_and_without(comparison: Mapping[str, Any]) -> None:
+    """Say what scores are without doubtful pictures; all of these together only where there is more than one kind."""
+    found = [entry for entry in comparison.get("subsets", []) if entry["state"] in ("found", "not applicable")]
+    for entry in found:
+        if entry["code"] != "all" or len(found) > 2:
+            say(entry["sentence"], "yellow")
 
 
 def _chance_row(table: Table, chance: float) -> None:

@@ -10,7 +10,7 @@ from fieldguide import runs
 from fieldguide.bench import Progress, Silent
 from fieldguide.data.classes import read_classes
 from fieldguide.data.loose import Files, picture_files
-from fieldguide.files import read_json, write_csv
+from fieldguide.files import read_own, told_plainly, write_csv
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class FileAnswer:
     error: str | None
 
 
+@told_plainly()
 def predict_files(run: Path, pictures: Iterable[str | Path], progress: Progress | None = None) -> list[FileAnswer]:
     """Return one answer for each file, in order; a file that cannot be read is an answer with `error`.
 
@@ -32,7 +33,7 @@ def predict_files(run: Path, pictures: Iterable[str | Path], progress: Progress 
     """
     paths = picture_files(pictures)
     fitted = runs.load(Path(run))
-    ids = read_json(Path(run) / "model" / "fieldguide.json")["classes"]
+    ids = read_own(Path(run) / "model" / "fieldguide.json")["classes"]
     names = {info.id: info.name for info in read_classes(Path(run) / "model" / "classes.toml", ids)}
     files = Files()
     images = list(files.images(paths))
@@ -48,7 +49,7 @@ def predict_files(run: Path, pictures: Iterable[str | Path], progress: Progress 
 
 def write_answers(target: Path, run: Path, answers: Sequence[FileAnswer]) -> None:
     """Write CSV: path, label, name, confidence, error, and a probability for each class."""
-    ids = read_json(Path(run) / "model" / "fieldguide.json")["classes"]
+    ids = read_own(Path(run) / "model" / "fieldguide.json")["classes"]
     header = ["path", "label", "name", "confidence", "error", *(f"p_{id}" for id in ids)]
     rows = (
         [

@@ -55,6 +55,26 @@ def test_a_name_that_two_pictures_share_is_nobodys_and_strangers_are_left_out(tm
     assert found == {"key2": Prediction("key2", raw="dog")}
 
 
+def test_names_that_differ_only_in_how_accents_are_coded_are_two(tmp_path: Path) -> None:
+    composed, apart = "caf\u00e9", "cafe\u0301"
+    rows = [ManifestRow("one", f"cat/{composed}.png", "cat"), ManifestRow("two", f"cat/{apart}.png", "cat")]
+    rows += [ManifestRow("three", f"{composed}/1.png", "cat"), ManifestRow("four", f"{apart}/1.png", "dog")]
+    manifest = freeze(rows, ["cat", "dog"], 42)
+    names = {f"cat/{composed}.png": "one", f"cat/{apart}.png": "two", f"{composed}/1.png": "three", f"{apart}/1.png": "four"}
+    for order in (list(names), list(reversed(names))):
+        text = "path,raw\n" + "".join(f"{name},{names[name]}\n" for name in order)
+        assert {key: answer.raw for key, answer in read_answers(written(tmp_path, text), manifest).items()} == {
+            key: key for key in names.values()
+        }
+
+
+def test_files_without_a_hash_take_no_answer(tmp_path: Path) -> None:
+    lost = [ManifestRow("", f"cat/broken{at}.png", "cat", excluded="truncated: it ends") for at in range(2)]
+    manifest = freeze([*MANIFEST.rows, *lost], ["cat", "dog"], 42)
+    text = "path,raw\ncat/broken0.png,cat\ncat/broken1.png,dog\n2.png,cat\n"
+    assert list(read_answers(written(tmp_path, text), manifest)) == ["key2"]
+
+
 def test_predicted_comes_before_label(tmp_path: Path) -> None:
     found = read_answers(written(tmp_path, "path,label,predicted\n2.png,cat,dog\n"), MANIFEST)
     assert found["key2"].raw == "dog"
@@ -118,9 +138,11 @@ def test_every_kind_of_table(tmp_path: Path, kind: str) -> None:
         ("a.csv", b"path,guess\nx,y\n", "no column that holds the answer"),
         ("a.csv", b"path,answer\nx.png,cat\n", "names a picture of this study"),
         ("a.csv", b"path,answer\n\xff\xfe,cat\n", "cannot be read"),
-        ("a.csv", b"path,answer\n1.png," + b"x" * 200_000 + b"\n", "cannot be read"),
+        ("a.csv", b"path,answer\n1.png," + b"x" * 1_100_000 + b"\n", "cannot be read"),
         ("a.jsonl", b'{"path": "2.png", "raw": "cat"}\n[1, 2]\n', "cannot be read"),
         ("a.jsonl", b'{"path": "2.png"\n', "cannot be read"),
+        ("a.jsonl", b"[" * 100_000, "cannot be read"),
+        ("a.csv", b"path,answer\n2.png,cat,dog\n", "more cells than the header"),
         ("a.parquet", b"PAR1", "cannot be read"),
         ("a.xlsx", b"PK", "no table"),
     ],

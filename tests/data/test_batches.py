@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Sequence
+from contextlib import closing, nullcontext
 
 import numpy as np
 import pytest
@@ -156,7 +159,7 @@ def test_crops_stay_inside(height: int, width: int, box: tuple[float, ...]) -> N
     """The picture stands in a frame of another colour inside a larger array; no view may show the frame."""
     inner = np.full((height, width, 3), 200, np.uint8)
     view = batches._view(inner, np.array(box), Preprocessing(16))
-    assert view.shape == (3, 16, 16)
+    assert view.shape == (16, 16, 3)
     assert (view == 200).all()
 
 
@@ -164,11 +167,11 @@ def test_the_view_is_the_part_that_was_drawn() -> None:
     picture = scene(40, 60)
     whole = batches._view(picture, np.array([1.0, np.log(60 / 40), 0.3, 0.8, 0]), Preprocessing(40))
     expected = Pillow.fromarray(picture).resize((40, 40), Pillow.Resampling.BILINEAR)
-    assert abs(whole.permute(1, 2, 0).numpy().astype(int) - np.asarray(expected)).max() <= 2
+    assert abs(whole.astype(int) - np.asarray(expected)).max() <= 2
     mirrored = batches._view(picture, np.array([1.0, np.log(60 / 40), 0.3, 0.8, 1]), Preprocessing(40))
-    assert torch.equal(mirrored, whole.flip(-1))
+    assert np.array_equal(mirrored, whole[:, ::-1])
     quarter = batches._view(scene(40, 40), np.array([0.25, 0.0, 1.0, 0.0, 0]), Preprocessing(20))
-    assert torch.equal(quarter, torch.from_numpy(scene(40, 40)[:20, 20:]).permute(2, 0, 1))
+    assert np.array_equal(quarter, scene(40, 40)[:20, 20:])
 
 
 def test_an_epoch_can_be_entered_in_the_middle(held: Make) -> None:
@@ -199,3 +202,125 @@ def test_preprocessing_survives_a_file() -> None:
 
     for preprocessing in (Preprocessing(224), Preprocessing(96, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), "bicubic", 0.875)):
         assert from_dict(json.loads(json.dumps(as_dict(preprocessing)))) == preprocessing
+
+
+def cutters() -> set[threading.Thread]:
+    """Return the threads that cut batches."""
+    return {thread for thread in threading.enumerate() if thread.name.startswith("ThreadPoolExecutor")}
+
+
+def mixed(held: Make, count: int = 23) -> list[Image]:
+    return held([scene(*SHAPES[at % len(SHAPES)], seed=at) for at in range(count)])
+
+
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic"])
+def test_the_number_of_threads_changes_nothing(held: Make, interpolation: str) -> None:
+    images = mixed(held)
+    preprocessing = Preprocessing(24, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), interpolation, 0.9)  # type: ignore[arg-type]
+    order, views = draw_order(23, 1, 0), draw_views(23, Augmentation(0.1), 1, 0)
+    alone = list(training_batches(images, order, views, preprocessing, 4, threads=1))
+    asked = list(evaluation_batches(images, preprocessing, 4, threads=1))
+    for threads in (2, 5, 16):
+        for one, other in zip(alone, training_batches(images, order, views, preprocessing, 4, threads=threads), strict=True):
+            assert one.rows == other.rows
+            assert torch.equal(one.pixels, other.pixels)
+        for one, other in zip(asked, evaluation_batches(images, preprocessing, 4, threads=threads), strict=True):
+            assert one.order == other.order
+            assert torch.equal(one.pixels, other.pixels)
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_training_views_are_torchvisions(interpolation: str) -> None:
+    from torchvision.transforms.v2 import InterpolationMode
+    from torchvision.transforms.v2 import functional as tv
+
+    preprocessing = Preprocessing(31, interpolation=interpolation)  # type: ignore[arg-type]
+    for at, (height, width) in enumerate(SHAPES):
+        picture = scene(height, width, at)
+        for area, left, top, mirrored in ((0.4, 0.0, 1.0, 0.0), (0.9, 0.5, 0.2, 1.0)):
+            view = batches._view(picture, np.array([area, 0.0, left, top, mirrored]), preprocessing)
+            side = round(np.sqrt(height * width * area))
+            wide, tall = min(side, width), min(side, height)
+            box = [round(top * (height - tall)), round(left * (width - wide)), tall, wide]
+            whole = torch.from_numpy(picture.copy()).permute(2, 0, 1)
+            theirs = tv.resized_crop(whole, *box, [31, 31], InterpolationMode(interpolation), antialias=True)
+            theirs = theirs.flip(-1) if mirrored else theirs
+            assert torch.equal(torch.from_numpy(view.copy()).permute(2, 0, 1), theirs)
+
+
+def test_large_views_are_mirrored_as_small_ones_are() -> None:
+    for height, width in ((1, 1), (3, 5), (224, 224), (7, 20_000)):
+        view = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+        view.setflags(write=False)
+        assert np.array_equal(batches._mirrored(view), view[:, ::-1])
+
+
+def test_batches_have_their_channels_last(held: Make) -> None:
+    """The layout that convolutions want: the loop must not have to turn every batch once more."""
+    images = mixed(held, 5)
+    for batch in (
+        *evaluation_batches(images, Preprocessing(16), 5),
+        *training_batches(images, np.arange(5), draw_views(5, Augmentation(), 0, 0), Preprocessing(16), 5),
+    ):
+        assert batch.pixels.is_contiguous(memory_format=torch.channels_last)
+        assert tuple(batch.pixels.shape) == (5, 3, 16, 16)
+
+
+def test_few_batches_are_cut_ahead(held: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert batches._ahead(32, Preprocessing(224), 2) == 4
+    assert batches._ahead(8192, Preprocessing(512), 16) == 2
+    images = held([scene(20, 20, at) for at in range(60)])
+    reader = images[0].reader
+    found = training_batches(images, np.arange(60), draw_views(60, Augmentation(), 0, 0), Preprocessing(8), 2, threads=2)
+    for number, _ in enumerate(found):
+        time.sleep(0.005)
+        assert len(reader.asked) <= 2 * (number + 1 + 4)  # type: ignore[attr-defined]
+    assert len(reader.asked) == 60  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("way", ["whole", "closed", "dropped", "raised", "interrupted", "unreadable"])
+def test_threads_end_with_the_batches(held: Make, way: str) -> None:
+    before = cutters()
+    images = mixed(held, 40)
+    if way == "unreadable":
+        images = [*images[:20], *held([None]), *images[21:]]
+    kinds = {"raised": ValueError, "interrupted": KeyboardInterrupt, "unreadable": PictureError}
+
+    def consume() -> None:
+        views = draw_views(40, Augmentation(), 0, 0)
+        found = training_batches(images, np.arange(40), views, Preprocessing(16), 2, threads=3)
+        with closing(found) if way != "dropped" else nullcontext():
+            for number, _ in enumerate(found):
+                assert cutters() - before
+                if number == 3 and way in ("closed", "dropped"):
+                    return
+                if number == 3 and way in ("raised", "interrupted"):
+                    raise kinds[way]
+
+    if way in kinds:
+        with pytest.raises(kinds[way]):
+            consume()
+    else:
+        consume()
+    assert cutters() == before
+
+
+def test_batches_before_one_that_cannot_be_read_are_handed_out(held: Make) -> None:
+    images = [*held([scene(20, 20)] * 8), *held([None])]
+    seen = 0
+    with pytest.raises(PictureError, match="truncated"):
+        for _ in training_batches(images, np.arange(9), draw_views(9, Augmentation(), 0, 0), Preprocessing(8), 2, threads=4):
+            seen += 1
+    assert seen == 4
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no accelerator here")
+def test_an_accelerator_normalises_to_the_same_bits(held: Make) -> None:
+    images, preprocessing = mixed(held), Preprocessing(24, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    order, views = draw_order(23, 1, 0), draw_views(23, Augmentation(0.1), 1, 0)
+    here = training_batches(images, order, views, preprocessing, 4)
+    there = training_batches(images, order, views, preprocessing, 4, "cuda")
+    for one, other in zip(here, there, strict=True):
+        assert other.pixels.device.type == "cuda"
+        assert torch.equal(one.pixels, other.pixels.cpu())

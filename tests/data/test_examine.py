@@ -95,8 +95,8 @@ def test_a_clean_folder(tmp_path: Path) -> None:
         assert row == ManifestRow(
             content_hash(data), row.path, row.path[:3], width=48, height=40, format="PNG", bytes=len(data), notes=()
         )
-    assert {one.state for one in examination.findings} == {"fine", "not applicable"}
-    assert finding(examination, "leak").state == "not applicable"
+    assert {one.code for one in examination.findings if one.state not in ("fine", "not applicable")} == {"FG014"}
+    assert finding(examination, "FG006").state == "not applicable"
     assert examination.classes == ("cat", "dog") and examination.usable == examination.rows and examination.seconds > 0
 
 
@@ -134,7 +134,7 @@ def test_every_bad_file_is_a_row_with_a_reason(tmp_path: Path) -> None:
     }
     assert sum(row.excluded is None for row in rows.values()) == 8
     assert rows["cat/half.png"].key == content_hash(bad["cat/half.png"]) and rows["cat/half.png"].width is None
-    found = finding(examine(source), "unreadable")
+    found = finding(examine(source), "FG001")
     assert (found.state, found.count) == ("found", 8) and "3 not a picture" in found.detail
     assert any("cat/empty.jpg: empty file" in example for example in found.examples)
 
@@ -181,8 +181,8 @@ def test_conversions_and_lying_extensions_are_noted(tmp_path: Path) -> None:
     assert rows["cat/turned.jpg"].notes == ("rotated by EXIF",)
     assert (rows["cat/turned.jpg"].width, rows["cat/turned.jpg"].height) == (40, 48)
     assert rows["dog/really.jpg"].notes == ("extension says jpg, content is PNG",) and rows["dog/odd.xyz"].notes == ()
-    assert finding(examination, "converted").examples == ("cat/turned.jpg",)
-    assert finding(examination, "extension").examples == ("dog/really.jpg: extension says jpg, content is PNG",)
+    assert finding(examination, "FG002").examples == ("cat/turned.jpg",)
+    assert finding(examination, "FG016").examples == ("dog/really.jpg: extension says jpg, content is PNG",)
 
 
 # --- copies -------------------------------------------------------------------------------------------------------------
@@ -195,7 +195,7 @@ def test_exact_copies_leave_one(tmp_path: Path) -> None:
     assert rows["cat/0.png"].excluded is None
     assert rows["cat/0a.png"].excluded == rows["cat/z.png"].excluded == "duplicate of cat/0.png"
     assert rows["cat/0.png"].group is None
-    assert finding(examination, "duplicate").count == 2
+    assert finding(examination, "FG003").count == 2
     freeze(examination.rows, examination.classes, 0)
 
 
@@ -205,7 +205,7 @@ def test_same_picture_in_two_classes_leaves_none(tmp_path: Path) -> None:
     rows = by_path(examination)
     for name in ("cat/0.png", "dog/cat.png", "cat/again.png"):
         assert rows[name].excluded == "same picture in two classes: cat, dog"
-    assert finding(examination, "two-classes").count == 3 and finding(examination, "duplicate").state == "fine"
+    assert finding(examination, "FG005").count == 3 and finding(examination, "FG003").state == "fine"
 
 
 def splits(*more: tuple[str, int]) -> dict[str, bytes]:
@@ -230,12 +230,12 @@ def test_copies_across_given_splits_stay_in_the_scored_one(tmp_path: Path) -> No
     assert rows["train/cat/leak.png"].excluded == rows["val/cat/leak.png"].excluded == "also in the test split: test/cat/0.png"
     assert rows["train/dog/leak.png"].excluded == "also in the val split: val/dog/0.png"
     assert rows["test/dog/twin.png"].excluded == "duplicate of test/dog/1.png"
-    leak = finding(examination, "leak")
-    assert (leak.state, leak.count) == ("found", 3) and finding(examination, "duplicate").count == 1
+    leak = finding(examination, "FG006")
+    assert (leak.state, leak.count) == ("found", 3) and finding(examination, "FG003").count == 1
 
 
 def test_clean_given_splits_are_fine(tmp_path: Path) -> None:
-    assert finding(examine(folder(tmp_path / "pets", splits())), "leak").state == "fine"
+    assert finding(examine(folder(tmp_path / "pets", splits())), "FG006").state == "fine"
 
 
 def test_same_pixels_in_other_files_are_grouped(tmp_path: Path) -> None:
@@ -258,7 +258,7 @@ def test_same_pixels_in_other_files_are_grouped(tmp_path: Path) -> None:
         *dogs,
     }
     assert rows["dog/alone.jpg"].group is None
-    found = finding(examination, "duplicate")
+    found = finding(examination, "FG003")
     assert (found.state, found.count) == ("found", 3)
 
 
@@ -271,7 +271,7 @@ def test_same_pixels_across_given_splits_leave_the_training_side(tmp_path: Path)
 
 def test_same_pixels_with_two_labels_are_shown(tmp_path: Path) -> None:
     files = {**clean(), "dog/recoded.bmp": picture(0, "BMP")}
-    found = finding(examine(folder(tmp_path / "pets", files)), "two-classes")
+    found = finding(examine(folder(tmp_path / "pets", files)), "FG005")
     assert (found.state, found.examples) == ("found", ("cat/0.png (cat) = dog/recoded.bmp (dog)",))
 
 
@@ -296,7 +296,7 @@ def test_groups_across_given_splits_are_found(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text(
         "path,label,split,group\n0.png,a,train,g\n1.png,b,test,g\n2.png,a,test,h\n3.png,b,train,\n", encoding="utf-8"
     )
-    found = finding(examine(open_source(str(tmp_path / "t.csv"), tmp_path)), "leak")
+    found = finding(examine(open_source(str(tmp_path / "t.csv"), tmp_path)), "FG006")
     assert (found.state, found.examples) == ("found", ("group g: test, train",))
 
 
@@ -311,13 +311,13 @@ def test_counts_sizes_and_names(tmp_path: Path) -> None:
     source = folder(tmp_path / "pets", files)
     (tmp_path / "pets" / "void").mkdir()
     examination = examine(open_source(source.origin, tmp_path))
-    imbalance, small = finding(examination, "imbalance"), finding(examination, "tiny-class")
+    imbalance, small = finding(examination, "FG009"), finding(examination, "FG008")
     assert imbalance.state == "found" and "9.0 times" in imbalance.detail and "Cat" in imbalance.examples
     assert small.examples == ("broken: 0", "rare bird: 1", "rare_bird: 2", "é: 1", "void: 0")
-    assert finding(examination, "tiny-picture").examples == ("rare_bird/2.png: 31 x 90",)
-    names = finding(examination, "class-names")
+    assert finding(examination, "FG010").examples == ("rare_bird/2.png: 31 x 90",)
+    names = finding(examination, "FG013")
     assert set(names.examples[:2]) == {"Cat = cat", "rare bird = rare_bird"} and names.count == 3
-    assert "notes.txt: not a picture by its extension" in finding(examination, "ignored").examples
+    assert "notes.txt: not a picture by its extension" in finding(examination, "FG017").examples
 
 
 def test_fewer_than_two_usable_classes(tmp_path: Path) -> None:
@@ -325,7 +325,7 @@ def test_fewer_than_two_usable_classes(tmp_path: Path) -> None:
         tmp_path / "pets", {"cat/1.png": picture(1), "cat/2.png": picture(2), "dog/1.png": b"", "dog/2.png": b"<html>"}
     )
     examination = examine(source)
-    assert finding(examination, "imbalance").state == "not applicable"
+    assert finding(examination, "FG009").state == "not applicable"
     with pytest.raises(DataProblem, match="empty file"):
         require_two_classes(examination, source)
     fine = folder(tmp_path / "more", clean())
@@ -338,10 +338,10 @@ def test_findings_json(tmp_path: Path) -> None:
     assert json.loads(json.dumps(value, allow_nan=False)) == value
     assert value["schema"] == 1 and value["ignored"] == [["labels.csv", "not a picture by its extension"]]
     codes = [one["code"] for one in value["findings"]]
-    assert len(codes) == len(set(codes)) == 11
+    assert len(codes) == len(set(codes)) == 18
     first = value["findings"][0]
     assert first == {
-        "code": "unreadable",
+        "code": "FG001",
         "state": "found",
         "title": "Files that cannot be read",
         "count": 1,
@@ -391,7 +391,9 @@ def test_progress_counts_every_file(tmp_path: Path) -> None:
             steps.append(("step", count))
 
     examine(folder(tmp_path / "pets", {**clean(), "cat/bad.png": b""}), progress=Counting())
-    assert steps == [("examining pictures", 9), *[("step", 1)] * 9]
+    assert steps[:10] == [("examining pictures", 9), *[("step", 1)] * 9]
+    what, total = steps[10]
+    assert what == "finding near duplicates" and steps[11:] == [("step", 1)] * total
 
 
 def test_few_files_are_in_memory_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -432,4 +434,4 @@ def test_real_pictures_are_all_readable(name: str, pictures: int, classes: int, 
     source = open_source(str(Path(root) / name), tmp_path)
     examination = examine(source)
     assert (len(examination.rows), len(examination.classes)) == (pictures, classes)
-    assert finding(examination, "unreadable").state == "fine"
+    assert finding(examination, "FG001").state == "fine"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import struct
 import sys
 import threading
@@ -11,6 +13,7 @@ import warnings
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +22,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
-from fieldguide.data import images
+from fieldguide.data import bounds, images, tones, wholeness
 from fieldguide.data.images import Loaded, content_hash, final_size, load
 from fieldguide.errors import EnvironmentProblem, PictureError
 
@@ -379,14 +382,14 @@ def test_bombs_are_refused_by_their_header(side: int) -> None:
 
 def test_just_below_the_limits_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     data = encode(noise(100, 100))
-    monkeypatch.setattr(images, "MOST_PIXELS", 10_000)
+    monkeypatch.setattr(bounds, "MOST_PIXELS", 10_000)
     assert load(data, 50).pixels.shape == (50, 50, 3)
-    monkeypatch.setattr(images, "MOST_PIXELS", 9_999)
+    monkeypatch.setattr(bounds, "MOST_PIXELS", 9_999)
     fails(data, "too large")
 
 
 def test_file_size_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "MOST_BYTES", 10)
+    monkeypatch.setattr(bounds, "MOST_BYTES", 10)
     fails(encode(noise()), "too large")
 
 
@@ -457,6 +460,245 @@ def test_any_exception_of_a_decoder_becomes_a_picture_error(monkeypatch: pytest.
 
 def encode_cached() -> bytes:
     return png(1, 1, zlib.compress(b"\0\0"))
+
+
+def test_a_real_heic_photo() -> None:
+    heif = pytest.importorskip("pillow_heif", reason="the extra heic is not installed")
+    if not any(name != "mask" for name in heif.libheif_info()["encoders"]):
+        pytest.skip("this pillow_heif writes no HEIC")
+    heif.register_heif_opener()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    loaded = load(encode(scene(), "HEIF", quality=95, exif=exif), 150)
+    assert loaded.format == "HEIF" and loaded.pixels.shape in ((150, 200, 3), (200, 150, 3))
+    got = {tuple(np.rint(np.array(corner) / 255).astype(int)) for corner in corners(loaded.pixels)}
+    assert got == {(1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 1)}
+
+
+# --- what a picture may cost --------------------------------------------------------------------------------------------
+
+
+def baseline_and_progressive() -> tuple[bytes, bytes]:
+    image = noise(640, 480)
+    return encode(image, "JPEG"), encode(image, "JPEG", progressive=True)
+
+
+def test_a_progressive_jpeg_is_held_as_coefficients_and_a_baseline_jpeg_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    baseline, progressive = baseline_and_progressive()
+    frame = wholeness.jpeg_frame(progressive)
+    assert (frame.area, frame.coefficient_bytes) == (640 * 480, 640 * 480 * 3) and frame.scans >= 6
+    assert wholeness.jpeg_frame(baseline) == wholeness.JpegFrame(640 * 480, 1, 0)
+    full = encode(noise(640, 480), "JPEG", progressive=True, subsampling=0)
+    assert wholeness.jpeg_frame(full).coefficient_bytes == 640 * 480 * 6
+    monkeypatch.setattr(bounds, "MOST_MEMORY", 640 * 480 * 3)
+    assert load(baseline, 64).pixels.shape == (64, 85, 3)
+    detail = fails(progressive, "too large")
+    assert "640 x 480" in detail and "allowed" in detail and "baseline JPEG" in detail
+
+
+def test_scans_of_a_progressive_jpeg_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    baseline, progressive = baseline_and_progressive()
+    monkeypatch.setattr(bounds, "MOST_SCANNED", 640 * 480 * 3)
+    assert "scans" in fails(progressive, "too large")
+    assert load(baseline, 64).pixels.shape == (64, 85, 3)
+
+
+@pytest.mark.parametrize(
+    ("mode", "format", "bytes_a_pixel"),
+    [
+        *(("L", "PNG", 1), ("P", "PNG", 1), ("1", "PNG", 1), ("I;16", "PNG", 2), ("RGB", "PNG", 4), ("RGBA", "PNG", 4)),
+        *(("RGB", "WEBP", 16), ("RGB", "AVIF", 11), ("F", "TIFF", 4), ("RGB", "BMP", 4), ("L", "JPEG", 1), ("RGB", "JPEG", 4)),
+    ],
+)
+def test_the_limit_counts_what_a_mode_and_a_format_hold(
+    mode: str, format: str, bytes_a_pixel: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = noise(64, 48)
+    data = encode(image.convert(mode) if mode != "I;16" else image.convert("L").convert("I;16"), format)
+    held = 48 * (64 * bytes_a_pixel + 8) + len(data)
+    monkeypatch.setattr(bounds, "MOST_MEMORY", held)
+    assert load(data, 48).pixels.shape == (48, 64, 3)
+    monkeypatch.setattr(bounds, "MOST_MEMORY", held - 1)
+    assert "64 x 48" in fails(data, "too large", 48)
+
+
+def test_the_strip_of_a_compressed_tiff_and_its_turned_copy_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = noise(64, 64)
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    raw, packed, turned = encode(image, "TIFF"), encode(image, "TIFF", compression="tiff_lzw"), encode(image, "TIFF", exif=exif)
+    held = 64 * (64 * 4 + 8)
+    for data, besides in ((raw, 0), (packed, 64 * 64 * 3), (turned, held)):
+        monkeypatch.setattr(bounds, "MOST_MEMORY", held + besides + len(data))
+        assert load(data, 32).pixels.shape == (32, 32, 3)
+        monkeypatch.setattr(bounds, "MOST_MEMORY", held + besides + len(data) - 1)
+        fails(data, "too large")
+
+
+def test_very_tall_pictures_are_held_with_an_address_for_each_row() -> None:
+    assert "allowed" in fails(png(1, 40_000_000, zlib.compress(bytes(9))) + bytes(50_000), "too large")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"P3 1800 1800 255\n" + b"1 " * 50,
+        b"P5 4000 4000 9\n" + bytes(50_000),
+        b"P6 #" + b"c" * 70_000 + b"\n2 2 255 " + bytes(12),
+    ],
+)
+def test_slow_kinds_of_ppm_are_refused_where_they_are_large(data: bytes) -> None:
+    fails(data, "broken" if b"#" in data else "too large")
+    assert load(b"P3 # small\n2 1 255\n1 2 3 4 5 6\n", None).pixels.tolist() == [[[1, 2, 3], [4, 5, 6]]]
+
+
+def test_headers_of_many_parts_are_refused() -> None:
+    whole = encode(noise())
+    many = whole[:33] + chunk(b"teXt", b"") * 60_000 + whole[33:]
+    assert "parts" in fails(many, "broken")
+    assert load(whole[:33] + chunk(b"teXt", b"") * 500 + whole[33:], 64).format == "PNG"
+    whole = encode(noise(), "JPEG")
+    assert "parts" in fails(whole[:2] + b"\xff\xfe\0\2" * 60_000 + whole[2:], "broken")
+    assert "parts" in fails(whole[:20] + bytes(2_000_000) + whole[20:], "broken")
+    assert load(whole[:2] + b"\xff\xfe\0\2" * 50 + b"\xff" * 9 + whole[2:], 64).format == "JPEG"
+
+
+@pytest.mark.parametrize("format", ["GIF", "TIFF"])
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_frames_are_counted_like_pillow_does(format: str, count: int) -> None:
+    frames = [noise(30, 20, seed).convert("P") for seed in range(count)]
+    data = encode(frames[0], format, save_all=True, append_images=frames[1:])
+    with Image.open(io.BytesIO(data)) as image:
+        assert bounds.frames(image, data) == image.n_frames == count  # type: ignore[attr-defined]
+
+
+def test_counting_frames_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    ring = bytearray(encode(noise(), "TIFF"))
+    (at,) = struct.unpack_from("<I", ring, 4)
+    (count,) = struct.unpack_from("<H", ring, at)
+    struct.pack_into("<I", ring, at + 2 + 12 * count, at)
+    assert load(bytes(ring), 64).notes == ()
+    monkeypatch.setattr(bounds, "MOST_FRAMES", 3)
+    frames = [noise(30, 20, seed) for seed in range(6)]
+    for format in ("GIF", "TIFF", "PNG"):
+        data = encode(frames[0], format, save_all=True, append_images=frames[1:])
+        assert load(data, 20).notes == ("first of more than 3 frames",)
+
+
+@pytest.mark.parametrize("mode", ["1", "P", "LA", "RGBA", "CMYK", "YCbCr", "LAB", "I;16", "I", "F"])
+@pytest.mark.parametrize("size", [None, 20, 150])
+def test_tiles_give_the_pixels_of_the_whole(mode: str, size: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = noise(410, 230)
+    if mode == "LAB":
+        image = Image.merge("LAB", image.split())
+    elif mode in ("RGBA", "LA"):
+        image = image.convert(mode)
+        image.putalpha(noise(410, 230, 1).convert("L"))
+    else:
+        image = image.convert("L").convert(mode) if mode in ("I;16", "I", "F") else image.convert(mode)
+    data = encode(image, "TIFF")
+    whole = load(data, size)
+    monkeypatch.setattr(tones, "_TILE", 999)
+    tiled = load(data, size)
+    assert np.array_equal(whole.pixels, tiled.pixels) and whole.notes == tiled.notes
+    monkeypatch.setattr(
+        tones, "_GAP", 1e9
+    )  # no reduction by box first: bicubic from every pixel, the same within its own error
+    assert np.abs(load(data, size).pixels.astype(int) - whole.pixels).mean() < 6
+
+
+# --- reading files ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["EIO", "EMFILE", "ENFILE", "ENOMEM", "EAGAIN", "EINTR", "ESTALE", "ETIMEDOUT"])
+@pytest.mark.parametrize("failures", [1, 2])
+def test_an_error_that_may_pass_is_tried_once_more(
+    name: str, failures: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = injected(tmp_path, monkeypatch, getattr(errno, name), failures)
+    if failures == 1:
+        assert images.read_file(tmp_path / "a.png") == b"whole"
+    else:
+        with pytest.raises(PictureError) as caught:
+            images.read_file(tmp_path / "a.png")
+        assert caught.value.code == "unreadable file" and caught.value.detail == os.strerror(getattr(errno, name))
+    assert calls == ["read", "wait", "read"]
+
+
+@pytest.mark.parametrize(
+    ("name", "code"), [("EACCES", "unreadable file"), ("EISDIR", "unreadable file"), ("ENOENT", "missing file")]
+)
+def test_an_error_that_stays_is_not_tried_again(name: str, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = injected(tmp_path, monkeypatch, getattr(errno, name), 1)
+    with pytest.raises(PictureError) as caught:
+        images.read_file(tmp_path / "a.png")
+    assert caught.value.code == code and calls == ["read"]
+
+
+def injected(folder: Path, monkeypatch: pytest.MonkeyPatch, number: int, failures: int) -> list[str]:
+    """Write a file whose first reads fail with error `number`; return the list that notes what is done."""
+    (folder / "a.png").write_bytes(b"whole")
+    calls: list[str] = []
+    read = Path.read_bytes
+
+    def failing(self: Path) -> bytes:
+        calls.append("read")
+        if calls.count("read") <= failures:
+            raise OSError(number, os.strerror(number))
+        return read(self)
+
+    monkeypatch.setattr(Path, "read_bytes", failing)
+    monkeypatch.setattr(images.time, "sleep", lambda _: calls.append("wait"))
+    return calls
+
+
+def test_a_file_that_is_too_large_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "MOST_BYTES", 4)
+    (tmp_path / "a.png").write_bytes(b"whole")
+    monkeypatch.setattr(Path, "read_bytes", lambda _: pytest.fail("it was read"))
+    with pytest.raises(PictureError, match="allowed"):
+        images.read_file(tmp_path / "a.png")
+
+
+# --- when it was taken --------------------------------------------------------------------------------------------------
+
+MOMENT, LATER = "2021:03:04 05:06:07", "2022:01:01 00:00:00"
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize(
+    ("original", "changed", "want"),
+    [
+        (MOMENT, LATER, MOMENT),
+        (MOMENT, None, MOMENT),
+        (None, LATER, LATER),
+        ("yesterday", LATER, LATER),
+        ("0000:00:00 00:00", None, None),
+        ("<script>", "=cmd()", None),
+        (None, None, None),
+    ],
+)
+def test_the_moment_a_picture_was_taken(format: str, original: str | None, changed: str | None, want: str | None) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    if changed:
+        exif[0x0132] = changed
+    if original:
+        exif[0x8769] = {0x9003: original}
+    tags = {tag: value for tag, value in exif.items() if tag != 0x0112} | {0x0112: 3}
+    loaded = load(encode(scene(), format, **({"tiffinfo": tags} if format == "TIFF" else {"exif": exif})), 64)
+    assert loaded.taken == want and loaded.notes == ("rotated by EXIF",)
+
+
+def test_a_damaged_camera_block_does_not_lose_the_turn() -> None:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x0132] = 6, LATER
+    exif.get_ifd(0x8769)[0x9003] = MOMENT
+    data = bytearray(encode(scene(), "JPEG", exif=exif))
+    at = data.index(b"\x87\x69") + 8
+    data[at : at + 4] = b"\x7f\xff\xff\xff"  # the block is said to lie far behind the file
+    loaded = load(bytes(data), 64)
+    assert loaded.taken == LATER and loaded.notes == ("rotated by EXIF",) and loaded.height > loaded.width
 
 
 def test_half_pictures_are_not_let_through_by_a_switch_of_pillow(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -108,6 +108,50 @@ def test_split_folders(tmp_path: Path, names: tuple[str, ...]) -> None:
     assert (f"{names[0]}/loose.jpg", "outside class folders") in source.ignored
 
 
+def test_loose_files_beside_splits_are_told(tmp_path: Path) -> None:
+    root = plant(tmp_path / "p", "train/a/1.jpg", "train/b/1.jpg", "test/a/2.jpg", "loose.jpg")
+    assert ("loose.jpg", "outside class folders") in opened(root).ignored
+
+
+def test_classes_two_folders_further_down_are_found(tmp_path: Path) -> None:
+    root = plant(tmp_path / "p", "x/y/cat/1.jpg", "x/y/dog/2.jpg")
+    with pytest.raises(DataProblem, match=r"Did you mean .*x/y\? It holds 2 folders"):
+        opened(root)
+    root = plant(tmp_path / "q", *(f"{split}/images/{label}/1.jpg" for split in ("train", "val") for label in ("cat", "dog")))
+    with pytest.raises(DataProblem, match=r"train/images holds 2 folders.*move them up into train"):
+        opened(root)
+
+
+def test_archives_inside_stay_closed(tmp_path: Path) -> None:
+    root = plant(tmp_path / "p", "cat/1.jpg", "dog/2.jpg", "dog/more.zip", "all.tar.gz")
+    reason = "an archive inside the source, which is not opened"
+    assert opened(root).ignored == (("all.tar.gz", reason), ("dog/more.zip", reason))
+    with pytest.raises(DataProblem, match=r"holds no pictures, but an archive \(all\.tar\.gz\)"):
+        opened(plant(tmp_path / "q", "all.tar.gz"))
+
+
+def test_names_that_no_table_can_hold_are_shown_by_their_codes(tmp_path: Path) -> None:
+    rows = ['{"path": "half \\ud800.jpg", "label": "cat \\udfff"}', '{"path": "2.jpg", "label": "dog", "group": "\\ud800"}']
+    (tmp_path / "t.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    source = opened(tmp_path / "t.jsonl")
+    assert listed(source) == [("2.jpg", "dog", None), ("half \\ud800.jpg", "cat \\udfff", None)]
+    json.dumps([[file.name, file.label, file.group] for file in source.files], ensure_ascii=False).encode("utf-8")
+
+
+def test_a_path_that_may_not_be_entered_is_not_called_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The error is injected: a test that runs as root could enter.
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", refuse)
+        with pytest.raises(UsageProblem, match="cannot be reached: Permission denied") as caught:
+            open_source("somewhere", tmp_path)
+    assert breaths(caught.value)
+    with pytest.raises(UsageProblem, match="does not exist"):
+        open_source(str(tmp_path / ("n" * 300)), tmp_path)
+
+
 def test_folder_without_pictures_beside_splits_is_no_mixture(tmp_path: Path) -> None:
     root = plant(tmp_path / "p", "train/a/1.jpg", "train/b/1.jpg", "test/a/2.jpg", "annotations/all.json")
     assert opened(root).classes == ("a", "b")
@@ -347,6 +391,7 @@ def test_lists_of_labels(tmp_path: Path, kind: str) -> None:
         ("t.jsonl", b"[1]\n"),
         ("t.parquet", b"PAR1 no"),
         ("t.csv", b"path,label\n1\0,2\n3,4\n"),
+        ("t.jsonl", b"[" * 100_000),
     ],
 )
 def test_damaged_tables(tmp_path: Path, name: str, data: bytes) -> None:
@@ -497,7 +542,7 @@ def test_limits_on_entries_bytes_and_ratio(tmp_path: Path, monkeypatch: pytest.M
             patch.setattr(archive, "MOST_UNPACKED", 1_000_000)
             refused(path, tmp_path, "goes beyond")
     monkeypatch.setattr(archive, "MOST_ENTRIES", 19)
-    assert "19" in refused(zipped, tmp_path, "one entry too many")
+    assert "19" in refused(zipped, tmp_path, "it has more entries than")
     monkeypatch.setattr(archive, "MOST_DIRECTORY", 100)
     refused(zipped, tmp_path, "list of entries")
 
@@ -549,6 +594,74 @@ def test_zip_with_password_and_wrong_checksum(tmp_path: Path) -> None:
     struct.pack_into("<I", wrong, 14, 12345)
     path.write_bytes(wrong)
     refused(path, tmp_path, "cannot be read")
+
+
+def test_zip_names_in_other_encodings(tmp_path: Path) -> None:
+    names = ["café/1.jpg", "犬/2.jpg"]
+    for encoding, want in (("utf-8", ["café", "犬"]), ("shift_jis", None)):
+        words = [name.encode(encoding, "replace") for name in names]
+        path = make_zip(tmp_path / f"{encoding}.zip", [("x" * len(word), JPEG) for word in words])
+        data = path.read_bytes()
+        for word in words:  # written without the mark that says UTF-8, as some systems do
+            data = data.replace(b"x" * len(word), word)
+        path.write_bytes(data)
+        classes = opened(path).classes
+        assert len(classes) == 2 and (want is None or list(classes) == want)
+
+
+@pytest.mark.parametrize("name", [b"\xff\xfe/1.jpg", b""])
+def test_zip_names_that_the_library_chokes_on(tmp_path: Path, name: bytes) -> None:
+    plant(tmp_path, "in/x")
+    path = make_zip(tmp_path / "in" / "p.zip", [("é" * 4 if name else "x", JPEG), *((good, JPEG) for good in GOOD)])
+    data = path.read_bytes()
+    if name:
+        data = data.replace("é".encode() * 4, name)
+    else:
+        at = data.index(b"PK\x01\x02")
+        data = data[: at + 28] + b"\0\0" + data[at + 30 : at + 46] + data[at + 47 :]
+        end = data.index(b"PK\x05\x06")
+        data = data[: end + 12] + struct.pack("<I", end - at) + data[end + 16 :]
+    path.write_bytes(data)
+    refused(path, tmp_path, "cannot be read|is there twice|is refused")
+
+
+def test_zip_members_that_differ_only_in_case(tmp_path: Path) -> None:
+    path = make_zip(tmp_path / "p.zip", [("Cat/1.jpg", JPEG), ("cat/1.jpg", JPEG + b"2")])
+    if os.path.exists(str(tmp_path).swapcase()):
+        refused(path, tmp_path, "one folder on a disk")
+    else:
+        assert listed(opened(path)) == [("Cat/1.jpg", "Cat", None), ("cat/1.jpg", "cat", None)]
+
+
+@pytest.mark.parametrize("twins", [("Cat", "cat"), (unicodedata.normalize("NFC", "é"), unicodedata.normalize("NFD", "é"))])
+def test_folders_that_are_one_on_a_blind_disk(tmp_path: Path, twins: tuple[str, str]) -> None:
+    # That the disk is blind is injected: this one may not be.
+    writer = archive._Writer(tmp_path, "x.zip", 1, blind=True)
+    writer.place(f"{twins[0]}/1.jpg", folder=False)
+    writer.place(f"{twins[0]}/2.jpg", folder=False)
+    with pytest.raises(DataProblem, match="are one folder on a disk"):
+        writer.place(f"{twins[1]}/3.jpg", folder=False)
+
+
+def test_a_damaged_stream_is_not_called_a_full_disk(tmp_path: Path) -> None:
+    plant(tmp_path, "in/x")
+    path = make_tar(tmp_path / "in" / "p.tar.bz2", list(GOOD), "w:bz2")
+    data = bytearray(path.read_bytes())
+    data[4] ^= 0xFF  # where the first block begins: the library raises a plain OSError there
+    path.write_bytes(data)
+    refused(path, tmp_path, "cannot be read")
+
+
+def test_an_archive_that_cannot_be_opened_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The error is injected: a test that runs as root could open the file whatever its mode.
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    path = make_zip(tmp_path / "p.zip", [(name, JPEG) for name in GOOD])
+    monkeypatch.setattr(archive, "open", refuse, raising=False)
+    with pytest.raises(DataProblem, match=r"p\.zip cannot be opened: Permission denied") as caught:
+        opened(path)
+    assert breaths(caught.value)
 
 
 NAMES = st.text(st.sampled_from("ab/\\.:~C \0é\n"), min_size=1, max_size=12)

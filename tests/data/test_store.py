@@ -250,6 +250,24 @@ def test_in_threads_keeps_order_and_a_bounded_number_in_flight() -> None:
     assert most <= 2 * module._WINDOW + 1
 
 
+def test_in_threads_goes_no_further_ahead_than_it_may() -> None:
+    started = 0
+    lock = threading.Lock()
+
+    def work(number: int) -> int:
+        nonlocal started
+        with lock:
+            started += 1
+        return number
+
+    found = in_threads(work, range(50), threads=8, ahead=3)
+    for taken, (item, _) in enumerate(found):
+        assert item == taken
+        with lock:
+            assert started <= taken + 3
+    assert started == 50
+
+
 @pytest.mark.parametrize("at", [0, 50])
 def test_in_threads_hands_on_what_work_raises(at: int) -> None:
     def work(number: int) -> int:

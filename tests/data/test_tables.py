@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from random import Random
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -33,6 +34,38 @@ def test_a_manifest_comes_back_as_it_was(tmp_path: Path) -> None:
     assert [row.key for row in manifest.rows] == ["k1", "k2", "k3"]
     assert manifest.excluded == (ROWS[2],)
     assert manifest.folds == 4
+
+
+_NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+_ROWS = st.lists(
+    st.builds(
+        ManifestRow,
+        key=st.text("0123456789abcdef", min_size=4, max_size=8),
+        path=_NAMES,
+        label=_NAMES,
+        split=st.sampled_from([None, "train", "val", "test"]),
+        fold=st.none() | st.integers(0, 20),
+        group=st.none() | _NAMES,
+        excluded=st.none() | _NAMES,
+        width=st.none() | st.integers(1, 2**31 - 1),
+        bytes=st.none() | st.integers(0, 2**40),
+        notes=st.lists(_NAMES, max_size=3).map(tuple),
+        marks=st.lists(st.sampled_from(["leaked", "repeated", "burst"]), unique=True).map(tuple),
+    ),
+    max_size=8,
+)
+
+
+@given(_ROWS, st.lists(_NAMES, max_size=4), st.integers(0, 2**31 - 1), st.randoms(use_true_random=False))
+def test_any_manifest_comes_back_and_its_hash_knows_no_order(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[ManifestRow], classes: list[str], seed: int, random: Random
+) -> None:
+    path = tmp_path_factory.mktemp("any") / "manifest.parquet"
+    manifest = freeze(rows, classes, seed)
+    write_manifest(path, manifest)
+    assert read_manifest(path) == manifest
+    random.shuffle(rows)
+    assert freeze(rows, classes, seed).hash == manifest.hash
 
 
 def test_a_manifest_without_classes_comes_back(tmp_path: Path) -> None:

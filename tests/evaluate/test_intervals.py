@@ -61,14 +61,15 @@ def test_never_seen_to_differ_is_not_known_to_be_equal():
     assert wider[0] < low and wider[1] > high
 
 
-@pytest.mark.parametrize(("classes", "pictures"), [(10, 27), (100, 3)])
-def test_class_intervals_cover_also_with_few_pictures_a_class(classes, pictures):
+@pytest.mark.parametrize(
+    ("classes", "pictures", "trials", "least"), [(3, 30, 600, 0.93), (10, 8, 600, 0.93), (100, 3, 120, 0.90)]
+)
+def test_class_intervals_cover_also_with_few_pictures_a_class(classes, pictures, trials, least):
     random = np.random.default_rng(2)
     truth = np.array([(lambda row: row / row.sum())(random.dirichlet(np.full(classes, 0.3))) for _ in range(classes)]) * 0.2
     truth[np.arange(classes), np.arange(classes)] += 0.8
     recall = np.diagonal(truth)
     expected = {"macro_recall": recall.mean(), "macro_f1": (2 * recall / (1 + truth.sum(axis=0))).mean()}
-    trials = 120
     covered = dict.fromkeys(expected, 0)
     for _ in range(trials):
         drawn = np.array([random.multinomial(pictures, row) for row in truth])
@@ -76,7 +77,7 @@ def test_class_intervals_cover_also_with_few_pictures_a_class(classes, pictures)
         for name, value in expected.items():
             covered[name] += intervals[name][0] <= value <= intervals[name][1]
     for name, count in covered.items():
-        assert count / trials >= 0.90, (name, count / trials)
+        assert least <= count / trials <= (0.97 if trials > 500 else 1.0), (name, count / trials)
 
 
 def test_class_intervals_are_centred_and_as_wide_as_the_unbiased_variance():

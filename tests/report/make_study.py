@@ -125,6 +125,7 @@ def make_study(folder: Path, plan: Plan = Plan()) -> Manifest:
     alike = rng.normal(0, 0.7, (len(ids), len(ids)))
     shared = rng.normal(0, 0.8, (len(rows), len(ids)))
     right: dict[str, Array] = {}
+    said: dict[str, Array] = {}
     n_val = len(manifest.part("val"))
     for entry in plan.entries:
         run = folder / "runs" / hashlib.sha256(entry.name.encode()).hexdigest()[:12]
@@ -140,7 +141,10 @@ def make_study(folder: Path, plan: Plan = Plan()) -> Manifest:
         answers = np.where(rng.random(len(rows)) < entry.failures, -1, logits.argmax(1))
         _write_run(run, entry, ids, rows, truth, answers, logits, n_val)
         right[entry.name] = (answers == truth)[n_val:]
-    write_json(folder / "comparison.json", compared(right, ids))
+        said[entry.name] = answers
+    comparison = compared(right, ids)
+    write_json(folder / "suspects.json", suspected(said, rows, truth, ids, comparison["order"][:3]))
+    write_json(folder / "comparison.json", {**comparison, "subsets": subsets(right, rows[n_val:], comparison["order"])})
     write_json(folder / "findings.json", _findings(manifest))
     write_json(
         folder / "environment.json",
@@ -170,6 +174,7 @@ def _rows(ids: tuple[str, ...], plan: Plan) -> Any:
                     format="JPEG",
                     bytes=900,
                     notes=notes,
+                    marks={2: ("leaked",), 4: ("leaked", "repeated")}.get(position, ()) if split == "test" else (),
                 )
     for position in range(3):
         key = hashlib.sha256(f"{plan.seed} excluded {position}".encode()).hexdigest()
@@ -405,6 +410,41 @@ def compared(right: dict[str, Array], ids: tuple[str, ...]) -> dict[str, Any]:
         if len(order) > 1
         else f"{order[0]} is the only contestant.",
     }
+
+
+def suspected(said: dict[str, Array], rows: list[ManifestRow], truth: Array, ids: tuple[str, ...], judges: list[str]) -> Any:
+    """Return ``suspects.json``: what the first of `judges` has wrong, as many as are asked of a gallery that is folded."""
+    lines = []
+    for i, row in enumerate(rows):
+        best = int(said[judges[0]][i])
+        if best not in (-1, truth[i]) and len(lines) < 20:
+            agree = sum(int(said[name][i]) == best for name in judges)
+            told = {"given": row.label, "suggested": ids[best], "quality": 0.01 + len(lines) / 40}
+            lines.append({"image": row.key, **told, "agree": agree, "of": len(judges)})
+    state = "found" if lines else "fine"
+    return {"schema": 1, "state": state, "why": None, "from": judges, "pictures": len(rows), "suspects": lines}
+
+
+def subsets(right: dict[str, Array], test: list[ManifestRow], order: list[str]) -> list[dict[str, Any]]:
+    """Return the part of ``comparison.json`` that counts with and without."""
+    masks = {code: np.array([code in row.marks for row in test]) for code in ("leaked", "repeated", "burst")}
+    titles = {"leaked": "Also in train", "repeated": "Repeated", "burst": "Of one scene", "all": "All of these"}
+    masks["all"] = masks["leaked"] | masks["repeated"]
+    told = []
+    for code, mask in masks.items():
+        count = int(mask.sum())
+        runs = {}
+        for name, hits in right.items() if count else ():
+            with_them, without = float(hits.mean()), float(hits[~mask].mean())
+            scores = {"with": _score(with_them, len(hits)), "without": _score(without, len(hits) - count)}
+            runs[name] = {**scores, "change": without - with_them}
+        sentence = f"{count} test pictures, says {order[0]}: 91.0 % with them, 88.7 % without." if count else "No test picture."
+        state = "found" if count else "fine"
+        head = {"code": code, "state": state, "n": count, "title": titles[code], "sentence": sentence}
+        told.append({**head, "runs": runs, "order_changes": False, "swapped": None})
+    skipped = {"state": "skipped", "n": 0, "runs": {}, "order_changes": False, "swapped": None}
+    told.insert(3, {"code": "suspects", "title": "Label suspects", "sentence": "Not known: nobody could say.", **skipped})
+    return told
 
 
 def _findings(manifest: Manifest) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from fieldguide.files import writing
+from fieldguide.files import system_problem, writing
 
 
 def save(path: Path, groups: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:
@@ -28,7 +28,10 @@ def save(path: Path, groups: Mapping[str, Mapping[str, Tensor]], state: Mapping[
 
 
 def load(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]] | None:
-    """Return what `save` wrote, or `None` where there is no readable checkpoint."""
+    """Return what `save` wrote, or `None` where there is no checkpoint, or a damaged one.
+
+    Raises `EnvironmentProblem` where the disk cannot read it now: hours of training are not begun again for that.
+    """
     if not path.exists():
         return None
     groups: dict[str, dict[str, Tensor]] = {}
@@ -38,8 +41,13 @@ def load(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]] | No
             for flat in stream.keys():  # noqa: SIM118 - safe_open is no dict
                 group, _, name = flat.partition("/")
                 groups.setdefault(group, {})[name] = stream.get_tensor(flat)
-    except (SafetensorError, KeyError, json.JSONDecodeError, OSError):
+    except (SafetensorError, KeyError, json.JSONDecodeError):
         return None
+    except OSError as error:
+        problem = system_problem(error, path)
+        if problem is None:
+            return None
+        raise problem from error
     return groups, state
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -150,19 +150,20 @@ class _Run:
         here, plan = self.position, self.plan
         started = saved = time.perf_counter()
         _train_mode(self.model)
-        for number, batch in self._batches():
-            self._set_rate(here.epoch * self.steps + number)
-            loss = self._step(batch)
-            here.step, here.loss_sum, here.pictures = (
-                number + 1,
-                here.loss_sum + loss * len(batch.images),
-                here.pictures + len(batch.images),
-            )
-            advance(note=f"epoch {here.epoch} loss {here.loss_sum / here.pictures:.3f}")
-            if time.perf_counter() - saved > CHECKPOINT_SECONDS:
-                here.seconds += time.perf_counter() - started
-                started = saved = time.perf_counter()
-                self._save()
+        with closing(self._batches()) as batches:  # whatever ends the epoch ends the threads that cut ahead
+            for number, batch in enumerate(batches, start=here.step):
+                self._set_rate(here.epoch * self.steps + number)
+                loss = self._step(batch)
+                here.step, here.loss_sum, here.pictures = (
+                    number + 1,
+                    here.loss_sum + loss * len(batch.images),
+                    here.pictures + len(batch.images),
+                )
+                advance(note=f"epoch {here.epoch} loss {here.loss_sum / here.pictures:.3f}")
+                if time.perf_counter() - saved > CHECKPOINT_SECONDS:
+                    here.seconds += time.perf_counter() - started
+                    started = saved = time.perf_counter()
+                    self._save()
         accuracy, val_loss = self._validate()
         rank = (accuracy, -val_loss) if self.val_images else (float(here.epoch), 0.0)
         if rank > here.best_rank:
@@ -182,13 +183,13 @@ class _Run:
         here.finished = here.epoch >= plan.epochs or (bool(self.val_images) and stale >= plan.patience)
         self._save()
 
-    def _batches(self) -> Iterator[tuple[int, Batch]]:
+    def _batches(self) -> Generator[Batch]:
         """Yield the batches of this epoch from the current position on."""
         here, plan = self.position, self.plan
         order = draw_order(len(self.images), self.bench.seed, here.epoch)
         views = draw_views(len(self.images), plan.augmentation, self.bench.seed, here.epoch)
         rest = order[here.step * plan.batch_size : self.steps * plan.batch_size]
-        return enumerate(training_batches(self.images, rest, views, plan.preprocessing, plan.batch_size), start=here.step)
+        return training_batches(self.images, rest, views, plan.preprocessing, plan.batch_size, self.bench.device)
 
     def _step(self, batch: Batch) -> float:
         targets = self.targets[list(batch.rows)].to(self.bench.device)

@@ -6,7 +6,7 @@ import csv
 import json
 import math
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -14,6 +14,8 @@ from fieldguide.errors import DataProblem, UsageProblem, allowed_names, plain
 from fieldguide.records import Manifest, Prediction
 
 PICTURE_COLUMNS = ("path", "image", "file", "filename", "file_name", "key")
+#: Characters one CSV cell may have: answers in words can be long. The library keeps one limit for the whole process.
+_MOST_CELL = 1 << 20
 ANSWER_COLUMNS = ("predicted", "prediction", "answer", "raw", "label")
 
 
@@ -39,7 +41,7 @@ def read_answers(path: Path, manifest: Manifest) -> dict[str, Prediction]:
     keys = _lookup(manifest)
     found: dict[str, Prediction] = {}
     for row in rows:
-        key = keys.get(_tail(str(row.get(picture))))
+        key = keys.get(_path(str(row.get(picture)))) or keys.get(_composed(str(row.get(picture))))
         if key is None:
             continue
         text = None if answer is None or row.get(answer) is None else str(row[answer])
@@ -68,8 +70,9 @@ def read_table(path: Path) -> list[dict[str, Any]]:
     kind = path.suffix.casefold()
     try:
         if kind in (".csv", ".tsv"):
+            csv.field_size_limit(_MOST_CELL)
             with open(path, encoding="utf-8-sig", newline="") as stream:
-                return [dict(row) for row in csv.DictReader(stream, delimiter="\t" if kind == ".tsv" else ",")]
+                return [_whole(row) for row in csv.DictReader(stream, delimiter="\t" if kind == ".tsv" else ",")]
         if kind in (".jsonl", ".ndjson"):
             with open(path, encoding="utf-8-sig") as stream:
                 lines = [json.loads(line) for line in stream if line.strip()]
@@ -81,11 +84,18 @@ def read_table(path: Path) -> list[dict[str, Any]]:
 
             rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
             return rows
-    except (ValueError, OSError, csv.Error) as error:
+    except (ValueError, OSError, csv.Error, RecursionError) as error:
         raise UsageProblem(
             f"{plain(path)} cannot be read: {plain(error)}.", "A CSV, TSV, JSONL (UTF-8) or Parquet file.", "Correct the file."
         ) from error
     raise UsageProblem(f"{plain(path)} is no table.", "Allowed: .csv, .tsv, .jsonl or .parquet.", "Convert it to one of these.")
+
+
+def _whole(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return a row as it is; a cell beyond the header would silently move the values of its row."""
+    if None in row:
+        raise ValueError(f"the row of {row[next(iter(row))]!r} has more cells than the header")
+    return dict(row)
 
 
 def _column(path: Path, row: Mapping[str, Any], allowed: Sequence[str], purpose: str) -> str:
@@ -99,22 +109,35 @@ def _column(path: Path, row: Mapping[str, Any], allowed: Sequence[str], purpose:
     )
 
 
-def _tail(text: str) -> str:
-    """Return a path as it is looked up: forward slashes, no leading ``./``, letters composed (some systems take accents apart)."""
-    return unicodedata.normalize("NFC", str(PurePosixPath(text.replace("\\", "/"))).lstrip("./"))
+def _path(text: str) -> str:
+    """Return a path as it is looked up: forward slashes, no leading ``./``."""
+    return str(PurePosixPath(text.replace("\\", "/"))).lstrip("./")
+
+
+def _composed(text: str) -> str:
+    """Return a path with its letters composed: some systems take accents apart."""
+    return unicodedata.normalize("NFC", _path(text))
 
 
 def _lookup(manifest: Manifest) -> dict[str, str]:
-    """Return content hashes by every unambiguous way to name a picture: hash, path, and each end of the path."""
+    """Return content hashes by every unambiguous way to name a picture: hash, path, each end of the path, letters composed.
+
+    A whole path, letter by letter, comes first; two paths that differ only in how accents are coded are told apart by it.
+    """
     table: dict[str, str | None] = {}
     for row in manifest.rows:
-        parts = PurePosixPath(_tail(row.path)).parts
-        names: Iterable[str] = [row.key, *("/".join(parts[start:]) for start in range(len(parts)))]
+        names = {row.key}
+        for whole in (_path(row.path), _composed(row.path)):
+            parts = PurePosixPath(whole).parts
+            names |= {"/".join(parts[start:]) for start in range(len(parts))}
         for name in names:
             table[name] = row.key if table.get(name, row.key) == row.key else None
+    whole_paths: dict[str, str | None] = {}
     for row in manifest.rows:
-        table[_tail(row.path)] = row.key
-    return {name: key for name, key in table.items() if key is not None}
+        for name in {_composed(row.path), _path(row.path)}:
+            whole_paths[name] = row.key if whole_paths.get(name, row.key) == row.key else None
+    table |= whole_paths | {_path(row.path): row.key for row in manifest.rows}
+    return {name: key for name, key in table.items() if key}  # a file that could not be read has no hash, and takes no answer
 
 
 def _probabilities(

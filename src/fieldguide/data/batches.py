@@ -3,11 +3,17 @@
 Evaluation follows timm's order (resize the shorter side, centre crop, normalise) picture by picture, so an answer does not
 depend on its neighbours in the batch. A training view is a function of (seed, epoch, position in the list) alone, so any
 epoch can be replayed.
+
+Batches are cut by threads, a few ahead of the one that is asked for, and handed out in order; each is a function of its own
+pictures, so how many threads there are changes nothing but the time. They stay bytes until they are asked for: what waits is
+a quarter of the size, and the arithmetic of normalising runs where the network is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal
@@ -17,13 +23,18 @@ import torch
 from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
-from torchvision.transforms.v2 import InterpolationMode
-from torchvision.transforms.v2 import functional as tv
+from torch.nn import functional as F
 
+from fieldguide.bench import cores
+from fieldguide.data.store import in_threads
 from fieldguide.errors import PictureError
 from fieldguide.records import Image, Pixels
 
 Interpolation = Literal["nearest", "bilinear", "bicubic"]
+#: Bytes of batches that are cut before they are asked for.
+_AHEAD_BYTES = 256 * 2**20
+#: Values up to which torch works in the thread that calls it.
+_ALONE = 32_768
 
 
 @dataclass(frozen=True)
@@ -74,34 +85,66 @@ def prepare(images: Sequence[Image], at_least: int) -> None:
         group[0].reader.prepare([image.key for image in group], at_least)
 
 
-def evaluation_batches(images: Iterable[Image], preprocessing: Preprocessing, batch_size: int) -> Iterator[Batch]:
+def evaluation_batches(
+    images: Iterable[Image], preprocessing: Preprocessing, batch_size: int, threads: int | None = None
+) -> Generator[Batch]:
     """Yield batches in the order of `images`; a picture that cannot be read is named in `failed`, never replaced."""
-    stream = iter(images)
-    while chunk := tuple(islice(stream, batch_size)):
-        good, views, failed = [], [], []
+
+    def cut(chunk: tuple[Image, ...]) -> tuple[list[Image], Pixels, list[tuple[Image, PictureError]]]:
+        good: list[Image] = []
+        failed: list[tuple[Image, PictureError]] = []
+        views = _empty(len(chunk), preprocessing)
         for image in chunk:
             try:
                 pixels = image.pixels(preprocessing.resize)
             except PictureError as error:
                 failed.append((image, error))
             else:
+                views[len(good)] = _evaluation_view(pixels, preprocessing)
                 good.append(image)
-                views.append(pixels)
-        tensor = normalise(_evaluation_views(views, preprocessing), preprocessing)
-        yield Batch(tuple(good), tensor, tuple(failed), order=tuple(image.key for image in chunk))
+        return good, views[: len(good)], failed
+
+    stream = iter(images)
+    chunks = iter(lambda: tuple(islice(stream, batch_size)), ())
+    ahead = _ahead(batch_size, preprocessing, threads)
+    with closing(in_threads(cut, chunks, threads, ahead)) as done:
+        for chunk, (good, views, failed) in done:
+            pixels = _normal(views, preprocessing)
+            yield Batch(tuple(good), pixels, tuple(failed), order=tuple(image.key for image in chunk))
 
 
 def training_batches(
-    images: Sequence[Image], order: NDArray[np.int64], boxes: NDArray[np.float64], preprocessing: Preprocessing, batch_size: int
-) -> Iterator[Batch]:
+    images: Sequence[Image],
+    order: NDArray[np.int64],
+    boxes: NDArray[np.float64],
+    preprocessing: Preprocessing,
+    batch_size: int,
+    device: str = "cpu",
+    threads: int | None = None,
+) -> Generator[Batch]:
     """Yield batches of augmented views of ``images[order]``; `boxes` are the views `draw_views` chose for this epoch.
 
-    `Batch.rows` are positions in `images`. Raises `PictureError` where a picture can no longer be read: nothing takes its place.
+    `Batch.rows` are positions in `images`; `Batch.pixels` lie on `device`. Close the iterator where it is left early, so that
+    its threads end. Raises `PictureError` where a picture can no longer be read: nothing takes its place.
     """
-    for start in range(0, len(order), batch_size):
-        rows = tuple(int(row) for row in order[start : start + batch_size])
-        views = [_view(images[row].pixels(preprocessing.resize), boxes[row], preprocessing) for row in rows]
-        yield Batch(tuple(images[row] for row in rows), normalise(torch.stack(views), preprocessing), rows=rows)
+
+    def cut(rows: tuple[int, ...]) -> Pixels:
+        views = _empty(len(rows), preprocessing)
+        for view, row in zip(views, rows, strict=True):
+            view[:] = _view(images[row].pixels(preprocessing.resize), boxes[row], preprocessing)
+        return views
+
+    starts = range(0, len(order), batch_size)
+    chunks = (tuple(int(row) for row in order[start : start + batch_size]) for start in starts)
+    with closing(in_threads(cut, chunks, threads, _ahead(batch_size, preprocessing, threads))) as done:
+        for rows, views in done:
+            yield Batch(tuple(images[row] for row in rows), _normal(views, preprocessing, device), rows=rows)
+
+
+def _ahead(batch_size: int, preprocessing: Preprocessing, threads: int | None) -> int:
+    """Return how many batches may be in work or waiting: one for each thread and two more, fewer where they are large."""
+    most = _AHEAD_BYTES // max(1, batch_size * 3 * preprocessing.size**2)
+    return max(2, min((threads or cores()) + 2, most))
 
 
 def draw_views(pictures: int, augmentation: Augmentation, seed: int, epoch: int) -> NDArray[np.float64]:
@@ -119,45 +162,61 @@ def draw_order(pictures: int, seed: int, epoch: int) -> NDArray[np.int64]:
     return np.random.default_rng([seed, epoch, 1]).permutation(pictures)
 
 
-def _view(pixels: Pixels, box: NDArray[np.float64], preprocessing: Preprocessing) -> Tensor:
+def _view(pixels: Pixels, box: NDArray[np.float64], preprocessing: Preprocessing) -> Pixels:
+    """Return ``"size size 3"``: the part of the picture that `box` chose, perhaps mirrored."""
     height, width = pixels.shape[:2]
-    area, log_ratio, left, top, mirrored = box
-    side, stretch = np.sqrt(height * width * area), np.exp(log_ratio / 2)
-    wide, tall = (int(np.clip(round(side * stretch), 1, width)), int(np.clip(round(side / stretch), 1, height)))
+    area, log_ratio, left, top, mirrored = box.tolist()
+    side, stretch = math.sqrt(height * width * area), math.exp(log_ratio / 2)
+    wide, tall = min(max(round(side * stretch), 1), width), min(max(round(side / stretch), 1), height)
     x, y = round(left * (width - wide)), round(top * (height - tall))
-    view = _resized(_tensor(pixels[y : y + tall, x : x + wide]), [preprocessing.size] * 2, preprocessing.interpolation)
-    return view.flip(-1) if mirrored else view
+    size = preprocessing.size
+    view = _resized(pixels[y : y + tall, x : x + wide], size, size, preprocessing.interpolation)
+    return _mirrored(view) if mirrored else view
 
 
-def _evaluation_views(pictures: Sequence[Pixels], preprocessing: Preprocessing) -> Tensor:
-    if pictures and len({picture.shape for picture in pictures}) == 1:
-        return _evaluation_view(_tensor(np.stack(pictures)), preprocessing)
-    views = [_evaluation_view(_tensor(picture), preprocessing) for picture in pictures]
-    return torch.stack(views) if views else torch.zeros(0, 3, preprocessing.size, preprocessing.size, dtype=torch.uint8)
+def _evaluation_view(pixels: Pixels, preprocessing: Preprocessing) -> Pixels:
+    """Return ``"size size 3"``: the middle of the picture, its shorter side resized first."""
+    height, width = pixels.shape[:2]
+    short, size = preprocessing.resize, preprocessing.size
+    tall, wide = (short, int(short * width / height)) if height <= width else (int(short * height / width), short)
+    y, x = round((tall - size) / 2), round((wide - size) / 2)
+    return _resized(pixels, tall, wide, preprocessing.interpolation)[y : y + size, x : x + size]
 
 
-def _evaluation_view(picture: Tensor, preprocessing: Preprocessing) -> Tensor:
-    view: Tensor = tv.center_crop(
-        _resized(picture, [preprocessing.resize], preprocessing.interpolation), [preprocessing.size] * 2
-    )
-    return view
+def _resized(pixels: Pixels, tall: int, wide: int, interpolation: Interpolation) -> Pixels:
+    """Return ``"tall wide 3"``, with antialiasing, as torchvision resizes a tensor of bytes."""
+    height, width = pixels.shape[:2]
+    if (height, width) == (tall, wide):
+        return pixels
+    # The copy leaves the memory map, which is read-only and would make torch warn. The strides say outright that the channels
+    # lie last: for a batch of one torch would guess otherwise, and turn them twice.
+    picture = torch.from_numpy(np.array(pixels)).as_strided((1, 3, height, width), (3 * height * width, 1, 3 * width, 3))
+    resized = F.interpolate(picture, (tall, wide), mode=interpolation, antialias=interpolation != "nearest")
+    return np.asarray(rearrange(resized, "1 rgb height width -> height width rgb"))
 
 
-def _tensor(pixels: NDArray[np.uint8]) -> Tensor:
-    # The copy leaves the memory map, which is read-only and would make torch warn.
-    return rearrange(torch.from_numpy(np.array(pixels)), "... height width rgb -> ... rgb height width")
+def _mirrored(view: Pixels) -> Pixels:
+    # In pieces, because torch would share a whole view out among threads of its own, a team for each of ours.
+    whole, step = torch.from_numpy(np.array(view)), max(1, _ALONE // (3 * view.shape[1]))
+    return np.concatenate([whole[row : row + step].flip(1).numpy() for row in range(0, len(whole), step)])
 
 
-def _resized(picture: Tensor, size: list[int], interpolation: Interpolation) -> Tensor:
-    resized: Tensor = tv.resize(picture, size, interpolation=InterpolationMode(interpolation), antialias=True)
-    return resized
+def _empty(pictures: int, preprocessing: Preprocessing) -> Pixels:
+    return np.empty((pictures, preprocessing.size, preprocessing.size, 3), np.uint8)
+
+
+def _normal(views: Pixels, preprocessing: Preprocessing, device: str = "cpu") -> Tensor:
+    moved = torch.from_numpy(views).to(device)
+    return normalise(rearrange(moved, "pictures height width rgb -> pictures rgb height width"), preprocessing)
 
 
 def normalise(views: Tensor, preprocessing: Preprocessing) -> Tensor:
-    """Return float32 ``(views / 255 - mean) / std`` of uint8 ``"pictures 3 height width"``."""
-    mean = torch.tensor(preprocessing.mean).mul(255).view(1, 3, 1, 1)
-    std = torch.tensor(preprocessing.std).mul(255).view(1, 3, 1, 1)
-    return views.to(torch.float32).sub_(mean).div_(std)
+    """Return float32 ``(views / 255 - mean) / std`` of uint8 ``"pictures 3 height width"``; its channels lie last in memory."""
+    # Whole rows at a time: with the three colours innermost, a mean for each would be fetched anew at every pixel.
+    rows = rearrange(views, "pictures rgb height width -> pictures height (width rgb)").to(torch.float32)
+    mean = torch.tensor(preprocessing.mean).mul(255).repeat(views.shape[3]).to(rows.device)
+    std = torch.tensor(preprocessing.std).mul(255).repeat(views.shape[3]).to(rows.device)
+    return rearrange(rows.sub_(mean).div_(std), "pictures height (width rgb) -> pictures rgb height width", rgb=3)
 
 
 def as_dict(preprocessing: Preprocessing) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
@@ -17,14 +17,13 @@ from typing import Any, Protocol
 
 from fieldguide.bench import Progress, Silent, cores
 from fieldguide.data import images
-from fieldguide.data.checks import Finding, find
+from fieldguide.data.alike import sketch
+from fieldguide.data.checks import Facts, Finding, find
+from fieldguide.data.copies import UNSEEN, USUAL_CARE, Care, Look, find_copies, settle
 from fieldguide.data.sources import Source, SourceFile
 from fieldguide.data.store import size_class
 from fieldguide.errors import DataProblem, PictureError, plain
-from fieldguide.records import SCHEMA_VERSION, ManifestRow, Pixels, SplitName
-
-#: Codes of reasons that are not the loader's.
-DUPLICATE, TWO_CLASSES, LEAKED = "duplicate of", "same picture in two classes", "also in the"
+from fieldguide.records import SCHEMA_VERSION, ManifestRow, Pixels
 
 #: Shorter side, in pixels, at which pictures are decoded when no store asks for more.
 LOOK_SIZE = 64
@@ -44,8 +43,6 @@ _EXTENSIONS: dict[str, tuple[str, ...]] = {
     "HEIF": (".heic", ".heif", ".hif"),
 }
 _KNOWN = frozenset(extension for several in _EXTENSIONS.values() for extension in several)
-#: Which copy of a picture is kept when the source itself made the split: the one that is scored.
-_RANK: Mapping[SplitName | None, int] = {"test": 0, "val": 1, "train": 2, None: 2}
 
 
 class PixelSink(Protocol):
@@ -85,13 +82,10 @@ class Examination:
 
 @dataclass(frozen=True)
 class _Seen:
-    """One file after it was read.
-
-    `pixels_key` is a hash of its decoded pixels and original size, `pixels` what the store still lacks: (size class, pixels).
-    """
+    """One file after it was read. `pixels` is what the store still lacks: (size class, pixels)."""
 
     row: ManifestRow
-    pixels_key: str | None = None
+    look: Look = UNSEEN
     pixels: tuple[tuple[int, Pixels], ...] = ()
 
 
@@ -102,12 +96,13 @@ def examine(
     threads: int | None = None,
     store: PixelSink | None = None,
     sizes: Sequence[int] = (),
+    care: Care = USUAL_CARE,
 ) -> Examination:
     """Read every file of `source` once and return what is there.
 
     With a `store`, pixels for each of `sizes` (shorter side, in pixels) are handed to it in the same pass, in the order of the
     files. `threads` defaults to the cores this process may use. A bad picture never stops the pass: it becomes a row with a
-    reason. The result does not depend on the number of threads.
+    reason. `care` says what is done about copies. The result does not depend on the number of threads.
     """
     start = time.perf_counter()
     classes = tuple(sorted({size_class(size) for size in sizes})) if store is not None else ()
@@ -121,8 +116,10 @@ def examine(
                     store.add(one.row.key, size, pixels)
             seen.append(replace(one, pixels=()))
             bar.advance()
-    rows = _grouped(_without_copies(seen), seen)
-    findings = find(rows, source, {one.row.path: one.pixels_key for one in seen})
+    rows, looks = [one.row for one in seen], [one.look for one in seen]
+    copies = find_copies(rows, looks, care, progress)
+    rows = settle(rows, copies, care)
+    findings = find(Facts(rows, source, looks, copies))
     return Examination(tuple(rows), findings, time.perf_counter() - start)
 
 
@@ -189,12 +186,15 @@ def _look(file: SourceFile, store: PixelSink | None, classes: tuple[int, ...]) -
         return _Seen(replace(row, excluded=str(error)))
     notes = (*loaded.notes, *_mismatch(file.name, loaded.format))
     row = replace(row, width=loaded.width, height=loaded.height, format=loaded.format, notes=notes)
-    return _Seen(row, _pixels_key(loaded), pixels)
+    return _Seen(row, _look_of(loaded), pixels)
 
 
-def _pixels_key(loaded: images.Loaded) -> str:
+def _look_of(loaded: images.Loaded) -> Look:
     head = f"{loaded.width} {loaded.height} {loaded.pixels.shape}".encode()
-    return hashlib.sha256(head + loaded.pixels.tobytes()).hexdigest()
+    key = hashlib.sha256(head + loaded.pixels.tobytes()).hexdigest()
+    step = max(1, min(loaded.pixels.shape[:2]) // 32)
+    spread = float(loaded.pixels[::step, ::step].std(axis=(0, 1)).max())
+    return Look(key, spread, sketch(loaded.pixels), loaded.taken)
 
 
 def _mismatch(name: str, format: str) -> tuple[str, ...]:
@@ -202,67 +202,3 @@ def _mismatch(name: str, format: str) -> tuple[str, ...]:
     if extension not in _KNOWN or extension in _EXTENSIONS.get(format, ()):
         return ()
     return (f"extension says {extension[1:]}, content is {format}",)
-
-
-def _without_copies(seen: Sequence[_Seen]) -> list[ManifestRow]:
-    """Exclude copies.
-
-    Of the same bytes one stays, and none where classes disagree. Of the same pixels in different files all stay, except on the
-    training side where the source itself put one of them into its test or validation split.
-    """
-    rows = [one.row for one in seen]
-    for together in _same([row.key if row.excluded is None else None for row in rows]):
-        labels = sorted({rows[at].label for at in together})
-        if len(labels) > 1:
-            for at in together:
-                rows[at] = replace(rows[at], excluded=f"{TWO_CLASSES}: {', '.join(labels)}")
-            continue
-        first, *others = sorted(together, key=lambda at: (_RANK[rows[at].split], rows[at].path))
-        for at in others:
-            rows[at] = replace(rows[at], excluded=_copy_reason(rows[first], rows[at]))
-    for together in _same([one.pixels_key if row.excluded is None else None for one, row in zip(seen, rows, strict=True)]):
-        first, *others = sorted(together, key=lambda at: (_RANK[rows[at].split], rows[at].path))
-        for at in others:
-            if _RANK[rows[at].split] > _RANK[rows[first].split]:
-                rows[at] = replace(rows[at], excluded=_copy_reason(rows[first], rows[at]))
-    return rows
-
-
-def _copy_reason(kept: ManifestRow, copy: ManifestRow) -> str:
-    if _RANK[copy.split] > _RANK[kept.split]:
-        return f"{LEAKED} {kept.split} split: {kept.path}"
-    return f"{DUPLICATE} {kept.path}"
-
-
-def _same(keys: Sequence[str | None]) -> list[list[int]]:
-    """Return the positions that share a key, for keys that occur more than once."""
-    places: dict[str, list[int]] = {}
-    for at, key in enumerate(keys):
-        if key is not None:
-            places.setdefault(key, []).append(at)
-    return [together for together in places.values() if len(together) > 1]
-
-
-def _grouped(rows: Sequence[ManifestRow], seen: Sequence[_Seen]) -> list[ManifestRow]:
-    """Join the user's groups and pictures of the same pixels (union-find), so that a split keeps them on one side."""
-    parent = list(range(len(rows)))
-
-    def root(at: int) -> int:
-        while parent[at] != at:
-            parent[at] = parent[parent[at]]
-            at = parent[at]
-        return at
-
-    by_group = _same([row.group for row in rows])
-    by_pixels = _same([one.pixels_key for one in seen])
-    for together in (*by_group, *by_pixels):
-        for at in together[1:]:
-            parent[root(at)] = root(together[0])
-    names: dict[int, str] = {}
-    for at, row in enumerate(rows):
-        if row.group is not None:
-            names[root(at)] = min(names.get(root(at), row.group), row.group)
-    for together in by_pixels:
-        if sum(rows[at].excluded is None for at in together) > 1:
-            names.setdefault(root(together[0]), f"same pixels {min(seen[at].pixels_key or '' for at in together)[:12]}")
-    return [replace(row, group=names.get(root(at))) for at, row in enumerate(rows)]

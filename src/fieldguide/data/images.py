@@ -3,35 +3,27 @@
 Canonical pixels are upright, 8 bits a channel, sRGB-like RGB, alpha laid on white, first frame only. They depend on the
 bytes and the wanted size and on nothing else: no file name, no order, no state of the process.
 
-How values of more than 8 bits become 8 (`16-bit scaled`, `32-bit scaled`, `float scaled`):
-
-- whole numbers from 0 to 65535 are divided by the full range of the smallest of 8, 12 and 16 bits that holds the
-  picture's largest value. Many 16-bit files hold the 12 bits of a camera; divided by 65535 they would be nearly black;
-- other whole numbers (32 bits, or negative) run from the picture's smallest to its largest value;
-- fractions that lie in [0, 1] are multiplied by 255, others run from smallest to largest; NaN and minus infinity count
-  as the smallest finite value, plus infinity as the largest.
-
-Colour profiles (ICC) are not applied: neither do the loaders that published networks were trained with.
+How values of more than 8 bits become 8 stands in `fieldguide.data.tones`, what a picture may cost in `fieldguide.data.bounds`.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import importlib
 import io
 import re
 import threading
+import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from einops import repeat
-from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
-from fieldguide.data import wholeness
+from fieldguide.data import bounds, tones, wholeness
 from fieldguide.errors import EnvironmentProblem, PictureError
 from fieldguide.records import Pixels
 
@@ -40,7 +32,7 @@ EMPTY = "empty file"
 NOT_A_PICTURE = "not a picture"
 NOT_SUPPORTED = "format not supported"
 TRUNCATED = wholeness.TRUNCATED
-TOO_LARGE = "too large"
+TOO_LARGE = bounds.TOO_LARGE
 BROKEN = wholeness.BROKEN
 NEEDS_HEIC = "needs heic extra"
 MISSING = "missing file"
@@ -49,19 +41,8 @@ UNREADABLE = "unreadable file"
 #: Formats that are decoded, by content. Nothing that interprets a program (EPS, PDF, WMF, SVG) is among them.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 
-#: Pixels a picture may have: what Pillow itself refuses beyond, 537 MB as RGB. A phone's 16,000 x 4,000 panorama passes.
-MOST_PIXELS = 178_956_970
-#: A picture of more than `BOMB_PIXELS` with more than `BOMB_RATIO` pixels for each byte of its file is a bomb; a photograph
-#: has about one.
-BOMB_PIXELS, BOMB_RATIO = 32_000_000, 1_000
-#: Bytes a file may have.
-MOST_BYTES = 1 << 30
 #: The longer side is at most this many times the wanted shorter side, so that one 1 x 60,000 strip cannot fill the memory.
 MOST_ASPECT = 4
-#: A JPEG is reduced in its decoder by 2, 4 or 8 as far as the wanted size allows (measured: 0.6 of 255 levels from reducing it
-#: afterwards, 12 megapixels in 17 instead of 85 ms), anything is reduced by box to this multiple, and the rest is bicubic.
-_GAP = 2.0
-
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -71,7 +52,8 @@ _TRANSPOSE = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_ORIENTATION = 0x0112
+_ORIENTATION, _CHANGED, _EXIF, _TAKEN = 0x0112, 0x0132, 0x8769, 0x9003
+_MOMENT = re.compile(r"\d{4}:\d\d:\d\d \d\d:\d\d:\d\d")
 _BITS_PER_SAMPLE = 258
 
 #: First bytes of what is often found between pictures, so that the reason says what it is.
@@ -100,7 +82,8 @@ class Loaded:
     """Canonical pixels and what was done to get them.
 
     `pixels` are uint8 RGB ``"height width 3"``. `width` and `height` are those of the upright original, in pixels.
-    `notes` are stable codes, such as ``rotated by EXIF``, ``16-bit scaled``, ``first of 12 frames``.
+    `notes` are stable codes, such as ``rotated by EXIF``, ``16-bit scaled``, ``first of 12 frames``. `taken` is the moment the
+    camera wrote down, ``"YYYY:MM:DD HH:MM:SS"`` of its own clock, or `None`.
     """
 
     pixels: Pixels
@@ -108,18 +91,43 @@ class Loaded:
     height: int
     format: str
     notes: tuple[str, ...] = ()
+    taken: str | None = None
+
+
+#: What a network share or a busy system says and takes back a moment later.
+_PASSING = frozenset(
+    {errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EINTR, errno.ESTALE, errno.ETIMEDOUT}
+)
+#: Seconds to wait before the second and last attempt.
+RETRY_AFTER = 0.1
 
 
 def read_file(path: Path) -> bytes:
-    """Return the bytes of a file; raises `PictureError` where it is missing, cannot be opened or is too large to be a picture."""
+    """Return the bytes of a file; raises `PictureError` where it is missing, cannot be opened or is too large to be a picture.
+
+    What may pass by itself is tried a second time: a hiccup of a network share must not change the list.
+    """
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise PictureError(TOO_LARGE, f"a file of more than {MOST_BYTES / 1e9:.1f} GB")
-        return path.read_bytes()
+        try:
+            return _bytes_of(path)
+        except OSError as error:
+            if error.errno not in _PASSING:
+                raise
+            time.sleep(RETRY_AFTER)
+            return _bytes_of(path)
     except FileNotFoundError:
         raise PictureError(MISSING, "there is no such file") from None
     except (OSError, ValueError) as error:  # ValueError: a zero byte in a path a table names
         raise PictureError(UNREADABLE, str(getattr(error, "strerror", None) or error)) from error
+
+
+def _bytes_of(path: Path) -> bytes:
+    size = path.stat().st_size
+    if size > bounds.MOST_BYTES:
+        raise PictureError(
+            TOO_LARGE, f"the file has {size / 1e6:,.0f} MB; allowed: {bounds.MOST_BYTES / 1e6:,.0f} MB. Save it smaller"
+        )
+    return path.read_bytes()
 
 
 def content_hash(data: bytes) -> str:
@@ -144,6 +152,7 @@ def load(data: bytes, at_least: int | None, where: str = "") -> Loaded:
         )
     try:
         kind = _recognise(data)
+        bounds.check_bytes(data, kind)
         wholeness.check(data, kind)
         with _quiet:
             return _decode(data, kind, at_least)
@@ -174,8 +183,6 @@ def _recognise(data: bytes) -> str:
     """Return the format the first bytes announce; raises `PictureError` for everything that is not decoded."""
     if not data:
         raise PictureError(EMPTY, "the file has no bytes")
-    if len(data) > MOST_BYTES:
-        raise PictureError(TOO_LARGE, f"the file has {len(data) / 1e6:,.0f} MB, the limit is {MOST_BYTES / 1e6:,.0f} MB")
     for start, code, what in _OTHERS:
         if data.startswith(start):
             raise PictureError(code, what)
@@ -231,43 +238,52 @@ def _decode(data: bytes, kind: str, at_least: int | None) -> Loaded:
     except UnidentifiedImageError as error:
         raise PictureError(BROKEN, f"it begins like {kind}, but its header cannot be read") from error
     with image:
-        area = image.width * image.height
-        if area > MOST_PIXELS or (area > BOMB_PIXELS and area > BOMB_RATIO * len(data)):
-            raise PictureError(TOO_LARGE, f"{image.width} x {image.height} pixels in {len(data):,} bytes")
-        notes: list[str] = []
+        bounds.check(image, data)
         format = image.format or kind
-        frames = getattr(image, "n_frames", 1)
-        orientation = _orientation(image)
-        if orientation in _TRANSPOSE:
-            notes.append("rotated by EXIF")
-        if _deep(image, data):
-            notes.append("16-bit scaled")
-        # TIFF alone is turned by Pillow itself, and its size is upright from the start.
-        turn = None if format == "TIFF" else _TRANSPOSE.get(orientation)
+        notes: list[str] = []
         size = final_size(image.width, image.height, at_least)
-        width, height = image.size if turn is None or orientation < 5 else image.size[::-1]
-        box = None
-        if kind == "JPEG" and size != image.size:
+        full, box = image.size, None
+        if kind == "JPEG" and size != full:
+            # Measured: 0.6 of 255 levels from reducing it afterwards, 12 megapixels in a fifth of the time.
             drafted = image.draft(None, size)
             box = drafted[1] if drafted else None
+        if format != "TIFF":
+            bounds.check_memory(image, data, full)
+        orientation, taken = _exif(image)
+        if orientation in _TRANSPOSE:
+            notes.append("rotated by EXIF")
+        # TIFF alone is turned by Pillow itself, and its size is upright from the start.
+        turn = None if format == "TIFF" else _TRANSPOSE.get(orientation)
+        if format == "TIFF":
+            bounds.check_memory(image, data, full, turned=orientation in _TRANSPOSE)
+        width, height = full if turn is None or orientation < 5 else full[::-1]
+        if _deep(image, data):
+            notes.append("16-bit scaled")
         image.load()
-        rgb = _to_rgb(image, notes)
+        rgb = tones.canonical(image, size, box, notes)
+        frames = bounds.frames(image, data)
         if frames > 1:
-            notes.append(f"first of {frames} frames")
-        if rgb.size != size:
-            rgb = rgb.resize(size, Image.Resampling.BICUBIC, box=box, reducing_gap=_GAP)
+            more = frames > bounds.MOST_FRAMES
+            notes.append(f"first of more than {bounds.MOST_FRAMES} frames" if more else f"first of {frames} frames")
         if turn is not None:
             rgb = rgb.transpose(turn)
-        return Loaded(np.array(rgb), width, height, format, tuple(dict.fromkeys(notes)))
+        return Loaded(np.array(rgb), width, height, format, tuple(dict.fromkeys(notes)), taken)
 
 
-def _orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation, 1 (upright) where there is none or it cannot be read."""
+def _exif(image: Image.Image) -> tuple[int, str | None]:
+    """Return the orientation, 1 (upright) where there is none, and the moment the picture was taken."""
     try:
-        value = image.getexif().get(_ORIENTATION, 1)
-        return int(value)
+        exif = image.getexif()
+        orientation = int(exif.get(_ORIENTATION, 1))
     except Exception:  # a damaged EXIF block is no reason to lose the picture
-        return 1
+        return 1, None
+    try:
+        # The block of the camera is only there where it is named: asking for it costs as much as reading the rest.
+        inner = exif.get_ifd(_EXIF) if _EXIF in exif else {}
+    except Exception:
+        inner = {}
+    moments = (str(value).strip("\0 ") for value in (inner.get(_TAKEN), exif.get(_CHANGED)) if isinstance(value, str))
+    return orientation, next((moment for moment in moments if _MOMENT.fullmatch(moment)), None)
 
 
 def _deep(image: Image.Image, data: bytes) -> bool:
@@ -280,59 +296,6 @@ def _deep(image: Image.Image, data: bytes) -> bool:
         bits = image.tag_v2.get(_BITS_PER_SAMPLE, (8,))  # type: ignore[attr-defined]
         return bool(max(bits if isinstance(bits, tuple) else (bits,)) > 8)
     return False
-
-
-def _to_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
-    """Return 8-bit RGB of any mode and add to `notes` what changed more than the storage."""
-    mode = image.mode
-    if mode.startswith(("I", "F")):
-        gray, note = _to_8_bits(np.asarray(image))
-        notes.append(note)
-        return Image.fromarray(repeat(gray, "height width -> height width 3"), "RGB")
-    if mode == "RGB" and not image.has_transparency_data:
-        return image
-    if mode == "CMYK":
-        notes.append("CMYK converted")
-    elif mode in ("LAB", "HSV", "YCbCr"):
-        notes.append(f"{mode} converted")
-    if mode == "LAB":
-        lab, rgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-        converted = ImageCms.profileToProfile(image, lab, rgb, outputMode="RGB")
-        assert converted is not None
-        return converted
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    if mode in ("La", "RGBa"):
-        image = image.convert("LA" if mode == "La" else "RGBA")
-    with_alpha = image.convert("RGBA")
-    lowest, _ = with_alpha.getchannel("A").getextrema()
-    if lowest == 255:
-        return with_alpha.convert("RGB")
-    notes.append("alpha on white")
-    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), with_alpha).convert("RGB")
-
-
-def _to_8_bits(values: NDArray[Any]) -> tuple[NDArray[np.uint8], str]:
-    """Scale gray values ``"height width"`` to 8 bits by the rule at the top of this file; also return the note."""
-    if np.issubdtype(values.dtype, np.floating):
-        return _float_to_8_bits(values)
-    low, high = int(values.min()), int(values.max())
-    if low < 0 or high > 65535:
-        scaled = (values.astype(np.float64) - low) / max(high - low, 1)
-        return np.rint(scaled * 255).astype(np.uint8), "32-bit scaled"
-    top = next(2**bits - 1 for bits in (8, 12, 16) if high < 2**bits)
-    return ((values.astype(np.uint32) * 255 + top // 2) // top).astype(np.uint8), "16-bit scaled"
-
-
-def _float_to_8_bits(values: NDArray[Any]) -> tuple[NDArray[np.uint8], str]:
-    finite = np.isfinite(values)
-    if not finite.any():
-        raise PictureError(BROKEN, "it holds no finite value")
-    low, high = float(values[finite].min()), float(values[finite].max())
-    known = np.nan_to_num(values.astype(np.float64), nan=low, neginf=low, posinf=high)
-    if low < 0 or high > 1:
-        known = (known - low) / (high - low if high > low else 1.0)
-    return np.rint(known * 255).astype(np.uint8), "float scaled"
 
 
 def _reason(error: BaseException, where: str) -> str:
@@ -348,6 +311,9 @@ class _Quiet:
     stranger's filters behind. Here one filter stays in the list; the object that decides whether it matches asks the thread
     it is called in. What the warnings tell is judged above, so that a picture's fate does not hang on ``python -W``.
     """
+
+    #: Libraries that copy the filters into their workers ask for the text of a regular expression; this one matches nothing.
+    pattern = r"(?!)"
 
     def __init__(self) -> None:
         self._thread = threading.local()

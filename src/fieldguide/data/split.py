@@ -38,6 +38,7 @@ def divide(
     hashes to the split or fold they already have (of an older study that is extended): those stay put.
     """
     active = [row for row in rows if row.excluded is None]
+    kept: set[str] = set()
     if rule.test_only:
         places: dict[str, Part] = {row.key: "test" for row in active}
     elif rule.folds:
@@ -46,6 +47,7 @@ def divide(
     else:
         given = {row.split for row in active if row.split is not None}
         fixed = _fixed(active)
+        kept = set(fixed)
         missing = [name for name in SPLITS if name == "train" or name not in given]
         share = dict(zip(SPLITS, rule.fractions, strict=True))
         total = sum(share[name] for name in missing)
@@ -56,7 +58,8 @@ def divide(
     def place(row: ManifestRow) -> ManifestRow:
         if row.excluded is not None:
             return dataclasses.replace(row, split=None, fold=None)
-        part = places[row.key]
+        # A training copy that was asked to stay beside the test picture of the same bytes.
+        part = "train" if row.split == "train" and row.key in kept else places[row.key]
         if isinstance(part, int):
             return dataclasses.replace(row, split="test", fold=part)
         return dataclasses.replace(row, split=cast(SplitName, part))

@@ -7,11 +7,13 @@ absent, so a killed build loses at most one shard. Memory while building is boun
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import secrets
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from fieldguide.bench import Progress, Silent, cores
+from fieldguide.data import budget
 from fieldguide.data.images import load
 from fieldguide.errors import PictureError, UsageProblem
 from fieldguide.files import sweep, writing
@@ -61,11 +64,14 @@ class _Slot:
 class Store:
     """Pixels by content hash. Reading is thread-safe; building is done by one process at a time (the study is locked).
 
-    `originals` returns the bytes of the file with a given hash; without it only what is already stored can be read.
+    `originals` returns the bytes of the file with a given hash; without it only what is already stored can be read. No shard is
+    begun that would take the store beyond `most_bytes` (no limit if `None`) or fill the disk.
     """
 
-    def __init__(self, root: Path, originals: Originals | None = None, progress: Progress | None = None) -> None:
-        self.root, self.originals, self.progress = root, originals, progress or Silent()
+    def __init__(
+        self, root: Path, originals: Originals | None = None, progress: Progress | None = None, most_bytes: int | None = None
+    ) -> None:
+        self.root, self.originals, self.progress, self.most_bytes = root, originals, progress or Silent(), most_bytes
         self.hits = self.misses = 0
         self._index: dict[int, dict[str, _Slot]] = {}
         self._maps: dict[Path, np.memmap[Any, Any]] = {}
@@ -96,7 +102,7 @@ class Store:
             stored = self._stored(key, other)
             if stored is not None:
                 return stored
-        raise PictureError("not stored", f"no pixels of {key[:12]} are in the store")
+        raise PictureError("not stored", f"no pixels of {key[:12]} are in the store; the same compare makes them again")
 
     def has(self, key: str, at_least: int) -> bool:
         """Tell whether pixels of this size class are stored or about to be."""
@@ -165,11 +171,7 @@ class Store:
     def _slots(self, size: int) -> dict[str, _Slot]:
         with self._lock:
             if size not in self._index:
-                folder = self.root / str(size)
-                sweep(folder)
-                self._index[size] = {}
-                for shard in sorted(folder.glob("*.safetensors")):
-                    self._index[size].update(_slots_of(shard))
+                self._index[size] = _indexed(self.root / str(size))
             return self._index[size]
 
     def _write(self, size: int) -> None:
@@ -178,6 +180,7 @@ class Store:
             self._waiting[size] = 0
         if not pending:
             return
+        budget.require_room(self.root, sum(pixels.nbytes for pixels in pending.values()), self.most_bytes)
         shard = self.root / str(size) / f"{secrets.token_hex(8)}.safetensors"
         with writing(shard) as temporary:
             save_file({key: np.ascontiguousarray(pixels) for key, pixels in pending.items()}, temporary)
@@ -186,28 +189,74 @@ class Store:
             slots.update(_slots_of(shard))
 
 
+@dataclass(frozen=True)
+class Spare:
+    """Pixels of a store for one look, as a report takes it: what the store lacks comes from the original and is not kept."""
+
+    store: Store
+    originals: Originals | None = None
+
+    def read(self, key: str, at_least: int) -> Pixels:
+        """Return pixels as `Store.read` does; raises its `PictureError` where the original is not to be had either."""
+        try:
+            return self.store.read(key, at_least)
+        except PictureError as lacking:
+            if self.originals is None:
+                raise
+            try:
+                return load(self.originals(key), size_class(at_least)).pixels
+            except PictureError:
+                raise lacking from None
+
+
+def _indexed(folder: Path) -> dict[str, _Slot]:
+    """Return what the shards of a size class hold. A damaged shard goes: its pictures are decoded again."""
+    sweep(folder)
+    slots: dict[str, _Slot] = {}
+    try:
+        names = sorted(os.listdir(folder))
+    except FileNotFoundError:
+        return slots
+    for shard in (folder / name for name in names if name.endswith(".safetensors")):
+        try:
+            slots.update(_slots_of(shard))
+        except (ValueError, KeyError, TypeError, IndexError):
+            with contextlib.suppress(OSError):
+                shard.unlink()
+    return slots
+
+
 def _slots_of(shard: Path) -> dict[str, _Slot]:
-    """Read a safetensors header: eight bytes of length, then JSON with shapes and offsets."""
+    """Read a safetensors header: eight bytes of length, then JSON with shapes and offsets. Raises `ValueError` for a cut shard."""
     with open(shard, "rb") as stream:
+        size = stream.seek(0, os.SEEK_END)
+        stream.seek(0)
         length = int.from_bytes(stream.read(8), "little")
+        if length > size:
+            raise ValueError("the header is cut")
         header = json.loads(stream.read(length))
+    entries = {key: entry for key, entry in header.items() if key != "__metadata__"}
     base = 8 + length
-    return {
-        key: _Slot(shard, base + entry["data_offsets"][0], tuple(entry["shape"]))
-        for key, entry in header.items()
-        if key != "__metadata__"
-    }
+    if base + max(entry["data_offsets"][1] for entry in entries.values()) != size:
+        raise ValueError("the pixels are cut")
+    return {key: _Slot(shard, base + entry["data_offsets"][0], tuple(entry["shape"])) for key, entry in entries.items()}
 
 
-def in_threads(work: Callable[[K], V], items: Iterable[K], threads: int | None = None) -> Iterator[tuple[K, V]]:
-    """Yield ``(item, work(item))`` in order, computed by threads, with a bounded number of results in flight."""
+def in_threads(
+    work: Callable[[K], V], items: Iterable[K], threads: int | None = None, ahead: int | None = None
+) -> Generator[tuple[K, V]]:
+    """Yield ``(item, work(item))`` in order, computed by threads, with at most `ahead` results in flight.
+
+    The threads end with the iterator: when it is exhausted or closed, and when `work` or the consumer raises.
+    """
     workers = threads or cores()
+    most = ahead or workers * _WINDOW
     with ThreadPoolExecutor(workers) as pool:
         flying: deque[tuple[K, Future[V]]] = deque()
         try:
             for item in items:
                 flying.append((item, pool.submit(work, item)))
-                if len(flying) >= workers * _WINDOW:
+                if len(flying) >= most:
                     first, future = flying.popleft()
                     yield first, future.result()
             while flying:

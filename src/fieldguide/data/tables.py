@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fieldguide.errors import DataProblem
-from fieldguide.files import digest, writing
+from fieldguide.files import digest, system_problem, writing
 from fieldguide.records import SCHEMA_VERSION, Manifest, ManifestRow, Prediction
 
 _MANIFEST = pa.schema(
@@ -70,11 +70,14 @@ def write_manifest(target: Path, manifest: Manifest) -> None:
 def read_manifest(path: Path) -> Manifest:
     """Read ``manifest.parquet`` and verify its hash; raises `DataProblem` where it was changed by hand or is damaged."""
     records, meta = _read(path, _MANIFEST)
-    rows = [ManifestRow(**{**record, "notes": tuple(record["notes"] or ()), "marks": tuple(record["marks"] or ())}) for record in records]
+    rows = [
+        ManifestRow(**{**record, "notes": tuple(record["notes"] or ()), "marks": tuple(record["marks"] or ())})
+        for record in records
+    ]
     try:
         manifest = freeze(rows, json.loads(meta["classes"]), int(meta["seed"]))
         whole = manifest.hash == meta["hash"]
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, TypeError, RecursionError):  # missing, no number, empty where it must not be, nested too deep
         whole = False
     if not whole:
         raise DataProblem(
@@ -122,6 +125,10 @@ def _read(path: Path, schema: pa.Schema) -> tuple[list[dict[str, Any]], dict[str
     try:
         table = pq.read_table(path)
     except (pa.ArrowException, OSError) as error:
+        # A disk that cannot read it now is no reason to delete a whole table.
+        refused = system_problem(error, path) if isinstance(error, OSError) else None
+        if refused is not None:
+            raise refused from error
         raise DataProblem(
             f"{path} cannot be read as a table: {error}.",
             "Tables of a study are Parquet files that fieldguide wrote.",
@@ -129,8 +136,12 @@ def _read(path: Path, schema: pa.Schema) -> tuple[list[dict[str, Any]], dict[str
         ) from error
     prefix = b"fieldguide."
     raw = table.schema.metadata or {}
-    meta = {key[len(prefix) :].decode(): value.decode() for key, value in raw.items() if key.startswith(prefix)}
-    if int(meta.get("schema", "0")) > SCHEMA_VERSION:
+    try:
+        meta = {key[len(prefix) :].decode(): value.decode() for key, value in raw.items() if key.startswith(prefix)}
+        version, records = int(meta.get("schema", "0")), table.to_pylist()
+    except ValueError:  # a version that is no number, or text that is no UTF-8
+        meta, version, records = {}, 0, []
+    if version > SCHEMA_VERSION:
         raise DataProblem(
             f"{path} was written by a newer fieldguide (table version {meta['schema']}).",
             f"This fieldguide reads versions up to {SCHEMA_VERSION}.",
@@ -142,4 +153,4 @@ def _read(path: Path, schema: pa.Schema) -> tuple[list[dict[str, Any]], dict[str
             f"Its columns: {', '.join(schema.names)}, as fieldguide wrote them.",
             "Restore the file, or delete that one file and run the same `fieldguide compare` again.",
         )
-    return table.to_pylist(), meta
+    return records, meta

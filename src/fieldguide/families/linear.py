@@ -1,7 +1,8 @@
-"""Logistic regression on plain pixels, or on nothing but the picture's colours: the honest floor under every network.
+"""Logistic regression on plain pixels, on nothing but colours, or on the features of a network that stays as it is.
 
-If colours alone do well, the data set gives its classes away by background or lighting, and every other score should be
-read with that in mind. Optimiser and loss: scikit-learn's LogisticRegression (L-BFGS).
+Pixels and colours are the honest floor under every network: if colours alone do well, the data set gives its classes away by
+background or lighting. Features of a pretrained network (``linear/resnet50``) make a quick and strong contestant.
+Optimiser and loss: scikit-learn's LogisticRegression (L-BFGS). Networks: timm (Ross Wightman, Apache-2.0).
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from fieldguide.bench import Bench
+from fieldguide.bench import Bar, Bench
+from fieldguide.errors import UsageProblem, allowed_names, plain
 from fieldguide.files import read_json, write_json
 from fieldguide.records import Estimate, Example, Image, Prediction
 from fieldguide.settings import Settings as Base
@@ -25,9 +27,18 @@ from fieldguide.tasks.classify import Classify
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from fieldguide.craft.frozen import Frozen, Lens
+    from fieldguide.data.batches import Preprocessing
     from fieldguide.families import Sizes
 
 LEARNS = True
+
+#: Features that need no network; every other name is a network of timm.
+PLAIN = ("pixels", "colour")
+#: Side of the small copy for plain features, in pixels, where none is given.
+SMALL = 16
+#: Settings that say how a network looks at pictures.
+_OF_A_NETWORK = ("weights", "pad_type", "mean", "std", "interpolation", "crop")
 
 
 class Settings(Base):
@@ -35,14 +46,51 @@ class Settings(Base):
 
     NAME_FIELD: ClassVar[str | None] = "features"
 
-    features: Literal["pixels", "colour"] = "pixels"
-    """What it looks at: every pixel of a small copy, or only mean and spread of the three colours."""
-    image_size: int = Field(16, ge=2, le=128)
-    """Side of the small copy, in pixels."""
+    features: str = "pixels"
+    """What it looks at: ``pixels`` (of a small copy), ``colour`` (mean and spread of the three colours alone), or a network of timm."""
+    image_size: int | None = Field(None, ge=2, le=2048)
+    """Side of the picture it looks at, in pixels; if not given 16, or the network's own."""
     strengths: tuple[float, ...] = (0.001, 0.01, 0.1, 1.0)
     """Inverse penalties C that are tried; validation chooses (the first without validation pictures)."""
     batch_size: int = Field(256, ge=1)
     """Pictures read at a time; does not change the answers."""
+    weights: str | None = None
+    """Of a network: ``hub`` (cached, or downloaded with --online; so if not given), ``none`` (random), or a .safetensors file."""
+    pad_type: Literal["", "same"] | None = None
+    """Of a network: padding of convolutions that came from TensorFlow; read from the weights file if it says."""
+    mean: tuple[float, float, float] | None = None
+    """Of a network: mean of the three colours, 0 to 1 (``0.5+0.5+0.5`` on the command line); its own if not given."""
+    std: tuple[float, float, float] | None = None
+    """Of a network: standard deviation of the three colours; its own if not given."""
+    interpolation: Literal["nearest", "bilinear", "bicubic"] | None = None
+    """Of a network: how pictures are resized; its own if not given."""
+    crop: float | None = Field(None, gt=0, le=1)
+    """Of a network: part of the shorter side kept by the centre crop; its own if not given."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _small(cls, values: Any) -> Any:
+        """Write out the size of plain features, so that what was asked stands in the study complete."""
+        plain_one = isinstance(values, dict) and values.get("features", "pixels") in PLAIN
+        return {**values, "image_size": SMALL} if plain_one and values.get("image_size") is None else values
+
+    @model_validator(mode="after")
+    def _belongs(self) -> Self:
+        if self.std is not None and min(self.std) <= 0:
+            raise ValueError("a standard deviation is above 0")
+        given = [name for name in _OF_A_NETWORK if getattr(self, name) is not None]
+        if self.plain and given:
+            raise ValueError(
+                f"{given[0]} belongs to a network, and {self.features} needs none (write linear/NETWORK:{given[0]}=...)"
+            )
+        if self.plain and (self.image_size or SMALL) > 128:
+            raise ValueError("plain features are of a small copy, 128 pixels at most")
+        return self
+
+    @property
+    def plain(self) -> bool:
+        """Whether it looks at pictures without a network."""
+        return self.features in PLAIN
 
     @classmethod
     def tiny(cls) -> Settings:
@@ -52,42 +100,52 @@ class Settings(Base):
 
 @dataclass(frozen=True)
 class Linear:
-    """`weights` is ``"features classes"``; a class without training picture has bias minus infinity and is never answered."""
+    """`weights` is ``"features classes"``; a class without training picture has bias minus infinity and is never answered.
+
+    `frozen` is the network it looks through; `None` for plain features.
+    """
 
     ids: tuple[str, ...]
     settings: Settings
     weights: NDArray[np.float64]
     bias: NDArray[np.float64]
+    frozen: Frozen | None = None
 
     def predict(self, images: Iterable[Image]) -> Iterator[Prediction]:
         """Yield answers with probabilities."""
         from fieldguide.craft.answering import answer, softmax
 
         def probabilities(pixels: Tensor) -> NDArray[np.float64]:
-            return softmax(_features(pixels, self.settings) @ self.weights + self.bias)
+            return softmax(_features(pixels, self.settings, self.frozen) @ self.weights + self.bias)
 
-        return answer(images, _preprocessing(self.settings), self.settings.batch_size, self.ids, probabilities)
+        return answer(images, _preprocessing(self.settings, self.frozen), self.settings.batch_size, self.ids, probabilities)
 
     def save(self, folder: Path) -> None:
-        """Write ``linear.json`` and ``linear.safetensors``."""
+        """Write ``linear.json`` and ``linear.safetensors``, and the network where it has one."""
         from safetensors.numpy import save_file
 
         write_json(folder / "linear.json", {"classes": self.ids, "settings": self.settings.model_dump()})
         save_file({"weights": np.ascontiguousarray(self.weights), "bias": self.bias}, folder / "linear.safetensors")
+        if self.frozen is not None:
+            self.frozen.save(folder)
 
 
 def fit(train: Sequence[Example], val: Sequence[Example], task: Classify, settings: Settings, bench: Bench) -> Linear:
     """Standardise, fit one regression for each strength, keep the one that validation likes best."""
     from fieldguide.data.batches import prepare
 
-    prepare([example.image for example in [*train, *val]], pixels(settings))
-    x, y = _read(train, task, settings)
+    frozen = _frozen(settings, bench)
+    prepare([example.image for example in [*train, *val]], _preprocessing(settings, frozen).resize)
+    with bench.progress.bar("look", len(train) + len(val)) as bar:
+        x, y = _read(train, task, settings, frozen, bar)
+        val_x, val_y = _read(val, task, settings, frozen, bar) if val else (x[:0], y[:0])
     centre, scale = x.mean(axis=0), x.std(axis=0) + 1e-6
     best: tuple[float, Linear] | None = None
-    val_x, val_y = _read(val, task, settings) if val else (x[:0], y[:0])
     with bench.progress.bar("fit", len(settings.strengths)) as bar:
         for strength in settings.strengths:
-            model = _one(((x - centre) / scale), y, strength, settings, task, (centre, scale))
+            weights, bias = _one((x - centre) / scale, y, strength, len(task.ids))
+            folded = weights / scale[:, None]
+            model = Linear(task.ids, settings, folded, bias - centre @ folded, frozen)
             right = float(np.mean((val_x @ model.weights + model.bias).argmax(axis=1) == val_y)) if val else 0.0
             bench.log("strength", strength=strength, val_accuracy=right if val else None)
             if best is None or right > best[0]:
@@ -95,24 +153,31 @@ def fit(train: Sequence[Example], val: Sequence[Example], task: Classify, settin
                 chosen = strength
             bar.advance(note=f"C={strength:g}")
     assert best is not None
-    bench.fact(parameters=int(best[1].weights.size + best[1].bias.size), strength=chosen)
+    own = int(best[1].weights.size + best[1].bias.size)
+    bench.fact(parameters=own + (frozen.parameters if frozen else 0), trained_parameters=own, strength=chosen)
     return best[1]
 
 
+def _frozen(settings: Settings, bench: Bench) -> Frozen | None:
+    """Return the network it looks through, and write down where its weights came from."""
+    if settings.plain:
+        return None
+    from fieldguide.craft import frozen
+
+    network, described = frozen.build(_lens(settings), seed=bench.seed, device=bench.device, online=bench.online)
+    bench.fact(weights=described, image_size=network.preprocessing.size)
+    return network
+
+
 def _one(
-    x: NDArray[np.float64],
-    y: NDArray[np.int64],
-    strength: float,
-    settings: Settings,
-    task: Classify,
-    standard: tuple[NDArray[np.float64], NDArray[np.float64]],
-) -> Linear:
-    """Fit one regression and fold the standardisation into its weights."""
+    x: NDArray[np.float64], y: NDArray[np.int64], strength: float, classes: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Fit one regression on standardised features; return weights ``"features classes"`` and bias ``"classes"``."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
     present = np.unique(y)
-    weights, bias = np.zeros((x.shape[1], len(task.ids))), np.full(len(task.ids), -1e9)
+    weights, bias = np.zeros((x.shape[1], classes)), np.full(classes, -1e9)
     bias[present] = 0.0
     if len(present) > 1:
         with warnings.catch_warnings():
@@ -122,9 +187,7 @@ def _one(
             weights[:, present[1]], bias[present[1]] = model.coef_[0], model.intercept_[0]
         else:
             weights[:, present], bias[present] = model.coef_.T, model.intercept_
-    centre, scale = standard
-    folded = weights / scale[:, None]
-    return Linear(task.ids, settings, folded, bias - centre @ folded)
+    return weights, bias
 
 
 def load(folder: Path) -> Linear:
@@ -132,44 +195,90 @@ def load(folder: Path) -> Linear:
     from safetensors.numpy import load_file
 
     values, arrays = read_json(folder / "linear.json"), load_file(folder / "linear.safetensors")
-    return Linear(tuple(values["classes"]), Settings(**values["settings"]), arrays["weights"], arrays["bias"])
+    settings, frozen = Settings(**values["settings"]), None
+    if not settings.plain:
+        from fieldguide.craft.frozen import load as load_frozen
+
+        frozen = load_frozen(folder)
+    return Linear(tuple(values["classes"]), settings, arrays["weights"], arrays["bias"], frozen)
+
+
+def check(settings: Settings, online: bool) -> None:
+    """Raise now what would stop the fit later: an unknown network, or weights that are not there."""
+    if settings.plain:
+        return
+    import timm
+
+    from fieldguide.craft import timm_models
+
+    if not timm.is_model(settings.features):
+        raise UsageProblem(
+            f"linear cannot look at {plain(settings.features)!r}: timm has no network of that name.",
+            allowed_names(settings.features, [*PLAIN, *timm.list_models()]),
+            "Write linear/pixels, linear/colour or linear/NETWORK; settings follow after a colon.",
+        )
+    lens = _lens(settings)
+    timm_models.find_weights(lens.model, lens.weights, online)
 
 
 def pixels(settings: Settings) -> int:
-    """Return the size it asks the store for."""
-    return settings.image_size
+    """Return the size it asks the store for, before a network's centre crop."""
+    if settings.plain:
+        return settings.image_size or SMALL
+    from fieldguide.craft import timm_models
+
+    return timm_models.planned(_lens(settings)).resize
 
 
 def estimate(settings: Settings, task: Classify, sizes: Sizes) -> Estimate:
-    """Return a rough cost: L-BFGS with 300 steps over a dense table."""
-    features = 6 if settings.features == "colour" else 3 * settings.image_size**2
+    """Return a rough cost: a look at each picture, and L-BFGS with 300 steps over a dense table."""
+    a_look, features, network = 0.0, 6 if settings.features == "colour" else 3 * pixels(settings) ** 2, 0
+    if not settings.plain:
+        from fieldguide.craft import frozen
+
+        a_look, features, network = frozen.cost(_lens(settings))
+    looks = (sizes.train + 2 * sizes.val + sizes.test) * a_look
     work = 300 * len(settings.strengths) * sizes.train * features * len(task.ids) * 4
-    return Estimate(seconds=1 + work / 2e10, memory_bytes=sizes.train * features * 24, disk_bytes=features * len(task.ids) * 8)
+    table, kept = sizes.train * features * 24, features * len(task.ids) * 8
+    return Estimate(seconds=1 + looks + work / 2e10, memory_bytes=table + network, disk_bytes=kept + network)
 
 
-def _preprocessing(settings: Settings):  # type: ignore[no-untyped-def]
+def _lens(settings: Settings) -> Lens:
+    from fieldguide.craft.frozen import Lens
+
+    asked = {name: getattr(settings, name) for name in (*_OF_A_NETWORK, "image_size", "batch_size")}
+    return Lens(settings.features, **{**asked, "weights": settings.weights or "hub"})
+
+
+def _preprocessing(settings: Settings, frozen: Frozen | None) -> Preprocessing:
     from fieldguide.data.batches import Preprocessing
 
-    return Preprocessing(settings.image_size)
+    return Preprocessing(settings.image_size or SMALL) if frozen is None else frozen.preprocessing
 
 
-def _features(pixels: Tensor, settings: Settings) -> NDArray[np.float64]:
+def _features(pixels: Tensor, settings: Settings, frozen: Frozen | None) -> NDArray[np.float64]:
     """Return ``"pictures features"`` float64."""
     from einops import rearrange
 
+    if frozen is not None:
+        return frozen.features(pixels)
     array = pixels.double().numpy()
     if settings.features == "colour":
         return np.concatenate([array.mean(axis=(2, 3)), array.std(axis=(2, 3))], axis=1)
     return np.asarray(rearrange(array, "pictures rgb height width -> pictures (rgb height width)"))
 
 
-def _read(examples: Sequence[Example], task: Classify, settings: Settings) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def _read(
+    examples: Sequence[Example], task: Classify, settings: Settings, frozen: Frozen | None, bar: Bar
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Return features and class positions; a training picture that can no longer be read stops the fit."""
     from fieldguide.data.batches import evaluation_batches
 
     tables = []
-    for batch in evaluation_batches([example.image for example in examples], _preprocessing(settings), settings.batch_size):
+    images = [example.image for example in examples]
+    for batch in evaluation_batches(images, _preprocessing(settings, frozen), settings.batch_size):
         for _, error in batch.failed:
             raise error
-        tables.append(_features(batch.pixels, settings))
+        tables.append(_features(batch.pixels, settings, frozen))
+        bar.advance(len(batch.images))
     return np.concatenate(tables), np.array([task.index[str(example.label)] for example in examples])

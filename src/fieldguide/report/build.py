@@ -20,7 +20,7 @@ from markupsafe import Markup, escape
 
 from fieldguide.errors import DataProblem
 from fieldguide.files import write_text
-from fieldguide.report import board, confusion, curves, gallery, say, trust
+from fieldguide.report import board, confusion, curves, gallery, honest, say, trust
 from fieldguide.report.read import Study, read_study
 from fieldguide.report.thumbnails import Pictures, thumbnail
 
@@ -46,7 +46,7 @@ def build(study: Path, reader: Pictures | None = None) -> Path:
 
 
 def render(study: Study, reader: Pictures, most_bytes: int = MOST_BYTES) -> str:
-    """Return the page, less than `most_bytes` as UTF-8: where it would be more, the gallery shows fewer pictures."""
+    """Return the page, less than `most_bytes` as UTF-8: where it would be more, fewer pictures are shown."""
     picture = functools.cache(functools.partial(thumbnail, reader))
     most = gallery.MOST_PICTURES
     while True:
@@ -83,6 +83,7 @@ def _page(study: Study, picture: Any, most: int) -> str:
             look=_look(),
             compared=study.comparison or {},
             board=board.board(study),
+            honest=honest.honest(study, picture, most),
             trust=trust.trust(study),
             differences=board.differences(study),
             class_rows=rows,

@@ -70,6 +70,7 @@ class Study:
     comparison: Json | None
     environment: Json | None
     contestants: tuple[Contestant, ...]
+    suspects: Json | None = None
 
     @cached_property
     def scored(self) -> tuple[Contestant, ...]:
@@ -140,6 +141,7 @@ def read_study(folder: Path) -> Study:
         comparison=comparison,
         environment=_json(folder / "environment.json"),
         contestants=tuple(contestants),
+        suspects=_json(folder / "suspects.json"),
     )
 
 

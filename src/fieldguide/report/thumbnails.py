@@ -1,4 +1,4 @@
-"""Small WebP pictures as data URIs. Each is embedded once; a picture that cannot be read says why instead."""
+"""Small WebP pictures as data URIs. Each is embedded once in a section; a picture that cannot be read says why instead."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from fieldguide.data.checks import CHECKS
 from fieldguide.data.split import SplitRule, shape
 from fieldguide.records import SPLITS, ManifestRow
 from fieldguide.report import say
@@ -14,6 +15,10 @@ from fieldguide.report.read import Json, Study
 
 MOST_LISTED = 40
 _STATES = {"found": "!", "fine": "✓", "not applicable": "–", "skipped": "○"}
+_EXPLAINED = {
+    check.code: tuple(" ".join(paragraph.replace("``", "").split()) for paragraph in check.text.split("\n\n"))
+    for check in CHECKS
+}
 _SPOKEN = {"train": "training", "val": "validation", "test": "test"}
 
 
@@ -31,14 +36,16 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One health check; `sign` repeats its state in form."""
+    """One health check; `sign` repeats its state in form, `help` is what it means, in paragraphs, where something was found."""
 
+    code: str
     state: str
     sign: str
     title: str
     count: str
     detail: str
     examples: tuple[str, ...]
+    help: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,12 +153,14 @@ def _finding(entry: Json) -> Finding:
     state = str(entry.get("state", say.NOT_RECORDED))
     count = entry.get("count")
     return Finding(
+        code=str(entry.get("code") or ""),
         state=state,
         sign=_STATES.get(state, "○"),
         title=str(entry.get("title") or entry.get("code") or say.NOT_RECORDED),
         count="" if not count else say.count(count),
         detail=str(entry.get("detail") or ""),
         examples=tuple(str(path) for path in (entry.get("examples") or [])[:5]),
+        help=_EXPLAINED.get(str(entry.get("code")), ()) if state == "found" else (),
     )
 
 

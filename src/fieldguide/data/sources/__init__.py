@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from fieldguide.data.sources import archive, folder, hub, table
+from fieldguide.data.sources import archive, coco, folder, hub, table
 from fieldguide.data.sources.common import Source, SourceFile, SourceKind, finish
-from fieldguide.errors import UsageProblem, nearest, plain
+from fieldguide.errors import DataProblem, UsageProblem, nearest, plain
 
 __all__ = ["Source", "SourceFile", "SourceKind", "open_source"]
 
 
-def open_source(where: str, unpack_to: Path, *, online: bool = False) -> Source:
+def open_source(where: str, unpack_to: Path, *, online: bool = False, labelled: bool = True) -> Source:
     """Return the source at `where`: a folder, table, archive, stored data set, or ``hf:owner/name``.
 
     Archives and data sets are unpacked below `unpack_to`, whole or not at all, and found again the next time. The network is
-    used only for ``hf:`` and only with `online`. Raises `UsageProblem` (no such path, no such column), `DataProblem` (nothing
-    that can be compared) and `EnvironmentProblem` (missing package, no network allowed, full disk).
+    used only for ``hf:`` and only with `online`. Without `labelled`, folders and archives of loose pictures (kind
+    ``pictures``) and sets for detection (kind ``coco``) are read, too; their labels are empty. Raises `UsageProblem` (no such
+    path, no such column), `DataProblem` (nothing that can be compared) and `EnvironmentProblem` (missing package, no network
+    allowed, full disk).
     """
     if where.startswith(hub.SCHEME):
         return finish("hub", where, hub.read_hub(where, unpack_to, online=online))
-    path = Path(where).expanduser()
-    if not path.exists():
-        raise _no_such(where, path)
+    path = Path(os.path.expanduser(where))
+    try:
+        os.stat(path)
+    except (OSError, ValueError) as error:
+        raise _no_such(where, path, error) from None
     if path.is_dir():
         if hub.is_saved(path):
             return finish("hub", where, hub.read_local(path, unpack_to, where))
-        return finish("folder", where, folder.read_folder(path, where))
+        return _open_folder(path, where, "folder", labelled)
     if archive.is_archive(path):
-        return finish("archive", where, archive.read_archive(path, unpack_to, where))
+        return _open_folder(archive.unpacked(path, unpack_to), where, "archive", labelled)
     if path.suffix.lower() in table.TABLE_SUFFIXES:
         if path.suffix.lower() == ".parquet" and hub.holds_pictures(path):
             return finish("hub", where, hub.read_local(path, unpack_to, where))
@@ -36,14 +41,40 @@ def open_source(where: str, unpack_to: Path, *, online: bool = False) -> Source:
     raise UsageProblem(
         f"{plain(where)} is a file of a kind that is no source.",
         "A folder of class folders, a table (.csv, .tsv, .jsonl, .parquet), an archive (.zip, .tar, .tar.gz) or hf:owner/name.",
-        "Give the folder that holds the class folders.",
+        f"Give the folder that holds {'the list and its pictures' if coco.is_list(path) else 'the class folders'}.",
     )
 
 
-def _no_such(where: str, path: Path) -> UsageProblem:
-    """Return the error for a path that does not exist, with what lies near it."""
+def _open_folder(root: Path, where: str, kind: SourceKind, labelled: bool) -> Source:
+    """Read class folders; where there are none, what else it may be: a set for detection, or loose pictures."""
+    lists = coco.find_lists(root)
+    try:
+        found = folder.read_folder(root, where)
+    except DataProblem:
+        if not lists:
+            loose = None if labelled else folder.read_pictures(root)
+            if loose is None:
+                raise
+            return finish("pictures", where, loose)
+    else:
+        if not (lists and coco.are_places(file.label for file in found.files)):
+            found.notes += [coco.not_used(listed) for listed in lists]
+            return finish(kind, where, found)
+    if labelled:
+        raise coco.no_classes(where, lists)
+    return finish("coco", where, coco.read_lists(root, lists))
+
+
+def _no_such(where: str, path: Path, error: Exception) -> UsageProblem:
+    """Return the error for a path that does not exist, with what lies near it, or that may not be entered."""
+    if isinstance(error, PermissionError):
+        return UsageProblem(
+            f"{plain(where)} cannot be reached: {error.strerror}.",
+            "A path whose folders you may enter.",
+            "Change the permissions of the folders on the way (chmod u+x), or run as somebody who may enter them.",
+        )
     parent = path.parent
-    while not parent.is_dir() and parent != parent.parent:
+    while not os.path.isdir(parent) and parent != parent.parent:
         parent = parent.parent
     missing = path.relative_to(parent).parts[0] if path.is_relative_to(parent) else path.name
     try:

@@ -13,14 +13,14 @@ from typing import Literal
 from fieldguide.errors import DataProblem, plain
 from fieldguide.records import SplitName
 
-SourceKind = Literal["folder", "table", "archive", "hub"]
+SourceKind = Literal["folder", "table", "archive", "hub", "coco", "pictures"]
 
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
     """One candidate picture of a source: it is read later, and where it is none the reason stands in its row.
 
-    `name` is what the user knows it by: its posix path inside the source.
+    `name` is what the user knows it by: its posix path inside the source. `label` is empty where pictures carry no class.
     """
 
     path: Path
@@ -46,8 +46,8 @@ class Source:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Labels of all candidates, sorted."""
-        return tuple(sorted({file.label for file in self.files}))
+        """Labels of all candidates, sorted; none where pictures carry no class."""
+        return tuple(sorted({file.label for file in self.files if file.label}))
 
 
 @dataclass
@@ -97,6 +97,9 @@ _OTHER_KINDS = frozenset(
         *(".mp4", ".mov", ".avi", ".mkv", ".mp3", ".wav", ".xmp", ".aae"),
     )
 )
+#: Why an archive inside a source is passed over.
+CLOSED = "an archive inside the source, which is not opened"
+_ARCHIVES = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".zst", ".7z", ".rar"})
 _DELIMITERS = re.compile(r"\s*[|;,]\s*")
 #: So many rows must read like a list of labels before a data set is called multi-label.
 _SEVERAL = 2
@@ -115,10 +118,10 @@ def litter(name: str) -> str | None:
 
 def no_picture(name: str) -> str | None:
     """Return why a file of this name is no candidate, or `None`."""
-    reason = litter(name)
-    if reason is None and os.path.splitext(name)[1].lower() in _OTHER_KINDS:
-        reason = "not a picture by its extension"
-    return reason
+    kind = os.path.splitext(name)[1].lower()
+    if kind in _OTHER_KINDS and litter(name) is None:
+        return "not a picture by its extension"
+    return CLOSED if kind in _ARCHIVES and litter(name) is None else litter(name)
 
 
 def scan(folder: str | os.PathLike[str]) -> list[os.DirEntry[str]]:
@@ -128,8 +131,11 @@ def scan(folder: str | os.PathLike[str]) -> list[os.DirEntry[str]]:
 
 
 def readable(name: str) -> str:
-    """Return a file name as text every table can hold: bytes that are no UTF-8 are shown by their code."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    """Return a file name as text every table can hold: bytes that are no UTF-8, and halves of characters, are shown by their code."""
+    try:
+        return os.fsencode(name).decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:
+        return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def clean_label(text: str) -> str:
@@ -179,7 +185,7 @@ def require_classes(found: Found, origin: str, hint: str) -> None:
 def finish(kind: SourceKind, origin: str, found: Found) -> Source:
     """Return a `Source` in its one order; a source that calls everything train names no split at all."""
     files, notes = found.files, list(found.notes)
-    if files and all(file.split == "train" for file in files):
+    if kind not in ("coco", "pictures") and files and all(file.split == "train" for file in files):
         files = [replace(file, split=None) for file in files]
         notes.append("The source calls every picture train; validation and test are cut from them.")
     return Source(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fieldguide.data.sources.common import (
+    CLOSED,
     SPLIT_NAMES,
     Found,
     SourceFile,
@@ -21,28 +22,29 @@ from fieldguide.data.sources.common import (
 from fieldguide.errors import DataProblem, plain
 from fieldguide.records import SplitName
 
+CANNOT = "cannot be opened"
 _ARRANGE = "Arrange them as FOLDER/class/picture.jpg, one folder for each class, or give a table (CSV with path,label)."
 
 
 def read_folder(root: Path, origin: str) -> Found:
     """List the candidates below `root`; raises `DataProblem` where there is no labelled structure."""
     found = Found()
-    walk = _Walk(root.resolve(), found)
+    walk = Walk(root.resolve(), found)
     folders, loose = walk.top()
     splits = {name: SPLIT_NAMES[name.casefold()] for name in folders if name.casefold() in SPLIT_NAMES}
+    found.ignored += [(readable(name), "outside class folders") for name in loose]
     if len(set(splits.values())) >= 2:
         _read_splits(walk, folders, splits, origin)
     else:
         for name in folders:
             _read_class(walk, (name,), None)
-        found.ignored += [(name, "outside class folders") for name in loose]
     if not found.files:
         raise _nothing(found, folders, loose, origin)
     require_classes(found, origin, _one_class_hint(root, folders))
     return found
 
 
-def _read_splits(walk: _Walk, folders: list[str], splits: dict[str, SplitName], origin: str) -> None:
+def _read_splits(walk: Walk, folders: list[str], splits: dict[str, SplitName], origin: str) -> None:
     strangers = [name for name in folders if name not in splits and any(True for _ in walk.below((name,)))]
     if strangers:
         raise DataProblem(
@@ -64,7 +66,7 @@ def _read_splits(walk: _Walk, folders: list[str], splits: dict[str, SplitName], 
             )
 
 
-def _read_class(walk: _Walk, parts: tuple[str, ...], split: SplitName | None) -> None:
+def _read_class(walk: Walk, parts: tuple[str, ...], split: SplitName | None) -> None:
     label = clean_label(parts[-1])
     files = [SourceFile(path, name, label, split) for path, name in walk.below(parts)]
     if not files:
@@ -76,8 +78,28 @@ def _read_class(walk: _Walk, parts: tuple[str, ...], split: SplitName | None) ->
     walk.found.files += files
 
 
+def read_pictures(root: Path) -> Found | None:
+    """List pictures that carry no class: loose at the top or in split folders. `None` where there are none, or also labelled ones.
+
+    For looking only; it is asked where `read_folder` found no labelled structure.
+    """
+    found = Found(notes=["The pictures lie loose, not in class folders: they have no class."])
+    walk = Walk(root.resolve(), found)
+    folders, loose = walk.top()
+    found.files += [SourceFile(walk.root / file, readable(file), "") for file in loose]
+    for name in folders:
+        split = SPLIT_NAMES.get(name.casefold())
+        inner, files = walk.entries((name,)) if split is not None else ([], [])
+        found.files += [SourceFile(walk.root / name / file, readable(f"{name}/{file}"), "", split) for file in files]
+        for parts in [(name, label) for label in inner] if split is not None else [(name,)]:
+            if any(True for _ in walk.below(parts)):
+                return None
+            found.ignored.append((readable("/".join(parts)), "folder without pictures"))
+    return found if found.files else None
+
+
 @dataclass
-class _Walk:
+class Walk:
     """Reads below `root` and never leaves it; what it passes over goes to `found.ignored`."""
 
     root: Path
@@ -110,7 +132,7 @@ class _Walk:
         try:
             entries = scan(folder)
         except OSError as error:
-            self.found.ignored.append((readable("/".join(parts)), f"cannot be opened: {error.strerror}"))
+            self.found.ignored.append((readable("/".join(parts)), f"{CANNOT}: {error.strerror}"))
             return [], []
         for entry in entries:
             reason = self._kind(entry, folders, files)
@@ -140,7 +162,7 @@ class _Walk:
             if not entry.is_file():
                 return "not a regular file"
         except OSError as error:
-            return f"cannot be opened: {error.strerror}"
+            return f"{CANNOT}: {error.strerror}"
         reason = no_picture(entry.name)
         if reason is None:
             files.append(entry.name)
@@ -154,6 +176,21 @@ def _nothing(found: Found, folders: list[str], loose: list[str], origin: str) ->
             "The name of a picture's folder is its class.",
             _ARRANGE,
         )
+    locked = [(name, reason) for name, reason in found.ignored if reason.startswith(CANNOT)]
+    if locked:
+        name, reason = locked[0]
+        return DataProblem(
+            f"{plain(origin)} holds no pictures that can be listed: {plain(name or 'the folder itself')} {reason}.",
+            "Folders that you may read and enter.",
+            "Change their permissions (chmod -R u+rX), or run as somebody who may read them.",
+        )
+    closed = [name for name, reason in found.ignored if reason == CLOSED]
+    if closed:
+        return DataProblem(
+            f"{plain(origin)} holds no pictures, but {'an archive' if len(closed) == 1 else 'archives'} ({plain(closed[0])}).",
+            "Archives inside a source are not opened; one archive that holds class folders is a source by itself.",
+            f"Unpack {plain(closed[0])}, or give it alone.",
+        )
     tables = [name for name, _ in found.ignored if name.lower().endswith((".csv", ".tsv", ".jsonl", ".parquet"))]
     if tables:
         hint = f"It holds tables; to read labels from one, give the file: {plain(origin)}/{plain(tables[0])}"
@@ -166,12 +203,22 @@ def _nothing(found: Found, folders: list[str], loose: list[str], origin: str) ->
 
 
 def _one_class_hint(root: Path, folders: list[str]) -> str:
-    """Say where the classes probably are: data sets often hold them one folder further down."""
+    """Say where the classes probably are: data sets often hold them one or two folders further down."""
     for name in folders:
-        try:
-            inner = [entry.name for entry in scan(root / name) if entry.is_dir() and litter(entry.name) is None]
-        except OSError:
-            continue
-        if len(inner) >= 2:
-            return f"Did you mean {plain(root / name)}? It holds {len(inner)} folders."
+        inner = _folders(root / name)
+        below = [root / name, *(root / name / only for only in inner if len(inner) == 1)]
+        for place in below:
+            holds = len(_folders(place))
+            if holds >= 2 and place != root / name and len(folders) > 1:
+                moved = plain(place.relative_to(root))
+                return f"{moved} holds {holds} folders: if they are the classes, move them up into {plain(name)}, and so for the others."
+            if holds >= 2:
+                return f"Did you mean {plain(place)}? It holds {holds} folders."
     return _ARRANGE
+
+
+def _folders(folder: Path) -> list[str]:
+    try:
+        return [entry.name for entry in scan(folder) if entry.is_dir() and litter(entry.name) is None]
+    except OSError:
+        return []

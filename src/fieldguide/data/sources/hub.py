@@ -6,6 +6,7 @@ which since version 4 loads no scripts. Pictures are written as files, byte for 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -55,8 +56,9 @@ class _Part:
 
 def is_saved(folder: Path) -> bool:
     """Tell whether a folder was written by `save_to_disk`, or holds parquet files with pictures (the layout of the hub)."""
-    if (folder / "dataset_dict.json").is_file() or (
-        (folder / "state.json").is_file() and (folder / "dataset_info.json").is_file()
+    # `os.path` also answers for a folder that may not be entered; whoever lists it names it then.
+    if os.path.isfile(folder / "dataset_dict.json") or (
+        os.path.isfile(folder / "state.json") and os.path.isfile(folder / "dataset_info.json")
     ):
         return True
     first = next(iter(_parquet_files(folder)), None)
@@ -144,8 +146,11 @@ def _local_parts(where: Path) -> list[_Part]:
 
 
 def _parquet_files(folder: Path) -> list[Path]:
-    inner = [path for name in ("data", *SPLIT_NAMES) for path in sorted((folder / name).glob("*.parquet"))]
-    return [*sorted(folder.glob("*.parquet")), *inner]
+    found = []
+    for place in (folder, *(folder / name for name in ("data", *SPLIT_NAMES))):
+        with contextlib.suppress(OSError):
+            found += sorted(place.glob("*.parquet"))
+    return found
 
 
 def _parquet_part(name: str, paths: Sequence[Path]) -> _Part:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from fieldguide.data.sources.common import (
     Found,
     SourceFile,
     clean_label,
+    readable,
     refuse_joined_labels,
     refuse_multi_label,
     require_classes,
@@ -112,12 +114,13 @@ def _file(folder: Path, row: _Row, found: Found) -> SourceFile | None:
         found.ignored.append((f"row {row.number}", "names no picture"))
         return None
     label = clean_label(row.label or "")
-    name = row.path.replace("\\", "/") if "\\" in row.path and not (folder / row.path).exists() else row.path
+    name = row.path.replace("\\", "/") if "\\" in row.path and not os.path.exists(folder / row.path) else row.path
     if not label:
-        found.ignored.append((name, f"no label in row {row.number}"))
+        found.ignored.append((readable(name), f"no label in row {row.number}"))
         return None
     split = split_of(row.split, f"Row {row.number}") if row.split else None
-    return SourceFile(Path(folder / name), Path(name).as_posix(), label, split, row.group or None)
+    group = readable(row.group) if row.group else None
+    return SourceFile(Path(folder / name), readable(Path(name).as_posix()), label, split, group)
 
 
 def _same_path(earlier: tuple[_Row, SourceFile], row: _Row, file: SourceFile, found: Found) -> None:
@@ -172,7 +175,7 @@ def _open(table: Path) -> tuple[list[str], Iterable[Mapping[str, Any]]]:
         return _read_csv(text, "\t" if suffix == ".tsv" else None)
     except UnicodeDecodeError as error:
         raise _damaged(table, f"it is not UTF-8 text (byte {error.start})") from error
-    except (OSError, ValueError, csv.Error) as error:
+    except (OSError, ValueError, csv.Error, RecursionError) as error:
         raise _damaged(table, str(error)) from error
 
 

@@ -1,0 +1,230 @@
+"""A study of twelve pictures and three contestants that takes a second: what its numbers are, and whether its files are whole."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+import shutil
+import tomllib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from tests.pictures import write_folder
+from tests.torture.faults import Ended, Plan, fieldguide
+
+from fieldguide.data.tables import read_manifest, read_predictions
+from fieldguide.errors import DATA, DONE, ENVIRONMENT, PARTLY
+from fieldguide.files import UNFINISHED, read_json, write_toml
+
+CONTESTANTS = (
+    {"name": "majority", "family": "majority"},
+    {"name": "linear", "family": "linear", "settings": {"image_size": 8, "strengths": [0.1]}},
+    {
+        "name": "net",
+        "family": "backbone",
+        "settings": {
+            "model": "test_resnet",
+            "weights": "none",
+            "image_size": 32,
+            "epochs": 2,
+            "batch_size": 4,
+            "precision": "fp32",
+        },
+    },
+)
+#: What differs from run to run and is no number of the comparison.
+_TIMES = ("seconds", "written", "created")
+_LEFT = re.compile(r"\.unfinished-.*|\.tmp.*|scratch")
+
+
+def at_once() -> None:
+    """Write a checkpoint after every step, and do not wait before a second attempt to read."""
+    from fieldguide.craft import loop
+    from fieldguide.data import images
+
+    loop.CHECKPOINT_SECONDS = 0.0
+    images.RETRY_AFTER = 0.0
+
+
+@dataclass(frozen=True)
+class Place:
+    """Pictures and a study that lie side by side in `base`, below which operations are counted; `plan` is the command's source."""
+
+    base: Path
+
+    @property
+    def study(self) -> Path:
+        return self.base / "study"
+
+    @property
+    def photos(self) -> Path:
+        return self.base / "photos"
+
+    @cached_property
+    def plan(self) -> Path:
+        path = self.base.with_name(self.base.name + ".toml")
+        write_toml(path, {"source": str(self.photos), "contestants": CONTESTANTS})
+        return path
+
+    def compare(self, plan: Plan | None = None, *, count: bool = False, words: tuple[object, ...] = ()) -> Ended:
+        return fieldguide(self.base, "compare", self.plan, "--out", self.study, *words, plan=plan, count=count, setup=at_once)
+
+    def report(self, plan: Plan | None = None) -> Ended:
+        return fieldguide(self.base, "report", self.study, plan=plan, setup=at_once)
+
+    def fresh(self) -> Place:
+        """Take the study away; the pictures stay."""
+        shutil.rmtree(self.study, ignore_errors=True)
+        return self
+
+
+def make(base: Path) -> Place:
+    place = Place(base)
+    write_folder(place.photos, ("cat", "dog"), each=6)
+    return place
+
+
+def numbers(study: Path) -> dict[str, Any]:
+    """Return all that must be the same after whatever happened, bit for bit; what is not there is left out."""
+    found: dict[str, Any] = {}
+    if (study / "manifest.parquet").exists():
+        manifest = read_manifest(study / "manifest.parquet")
+        found["manifest"] = (manifest.hash, [dataclasses.asdict(row) for row in manifest.rows])
+    for name in ("comparison", "suspects", "findings"):
+        if (study / f"{name}.json").exists():
+            found[name] = _timeless(read_json(study / f"{name}.json"))
+    for run in sorted(study.glob("runs/*")):
+        if (run / "predictions.parquet").exists():
+            answers = read_predictions(run / "predictions.parquet")
+            found[f"answers of {run.name}"] = [dataclasses.replace(answer, seconds=None) for answer in answers]
+        if (run / "model").exists():
+            files = sorted(path for path in (run / "model").rglob("*") if path.is_file())
+            found[f"model of {run.name}"] = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+        if (run / "scores.json").exists():
+            found[f"scores of {run.name}"] = _timeless(read_json(run / "scores.json"))
+    if (study / "report.html").exists():
+        page = (study / "report.html").read_text(encoding="utf-8")
+        found["pictures in the report"] = sorted(re.findall(r"data:image/webp;base64,[\w+/=]+", page))
+    return found
+
+
+def curves(study: Path) -> dict[str, list[Any]]:
+    """Return the learning curve of each contestant: no epoch twice, none lost."""
+    return {
+        path.parent.name: [
+            _timeless(event) for event in map(json.loads, path.read_text().splitlines()) if event["event"] == "epoch"
+        ]
+        for path in sorted(study.glob("runs/*/log.jsonl"))
+    }
+
+
+def _timeless(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _timeless(item) for key, item in value.items() if key not in _TIMES and "seconds" not in key}
+    return [_timeless(item) for item in value] if isinstance(value, list) else value
+
+
+def left(study: Path) -> list[str]:
+    """Return the names of temporary files and folders below `study`."""
+    return sorted(str(path.relative_to(study)) for path in study.rglob("*") if _LEFT.fullmatch(path.name))
+
+
+def partial(study: Path) -> list[str]:
+    """Return every file that stands under its final name and is not whole, with the reason."""
+    found = []
+    for path in sorted(study.rglob("*")) if study.exists() else ():
+        below = path.relative_to(study).parts
+        if not path.is_file() or any(part.startswith((UNFINISHED, ".tmp")) for part in below):
+            continue
+        if "scratch" in below and path.suffix == ".jsonl":  # journals grow line by line, and readers know
+            continue
+        try:
+            _check(path)
+        except Exception as error:
+            found.append(f"{path.relative_to(study)}: {type(error).__name__}: {error}")
+    return found
+
+
+def _check(path: Path) -> None:
+    """Raise for a file that is not whole."""
+    data = path.read_bytes()
+    match path.suffix:
+        case ".json":
+            json.loads(data)
+        case ".jsonl":
+            assert data.endswith(b"\n")
+            for line in data.splitlines():
+                json.loads(line)
+        case ".toml":
+            assert tomllib.loads(data.decode())
+        case ".parquet":
+            pq.read_table(path)
+        case ".safetensors":
+            length = 8 + int.from_bytes(data[:8], "little")
+            tensors = [entry for name, entry in json.loads(data[8:length]).items() if name != "__metadata__"]
+            assert len(data) == length + max(entry["data_offsets"][1] for entry in tensors), "cut"
+        case ".html":
+            assert data.rstrip().endswith(b"</html>")
+        case _:
+            assert path.name in (".lock", "run.log"), "a file nobody knows"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a run that nothing happened to has found."""
+
+    numbers: dict[str, Any]
+    curves: dict[str, list[Any]]
+
+    def differs(self, study: Path, *, partly: bool = False) -> list[str]:
+        """Return what is not as it should be; `partly`: what is missing is forgiven."""
+        have = numbers(study)
+        wrong = [name for name, value in self.numbers.items() if have.get(name, None if partly else "") not in (value, None)]
+        if not partly:
+            wrong += [name for name in self.numbers if name not in have]
+            wrong += ["curves"] if curves(study) != self.curves else []
+        return [*wrong, *(name for name in have if name not in self.numbers)]
+
+
+def reference(study: Path) -> Reference:
+    return Reference(numbers(study), curves(study))
+
+
+def complaint(ended: Ended) -> str | None:
+    """Return what is wrong with how a command ended that something happened to: it may fail, but in its own words."""
+    if ended.code not in (DONE, PARTLY, ENVIRONMENT, DATA):
+        return f"exit code {ended.code}: {ended.text[-600:]}"
+    for word in ("Traceback", "A mistake in fieldguide", "not foreseen"):
+        if word in ended.text:
+            return f"{word}: {ended.text[-600:]}"
+    return None
+
+
+def after_a_fault(place: Place, ended: Ended, whole: Reference) -> str | None:
+    """Return what is wrong after a failing operation, and after the same command once more without it; `None` is well."""
+    study = place.study
+    wrong = complaint(ended)
+    if wrong is None and partial(study):
+        wrong = f"not whole: {partial(study)}"
+    if wrong is None:
+        # What was told as done is right already; what was told as failed lacks something, and nothing it has is wrong.
+        other = whole.differs(study, partly=ended.code != DONE)
+        judged = [name for name in other if ended.code == DONE or name.startswith(("manifest", "answers", "model"))]
+        wrong = f"after exit code {ended.code} other: {judged}" if judged else None
+    return wrong or again(place, whole)
+
+
+def again(place: Place, whole: Reference) -> str | None:
+    """Call the same command; return what is not as if nothing had ever happened."""
+    ended = place.compare()
+    if ended.code != DONE:
+        return f"the same command again: exit code {ended.code}: {ended.text[-600:]}"
+    other = whole.differs(place.study)
+    if other:
+        return f"the same command again gave other {other}"
+    return f"left behind: {left(place.study)}" if left(place.study) else None
