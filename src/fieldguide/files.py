@@ -11,10 +11,11 @@ import os
 import re
 import secrets
 import shutil
+import time
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fieldguide.errors import DataProblem, EnvironmentProblem, plain
 
@@ -232,6 +233,42 @@ def _native(error: Exception) -> OSError | None:
         return None
     said = re.search(r"\(os error (\d+)\)", str(error))
     return OSError(int(said[1]), os.strerror(int(said[1]))) if said else None
+
+
+#: What a network share or a busy disk says and may take back a moment later. It tells nothing about the file.
+PASSING = frozenset(
+    {errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EINTR, errno.ESTALE, errno.ETIMEDOUT}
+)
+
+
+def unreachable(error: OSError, where: str) -> EnvironmentProblem:
+    """Return the problem of a source that cannot be read now: a list made now would lack what lies there."""
+    return EnvironmentProblem(
+        f"{plain(where)} cannot be read now: {error.strerror or error}.",
+        "A disk or share that answers; what it held back would be missing from the list for good, so no list is made.",
+        "Look after the disk or the share, then run the same command again.",
+    )
+
+
+#: Seconds before the second and last attempt at what may pass by itself.
+RETRY_AFTER = 0.1
+T = TypeVar("T")
+
+
+def twice(work: Callable[[], T], where: str) -> T:
+    """Return ``work()``, tried a second time where the first may have failed in passing; then it is an `EnvironmentProblem`."""
+    try:
+        return work()
+    except OSError as error:
+        if error.errno not in PASSING:
+            raise
+    time.sleep(RETRY_AFTER)
+    try:
+        return work()
+    except OSError as error:
+        if error.errno not in PASSING:
+            raise
+        raise unreachable(error, where) from error
 
 
 #: Errors that code makes, not disks: what these say is a mistake of ours until it is foreseen.

@@ -16,14 +16,14 @@ from fieldguide.data import budget
 from fieldguide.data.classes import propose, read_classes, write_classes
 from fieldguide.data.copies import Care
 from fieldguide.data.examine import Examination, examine, findings_json
-from fieldguide.data.images import MISSING
+from fieldguide.data.images import MISSING, UNREADABLE, read_file
 from fieldguide.data.loose import read_original
 from fieldguide.data.sources import Source, open_source
 from fieldguide.data.split import SplitRule, divide
 from fieldguide.data.store import Originals, Store, size_class
 from fieldguide.data.tables import freeze, read_manifest, write_manifest
-from fieldguide.errors import DataProblem, PictureError, Problem, UsageProblem, plain
-from fieldguide.files import read_json, read_own, read_toml, write_json, write_toml
+from fieldguide.errors import DataProblem, EnvironmentProblem, PictureError, Problem, UsageProblem, plain
+from fieldguide.files import PASSING, read_json, read_own, read_toml, write_json, write_toml
 from fieldguide.records import SCHEMA_VERSION, Manifest, ManifestRow, SplitName
 from fieldguide.tasks.classify import Classify
 
@@ -117,7 +117,41 @@ def _examined(source: Source, asked: Asked, folder: Path, sizes: Sequence[int], 
     store = Store(folder / "store", most_bytes=_most_bytes(asked))
     examination = examine(source, progress=progress, store=store, sizes=sizes, care=care_of(asked))
     store.flush()
+    _require_answer(source, examination)
     return examination
+
+
+def _require_answer(source: Source, examination: Examination) -> None:
+    """Raise `EnvironmentProblem` where pictures failed because the disk or share that holds them does: the list is frozen for good.
+
+    One bad place on a disk costs its own picture. Where a picture that was read a moment ago fails now, or one that failed is read
+    now, it was not the picture's fault.
+    """
+    passing = {f"{UNREADABLE}: {os.strerror(number)}" for number in PASSING}
+    failed = {row.path for row in examination.rows if row.excluded in passing}
+    if not failed:
+        return
+    good = {row.path for row in examination.rows if row.excluded is None}
+    bad_files = [file for file in source.files if file.name in failed]
+    good_files = [file for file in source.files if file.name in good]
+    for file, was_read in [
+        *((file, False) for file in bad_files),
+        *((file, True) for file in (*good_files[:1], *good_files[-1:])),
+    ]:
+        if _reads(file.path) != was_read:
+            raise EnvironmentProblem(
+                f"The disk or share that holds the pictures failed for {len(failed)} of them (such as {plain(sorted(failed)[0])}).",
+                "A disk or share that answers; what it held back would be missing from the list for good, so no list is made.",
+                "Look after the disk or the share, then run the same command again.",
+            )
+
+
+def _reads(path: Path) -> bool:
+    try:
+        read_file(path)
+    except PictureError:
+        return False
+    return True
 
 
 def task_of(folder: Path, manifest: Manifest) -> Classify:

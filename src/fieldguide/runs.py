@@ -82,7 +82,7 @@ def run(entry: Contestant, table: Table) -> str:
     try:
         _fit_and_answer(entry, table, folder)
     except (Exception, MemoryError) as error:
-        fail(folder, _problem(error, folder))
+        fail(folder, _problem(error, folder, table.manifest))
         return "failed"
     shutil.rmtree(folder / "scratch", ignore_errors=True)
     return "done"
@@ -99,15 +99,19 @@ def fail(folder: Path, problem: Problem, state: str = "failed") -> None:
     write_json(folder / "failed.json", {"schema": SCHEMA_VERSION, "state": state, **told})
 
 
-def _problem(error: BaseException, folder: Path) -> Problem:
+def _problem(error: BaseException, folder: Path, manifest: Manifest) -> Problem:
     """Turn whatever a family raised into three breaths; an unexpected one keeps its traceback in ``run.log``."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, ModuleNotFoundError):
         return families.needs_extra(error)
     if isinstance(error, PictureError):
+        # A family knows a picture by its hash alone; people know it by its path.
+        meant = next((row.path for row in manifest.rows if row.key[:12] in str(error)), None)
         return DataProblem(
-            f"A training picture can no longer be read: {error}.", "Pictures stay as they are during a study.", "Restore it."
+            f"A training picture can no longer be read: {error}.",
+            "Pictures stay as they are during a study.",
+            f"Restore {plain(meant) if meant else 'it'}, then run the same command again.",
         )
     problem = system_problem(error) if isinstance(error, OSError) else None
     if problem is not None:

@@ -22,7 +22,7 @@ from fieldguide.data.examine import examine
 from fieldguide.data.split import SplitShape, shape
 from fieldguide.data.store import Originals, Spare, Store
 from fieldguide.data.tables import read_manifest, read_predictions
-from fieldguide.errors import DONE, PARTLY, Problem, UsageProblem, plain
+from fieldguide.errors import DONE, PARTLY, DataProblem, Problem, UsageProblem, plain
 from fieldguide.families import Contestant, Sizes
 from fieldguide.files import read_own, read_toml, sweep, told_plainly, write_json, write_toml
 from fieldguide.locked import Locked
@@ -184,6 +184,12 @@ def _settled(asked: Asked, folder: Path) -> Asked:
     if not (folder / "manifest.parquet").exists():
         _refuse_foreign(folder)
         return asked
+    if not path.exists():
+        raise DataProblem(
+            f"There is a manifest.parquet in {plain(folder)}, but no study.toml: what it was made for is not known.",
+            "The list of a study and its settings stand side by side.",
+            "Restore study.toml, or choose another folder with --out.",
+        )
     old = build(Asked, _toml(path), str(path))
     for name in ("source", "split", "folds", "seed", "alike", "leaks"):
         was, now = getattr(old, name), getattr(asked, name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import random
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -159,6 +160,15 @@ def test_a_killed_run_ends_in_the_same_weights(
     again = fit(sets, scratch)
     assert same(again, whole)
     assert len(epochs(scratch)) == 4
+
+
+def test_no_thread_outlives_a_run_that_is_stopped(sets: Sets, tmp_path: Path) -> None:
+    """The traceback still holds the run's frames, so nothing ends by itself."""
+    before = set(threading.enumerate())
+    with pytest.raises(Killed) as caught:
+        fit(sets, tmp_path, progress=Dying(2))
+    assert caught.tb is not None
+    assert set(threading.enumerate()) <= before
 
 
 def test_a_run_killed_while_it_validates_goes_on(sets: Sets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

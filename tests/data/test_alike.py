@@ -66,7 +66,7 @@ CHANGES: dict[str, tuple[Callable[[Picture], Sketch | None], str]] = {
     "upside down": (lambda it: looked(it.transpose(Turn.FLIP_TOP_BOTTOM)), "mirrored"),
     "transposed": (lambda it: looked(it.transpose(Turn.TRANSPOSE)), "turned and mirrored"),
     "cropped in the middle": (lambda it: looked(cropped(it, 0.85, 0.5, 0.5)), "cropped"),
-    "cropped at a corner": (lambda it: looked(cropped(it, 0.85, 0.0, 1.0)), "cropped"),
+    "cropped at a corner": (lambda it: looked(cropped(it, 0.92, 0.0, 1.0)), "cropped"),
     "darker": (lambda it: looked(darker(it)), "same picture"),
     "tilted": (lambda it: looked(tilted(it, 2.5)), "tilted and cropped"),
     "all at once": (
@@ -178,7 +178,7 @@ def test_one_form_with_other_contents_is_no_copy() -> None:
         filled.append(sketch(page))
     assert alike(filled) == ()
     stamped = form.copy()
-    stamped[100:112, 80:116] = 255
+    stamped[100:108, 84:108] = 200
     assert len(alike([sketch(form), sketch(stamped)])) == 1
 
 
@@ -233,8 +233,8 @@ def test_many_copies_do_not_multiply_the_work(monkeypatch: pytest.MonkeyPatch, s
     for pair in pairs:
         groups.join(pair.a, pair.b)
     assert len(groups.several()[0]) >= 590
-    assert len(pairs) < 700
-    assert sum(laid) < 900
+    assert len(pairs) < 600, "as many as join them"
+    assert sum(laid) < 1200
     laid.clear()
     # A crowd of pages that resemble each other and are not the same.
     random = np.random.default_rng(5)
@@ -249,9 +249,9 @@ def scene_of(seed: int) -> np.ndarray:
 
 def test_time_grows_like_the_number_of_pictures() -> None:
     random = np.random.default_rng(6)
-    waves = random.normal(0, 1, (8000, 8, 8)) / (1 + np.arange(8)) / (1 + np.arange(8))[:, None]
+    waves = random.normal(0, 1, (4000, 8, 8)) / (1 + np.arange(8)) / (1 + np.arange(8))[:, None]
     rows = module._cosines(8)
-    rough = random.normal(0, 0.3, (8000, 40, 40))
+    rough = random.normal(0, 0.3, (4000, 40, 40))
     gray = rows.T @ waves @ rows + rough / 40
     gray = ((gray - gray.mean((1, 2), keepdims=True)) / gray.std((1, 2), keepdims=True) * 32).clip(-127, 127).astype(np.int8)
     sketches = [Sketch(one, np.zeros((2, 3, 3), np.float16)) for one in gray]
@@ -262,8 +262,8 @@ def test_time_grows_like_the_number_of_pictures() -> None:
         return time.process_time() - start
 
     seconds(200)
-    small = min(seconds(2000) for _ in range(2))
-    assert seconds(8000) < 8 * small, "four times the pictures may take a little more than four times as long, not sixteen"
+    small = min(seconds(1000) for _ in range(2))
+    assert seconds(4000) < 8 * small, "four times the pictures may take a little more than four times as long, not sixteen"
 
 
 def test_groups_join_and_are_sorted() -> None:
@@ -278,17 +278,19 @@ def test_groups_join_and_are_sorted() -> None:
 
 @pytest.mark.realdata
 def test_planted_copies_among_photographs_are_found_and_photographs_are_not_confused(data_root: Path) -> None:
-    paths = sorted((data_root / "pets370").rglob("*.jpg"))[::3]
+    paths = sorted((data_root / "pets370").rglob("*.jpg"))[::4]
     photographs = [Image.open(path).convert("RGB") for path in paths]
+    for photograph in photographs:
+        photograph.thumbnail((320, 320))
     before = [looked(it, kind="JPEG", quality=90) for it in photographs]
-    assert len(before) > 100
-    assert len(alike(before)) <= len(before) // 100
+    assert len(before) > 80
+    assert alike(before) == ()
     changes = list(CHANGES.values())
     after = [changes[at % len(changes)][0](it) for at, it in enumerate(photographs)]
     found = {(pair.a, pair.b) for pair in alike([*before, *after])}
     planted = {(at, at + len(before)) for at in range(len(before))}
     assert len(found & planted) >= 0.95 * len(planted)
-    assert len(found - planted) <= len(before) // 100
+    assert found <= planted
 
 
 @pytest.mark.realdata

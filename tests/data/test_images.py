@@ -517,6 +517,7 @@ def test_the_limit_counts_what_a_mode_and_a_format_hold(
     data = encode(image.convert(mode) if mode != "I;16" else image.convert("L").convert("I;16"), format)
     held = 48 * (64 * bytes_a_pixel + 8) + len(data)
     monkeypatch.setattr(bounds, "MOST_MEMORY", held)
+    monkeypatch.setattr(bounds, "MOST_MEMORY_OF", {})
     assert load(data, 48).pixels.shape == (48, 64, 3)
     monkeypatch.setattr(bounds, "MOST_MEMORY", held - 1)
     assert "64 x 48" in fails(data, "too large", 48)
@@ -699,6 +700,22 @@ def test_a_damaged_camera_block_does_not_lose_the_turn() -> None:
     data[at : at + 4] = b"\x7f\xff\xff\xff"  # the block is said to lie far behind the file
     loaded = load(bytes(data), 64)
     assert loaded.taken == LATER and loaded.notes == ("rotated by EXIF",) and loaded.height > loaded.width
+
+
+@pytest.mark.parametrize(("name", "notes", "taken"), [("getexif", (), None), ("get_ifd", ("rotated by EXIF",), LATER)])
+def test_whatever_reading_exif_raises_the_picture_is_read(
+    name: str, notes: tuple[str, ...], taken: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def explode(*_: object, **__: object) -> None:
+        raise SyntaxError("not a TIFF file")
+
+    exif = Image.Exif()
+    exif[0x0112], exif[0x0132], exif[0x8769] = 3, LATER, {0x9003: MOMENT}
+    data = encode(scene(), "PNG", exif=exif)
+    assert load(data, 64).taken == MOMENT
+    monkeypatch.setattr(Image.Image if name == "getexif" else Image.Exif, name, explode)
+    loaded = load(data, 64)
+    assert (loaded.notes, loaded.taken, loaded.pixels.shape) == (notes, taken, (64, 85, 3))
 
 
 def test_half_pictures_are_not_let_through_by_a_switch_of_pillow(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ import errno
 import fcntl
 import functools
 import io
+import itertools
 import json
 import multiprocessing
 import os
@@ -80,26 +81,39 @@ class Ended:
     unseen: list[str] = field(default_factory=list)
 
 
-def fieldguide(
-    base: Path, *words: object, plan: Plan | None = None, count: bool = False, setup: Callable[[], None] | None = None
-) -> Ended:
-    """Run ``fieldguide WORDS`` in a forked child, with the operations below `base` counted or failing as `plan` says.
+@dataclass
+class Running:
+    """A ``fieldguide`` in a forked child, with the operations below a folder counted or failing as a plan says."""
+
+    process: multiprocessing.process.BaseProcess
+    told: Path
+
+    def end(self) -> Ended:
+        """Wait for it."""
+        self.process.join(timeout=SECONDS)
+        if self.process.is_alive():
+            self.process.kill()
+            raise AssertionError(f"the child hangs: {self.told.read_text(errors='replace')}")
+        said, counts = self.told.read_text(encoding="utf-8", errors="replace"), _counts(self.told)
+        counted = json.loads(counts.read_text()) if counts.exists() else {"moments": [], "unseen": []}
+        return Ended(int(self.process.exitcode or 0), said, [Moment(*one) for one in counted["moments"]], counted["unseen"])
+
+
+def start(base: Path, *words: object, plan: Plan, count: bool = False, setup: Callable[[], None] | None = None) -> Running:
+    """Start ``fieldguide WORDS`` in a forked child.
 
     The libraries must have been imported here, so that the child need not. `setup` is called in the child first.
     """
-    told = base.with_name(base.name + ".told")
+    told = base.with_name(f"{base.name}-{next(_numbers)}.told")
     told.write_text("")
     process = multiprocessing.get_context("fork").Process(
-        target=_child, args=(base, [str(word) for word in words], plan or Plan(), count, told, setup)
+        target=_child, args=(base, [str(word) for word in words], plan, count, told, setup)
     )
     process.start()
-    process.join(timeout=SECONDS)
-    if process.is_alive():
-        process.kill()
-        raise AssertionError(f"the child hangs: {plan}")
-    said = told.read_text(encoding="utf-8", errors="replace")
-    counted = json.loads(_counts(told).read_text()) if count else {"moments": [], "unseen": []}
-    return Ended(int(process.exitcode or 0), said, [Moment(*one) for one in counted["moments"]], counted["unseen"])
+    return Running(process, told)
+
+
+_numbers = itertools.count()
 
 
 def _counts(told: Path) -> Path:
@@ -240,6 +254,8 @@ class Injector:
         def call(path: Any = ".", *more: Any, **named: Any) -> Any:
             # What is renamed is told by the name it gets.
             target = more[0] if kind == "rename" else path
+            if kind == "rename" and self.name_of(target) is not None and os.path.dirname(path) != os.path.dirname(target):
+                self.unseen.append(f"a rename from another folder: {path} to {target}")
             folder = named.get("dst_dir_fd") if kind == "rename" else named.get("dir_fd")
             with self.done(kind, target, folder):
                 return real(path, *more, **named)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
+import importlib.metadata
 import json
+import multiprocessing
 import re
 import shutil
 import tomllib
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +20,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 from tests.pictures import write_folder
-from tests.torture.faults import Ended, Plan, fieldguide
+from tests.torture.faults import Ended, Moment, Plan, Running, start
 
 from fieldguide.data.tables import read_manifest, read_predictions
 from fieldguide.errors import DATA, DONE, ENVIRONMENT, PARTLY
@@ -42,13 +47,31 @@ _TIMES = ("seconds", "written", "created")
 _LEFT = re.compile(r"\.unfinished-.*|\.tmp.*|scratch")
 
 
+@functools.cache
+def _version(package: str) -> str:
+    return _real_version(package)
+
+
+@functools.cache
+def _entry_points(group: str) -> Any:
+    return _real_entry_points(group=group)
+
+
+_real_version, _real_entry_points = importlib.metadata.version, importlib.metadata.entry_points
+
+
 def at_once() -> None:
-    """Write a checkpoint after every step, and do not wait before a second attempt to read."""
+    """Write a checkpoint after every step, answer for two pictures at a time, and wait for nothing twice."""
+    from fieldguide import runs
     from fieldguide.craft import loop
     from fieldguide.data import images
 
     loop.CHECKPOINT_SECONDS = 0.0
+    runs.CHUNK = 2
     images.RETRY_AFTER = 0.0
+    # A third of a small study is looking up what is installed.
+    importlib.metadata.version = _version
+    importlib.metadata.entry_points = _entry_points  # type: ignore[assignment]
 
 
 @dataclass(frozen=True)
@@ -71,11 +94,14 @@ class Place:
         write_toml(path, {"source": str(self.photos), "contestants": CONTESTANTS})
         return path
 
-    def compare(self, plan: Plan | None = None, *, count: bool = False, words: tuple[object, ...] = ()) -> Ended:
-        return fieldguide(self.base, "compare", self.plan, "--out", self.study, *words, plan=plan, count=count, setup=at_once)
+    def start(self, plan: Plan | None = None, count: bool = False, setup: Callable[[], None] | None = None) -> Running:
+        return start(
+            self.base, "compare", self.plan, "--out", self.study, plan=plan or Plan(), count=count, setup=setup or at_once
+        )
 
-    def report(self, plan: Plan | None = None) -> Ended:
-        return fieldguide(self.base, "report", self.study, plan=plan, setup=at_once)
+    def compare(self, plan: Plan | None = None, count: bool = False, setup: Callable[[], None] | None = None) -> Ended:
+        """Run the command to its end."""
+        return self.start(plan, count, setup).end()
 
     def fresh(self) -> Place:
         """Take the study away; the pictures stay."""
@@ -228,3 +254,98 @@ def again(place: Place, whole: Reference) -> str | None:
     if other:
         return f"the same command again gave other {other}"
     return f"left behind: {left(place.study)}" if left(place.study) else None
+
+
+#: What is done at one moment: it returns how the command ended, and what is wrong.
+Trial = Callable[[Place, Moment], tuple[int, str | None]]
+
+
+@dataclass(frozen=True)
+class Small:
+    """The study that nothing happened to, every moment of its run, and a place to try them."""
+
+    place: Place
+    kept: Path
+    whole: Reference
+    moments: tuple[Moment, ...]
+
+    def finished(self) -> Place:
+        """Return the place with the study as it was finished."""
+        shutil.copytree(self.kept, self.place.fresh().study)
+        return self.place
+
+    def of(self, kinds: Sequence[str], phase: str = "", name: str = "") -> list[Moment]:
+        """Return the moments of some kinds in one phase or at one name (as a pattern), at least one."""
+        found = [m for m in self.moments if m.kind in kinds and phase in ("", m.phase) and re.search(name, m.name)]
+        assert found, f"nothing of {kinds} happens in {phase} {name}"
+        return found
+
+    def tried(self, moments: Sequence[Moment], trial: Trial) -> Counter[int]:
+        """Try all moments, in two processes where there are many; return how many ended with which exit code. All must be well."""
+        shares = [moments[0::2], moments[1::2]] if len(moments) > 4 else [moments]
+        fork = multiprocessing.get_context("fork")
+        work = [fork.Process(target=self._share, args=(at, part, trial)) for at, part in enumerate(shares)]
+        for process in work:
+            process.start()
+        for process in work:
+            process.join()
+        ends: Counter[int] = Counter()
+        wrong = []
+        for at in range(len(shares)):
+            for *moment, code, complaint in json.loads(self._told(at).read_text()):
+                ends[code] += 1
+                wrong += [f"{' '.join(map(str, moment))}: {complaint}"] if complaint else []
+            self._told(at).unlink()
+        assert sum(ends.values()) == len(moments)
+        assert not wrong, "\n".join(wrong)
+        return ends
+
+    def _share(self, at: int, moments: Sequence[Moment], trial: Trial) -> None:
+        place = make(self.place.base.parent / f"share-{at}" / "base")
+        results = []
+        for moment in moments:
+            try:
+                code, wrong = trial(place.fresh(), moment)
+            except Exception as error:
+                code, wrong = -1, f"{type(error).__name__}: {error}"
+            results.append([*moment, code, wrong])
+        self._told(at).write_text(json.dumps(results))
+
+    def _told(self, at: int) -> Path:
+        return self.place.base.parent / f"share-{at}.json"
+
+
+def small(folder: Path) -> Small:
+    """Make the pictures, import the libraries once here, and run the study in two children, one of which is counted."""
+    import cleanlab.filter  # noqa: F401
+    import sklearn.linear_model  # noqa: F401
+    import timm  # noqa: F401
+
+    import fieldguide.report.build
+    import fieldguide.study  # noqa: F401
+    from fieldguide.craft import loop, timm_models  # noqa: F401
+    from fieldguide.families import backbone, linear, majority  # noqa: F401
+
+    for package in ("fieldguide", "torch", "torchvision", "timm", "scikit-learn", "numpy", "scipy", "pillow", "safetensors"):
+        _version(package)
+    _entry_points("fieldguide.families")
+    other = make(folder / "other" / "base")
+    plain = other.compare()
+    assert plain.code == DONE, plain.text
+    place = make(folder / "base")
+    seen = place.compare(count=True)
+    assert seen.code == DONE, seen.text
+    assert seen.unseen == [], "operations that the injector does not see, or renames from another folder"
+    whole = reference(place.study)
+    assert whole.differs(other.study) == [], "two runs that nothing happened to differ"
+    assert not partial(place.study) and not left(place.study)
+    shutil.copytree(place.study, folder / "kept")
+    return Small(place, folder / "kept", whole, tuple(seen.moments))
+
+
+def told_of(ends: Counter[int]) -> str:
+    """Return the sentence of the table."""
+    said = {DONE: "unharmed", PARTLY: "a contestant failed by name", ENVIRONMENT: "stopped by name", DATA: "stopped by name"}
+    parts = [f"{count} {said.get(code, 'ended')} ({code})" for code, count in sorted(ends.items())]
+    count = sum(ends.values())
+    return f"{count} of {count} moments conform: {', '.join(parts)}; the same command then ends in the same numbers"

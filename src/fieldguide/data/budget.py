@@ -17,7 +17,7 @@ from fieldguide.errors import EnvironmentProblem, plain
 from fieldguide.files import free_bytes
 
 #: Bytes the store leaves free on its volume, for checkpoints, models, answers and the report.
-RESERVE_BYTES = 256 * 2**20
+RESERVE_BYTES = 256_000_000
 #: Headers that are read to learn how large the pictures of a source are.
 SAMPLE = 256
 #: Width and height that stand for pictures of which no header could be read.

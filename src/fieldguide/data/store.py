@@ -197,10 +197,10 @@ class Spare:
     originals: Originals | None = None
 
     def read(self, key: str, at_least: int) -> Pixels:
-        """Return pixels as `Store.read` does; raises its `PictureError` where the original is not to be had either."""
+        """Return pixels as `Store.read` does; raises what it raised where the original is not to be had either."""
         try:
             return self.store.read(key, at_least)
-        except PictureError as lacking:
+        except (PictureError, OSError) as lacking:
             if self.originals is None:
                 raise
             try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -64,7 +63,8 @@ def freeze(rows: Iterable[ManifestRow], classes: Sequence[str], seed: int) -> Ma
 def write_manifest(target: Path, manifest: Manifest) -> None:
     """Write ``manifest.parquet``."""
     meta = {"classes": json.dumps(manifest.classes), "seed": str(manifest.seed), "hash": manifest.hash}
-    _write(target, [dataclasses.asdict(row) for row in manifest.rows], _MANIFEST, meta)
+    # `dataclasses.asdict` copies every value deeply, which takes longer than writing them.
+    _write(target, [{name: getattr(row, name) for name in _MANIFEST.names} for row in manifest.rows], _MANIFEST, meta)
 
 
 def read_manifest(path: Path) -> Manifest:

@@ -65,12 +65,14 @@ def names(facts: Facts) -> Told:
         folded.setdefault(fold(label), []).append(label)
     collide = [" = ".join(labels) for labels in folded.values() if len(labels) > 1]
     joined = [note for note in facts.source.notes if note.startswith("The folder ")]
-    detail = (
-        f"{len(collide)} sets of class names differ only in case, Unicode form or separators: probably one class written twice."
-    )
+    told = []
+    if collide:
+        told.append(
+            f"{len(collide)} sets of class names differ only in case, Unicode form or separators: probably one class written twice."
+        )
     if joined:
-        detail += f" {len(joined)} folder names were brought into one Unicode form."
-    return outcome([*collide, *joined], detail, "Class names are distinct.")
+        told.append(f"{len(joined)} folder names were brought into one Unicode form.")
+    return outcome([*collide, *joined], " ".join(told), "Class names are distinct.")
 
 
 def suspects(facts: Facts) -> Told:

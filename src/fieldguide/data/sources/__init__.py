@@ -8,6 +8,7 @@ from pathlib import Path
 from fieldguide.data.sources import archive, coco, folder, hub, table
 from fieldguide.data.sources.common import Source, SourceFile, SourceKind, finish
 from fieldguide.errors import DataProblem, UsageProblem, nearest, plain
+from fieldguide.files import twice
 
 __all__ = ["Source", "SourceFile", "SourceKind", "open_source"]
 
@@ -25,7 +26,7 @@ def open_source(where: str, unpack_to: Path, *, online: bool = False, labelled: 
         return finish("hub", where, hub.read_hub(where, unpack_to, online=online))
     path = Path(os.path.expanduser(where))
     try:
-        os.stat(path)
+        twice(lambda: os.stat(path), where)
     except (OSError, ValueError) as error:
         raise _no_such(where, path, error) from None
     if path.is_dir():

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from fieldguide.errors import DataProblem, plain
+from fieldguide.files import twice
 from fieldguide.records import SplitName
 
 SourceKind = Literal["folder", "table", "archive", "hub", "coco", "pictures"]
@@ -125,9 +126,16 @@ def no_picture(name: str) -> str | None:
 
 
 def scan(folder: str | os.PathLike[str]) -> list[os.DirEntry[str]]:
-    """Return the entries of a folder, sorted by name; raises `OSError` where it cannot be opened."""
-    with os.scandir(folder) as entries:
-        return sorted(entries, key=lambda entry: entry.name)
+    """Return the entries of a folder, sorted by name; raises `OSError` where it cannot be opened.
+
+    What may pass by itself is tried a second time, then it is an `EnvironmentProblem`: a folder must not vanish from a list for it.
+    """
+
+    def entries() -> list[os.DirEntry[str]]:
+        with os.scandir(folder) as found:
+            return sorted(found, key=lambda entry: entry.name)
+
+    return twice(entries, os.fspath(folder))
 
 
 def readable(name: str) -> str:

@@ -20,6 +20,7 @@ from fieldguide.data.sources.common import (
     scan,
 )
 from fieldguide.errors import DataProblem, plain
+from fieldguide.files import PASSING, unreachable
 from fieldguide.records import SplitName
 
 CANNOT = "cannot be opened"
@@ -155,13 +156,15 @@ class Walk:
                 if Path(entry.path).is_relative_to(target):
                     return "a link that leads back"
             if entry.is_dir():
-                if os.path.exists(os.path.join(entry.path, "study.toml")):
+                if Path(entry.path, "study.toml").exists():
                     return "a fieldguide study"
                 folders.append(entry.name)
                 return None
             if not entry.is_file():
                 return "not a regular file"
         except OSError as error:
+            if error.errno in PASSING:
+                raise unreachable(error, entry.path) from error
             return f"{CANNOT}: {error.strerror}"
         reason = no_picture(entry.name)
         if reason is None:

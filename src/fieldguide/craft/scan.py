@@ -1,0 +1,183 @@
+"""The selective scan of VMamba (SS2D) with a state of one number: four walks over the pixels of a feature map, forward and backward.
+
+For every walk k, channel and pixel t along it
+
+    h[t] = exp(delta[t] * rate) * h[t - 1] + delta[t] * write[t] * u[t]          y[t] = read[t] * h[t]
+
+and the answers of the four walks are added. Walk 0 goes row by row, walk 1 column by column, walks 2 and 3 are 0 and 1 from the
+last pixel to the first. No sequence is copied, turned or flipped for that: a walk is an order in which pixels are visited.
+
+The recurrence can be walked in three ways, which agree to rounding: ``"steps"`` one pixel after the other, in place (best on a CPU
+when a pixel is wide); ``"lines"`` all rows (or columns) of the map at once, then from line to line, which is the two-level blocked
+scan with the map's own lines as blocks (few launches: for narrow pixels, GPUs and export); ``"numba"`` the steps compiled, where numba
+is installed. The backward pass is written by hand: the same recurrence, walked back. It needs its inputs alone and walks forward
+once more, since memory for the states costs more than walking. State and arithmetic are float32 (float64 for float64 inputs), whatever
+the precision around them.
+
+Selective scan: Gu and Dao, arXiv 2312.00752 (Mamba). Four directions: Liu et al., arXiv 2401.10166 (VMamba). Own code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple
+
+import torch
+from einops import rearrange
+from torch import Tensor
+from torch.nn import functional as F
+
+Way = Literal["auto", "steps", "lines", "numba"]
+#: Numbers in a pixel (batch times channels) from which one step at a time is quicker on a CPU than a line at a time (measured: 2 cores).
+WIDE = 2048
+WALKS = 4
+
+
+class Grid(NamedTuple):
+    """The map that is walked, in pixels, and the way to walk it."""
+
+    height: int
+    width: int
+    way: Way = "auto"
+
+
+def cross_scan(u: Tensor, told: Tensor, weight: Tensor, bias: Tensor, rate: Tensor, grid: Grid) -> Tensor:
+    """Return the sum of the four walks, ``"pixels batch channels"``, pixels in row order, float32 (float64 if `u` is).
+
+    u: ``"pixels batch channels"``, what is written into the state. told: ``"4 pixels batch rank+2"``, what each walk reads off a
+    pixel: `rank` numbers for the step size, then `write`, then `read`. weight ``"4 channels rank"`` and bias ``"4 channels"``: delta is
+    ``softplus(weight @ step + bias)``. rate: ``"4 channels"``, negative.
+    """
+    kind = torch.float64 if u.dtype == torch.float64 else torch.float32
+    with torch.autocast(u.device.type, enabled=False):
+        wide = (tensor.to(kind) for tensor in (u, told, weight, bias, rate))
+        y: Tensor = _CrossScan.apply(*wide, _chosen(u, grid))  # type: ignore[no-untyped-call]
+    return y
+
+
+def _chosen(u: Tensor, grid: Grid) -> Grid:
+    """Replace ``"auto"`` by the quickest way for this device and width."""
+    if grid.way != "auto":
+        return grid
+    stepwise = u.device.type == "cpu" and u[0].numel() >= WIDE and not torch.compiler.is_compiling()
+    return grid._replace(way="steps" if stepwise else "lines")
+
+
+class _Walk(NamedTuple):
+    """One walk's share of the inputs, and what is made of them: step sizes, decay, and what is added to the state."""
+
+    step: Tensor
+    write: Tensor
+    read: Tensor
+    delta: Tensor
+    decay: Tensor
+    added: Tensor
+
+
+def _prepared(k: int, u: Tensor, told: Tensor, weight: Tensor, bias: Tensor, rate: Tensor) -> _Walk:
+    step, write, read = told[k].split([told.shape[-1] - 2, 1, 1], dim=-1)
+    delta = F.softplus(F.linear(step, weight[k], bias[k]))
+    return _Walk(step, write, read, delta, (delta * rate[k]).exp_(), (delta * write).mul_(u))
+
+
+class _CrossScan(torch.autograd.Function):
+    """The four walks with their backward pass; one walk at a time, so that temporary memory is that of one."""
+
+    @staticmethod
+    def forward(ctx: Any, u: Tensor, told: Tensor, weight: Tensor, bias: Tensor, rate: Tensor, grid: Grid) -> Tensor:
+        ctx.save_for_backward(u, told, weight, bias, rate)
+        ctx.grid = grid
+        y = torch.zeros_like(u)
+        for k in range(WALKS):
+            walk = _prepared(k, u, told, weight, bias, rate)
+            y.addcmul_(walk.read, walked(walk.decay, walk.added, k, grid))
+        return y
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        u, told, weight, bias, rate = ctx.saved_tensors
+        grid: Grid = ctx.grid
+        du, dtold, dweight, dbias, drate = (torch.zeros_like(tensor) for tensor in ctx.saved_tensors)
+        for k in range(WALKS):
+            walk = _prepared(k, u, told, weight, bias, rate)
+            h = walked(walk.decay, walk.added, k, grid)
+            # The gradient of a state is what its pixel's answer asks for, and what the next pixel kept of it: the walk back.
+            g = walked(before(walk.decay, _back(k), grid), walk.read * dy, _back(k), grid)
+            dtold[k, ..., -1] = (h * dy).sum(-1)
+            kept = before(h, k, grid).mul_(walk.decay).mul_(g)
+            drate[k] = (kept * walk.delta).sum((0, 1))
+            du.addcmul_(g, walk.delta * walk.write)
+            g.mul_(u)
+            dtold[k, ..., -2] = (g * walk.delta).sum(-1)
+            ddelta = kept.mul_(rate[k]).addcmul_(g, walk.write)
+            draw = ddelta.mul_(-torch.expm1(-walk.delta))  # the slope of softplus, from its value
+            dtold[k, ..., :-2] = draw @ weight[k]
+            dweight[k] = rearrange(draw, "l b d -> d (l b)") @ rearrange(walk.step, "l b r -> (l b) r")
+            dbias[k] = draw.sum((0, 1))
+        return du, dtold, dweight, dbias, drate, None
+
+
+def _back(k: int) -> int:
+    """Return the walk that visits the pixels of walk `k` from its end."""
+    return (k + 2) % WALKS
+
+
+def before(x: Tensor, k: int, grid: Grid) -> Tensor:
+    """Return ``"pixels ..."`` with what walk `k` saw one pixel earlier in each place, and zeros where it begins."""
+    out = torch.zeros_like(x)
+    to, of = (out, x) if k < 2 else (out.flip(0), x.flip(0))
+    if k % 2 == 0:
+        to[1:] = of[:-1]
+    else:
+        to, of = (tensor.unflatten(0, (grid.height, grid.width)) for tensor in (to, of))
+        to[1:] = of[:-1]
+        to[0, 1:] = of[-1, :-1]
+        to = to.flatten(0, 1)
+    return to if k < 2 else to.flip(0)
+
+
+def walked(decay: Tensor, added: Tensor, k: int, grid: Grid) -> Tensor:
+    """Return the states of walk `k`, ``h[t] = decay[t] * h[t - 1] + added[t]``, all ``"pixels batch channels"``; `added` may be used up."""
+    ways: dict[str, Callable[..., Tensor]] = {"steps": _by_steps, "lines": _by_lines, "numba": _by_numba}
+    return ways[grid.way](decay, added, k, grid)
+
+
+@lru_cache(maxsize=64)
+def _order(k: int, height: int, width: int) -> tuple[int, ...]:
+    """Return the pixels of walk `k` as it visits them."""
+    rows = range(height * width)
+    order = list(rows) if k % 2 == 0 else [y * width + x for x in range(width) for y in range(height)]
+    return tuple(order if k < 2 else order[::-1])
+
+
+def _by_steps(decay: Tensor, added: Tensor, k: int, grid: Grid) -> Tensor:
+    a, h = decay.unbind(0), added.unbind(0)
+    first, *rest = _order(k, grid.height, grid.width)
+    last = h[first]
+    for t in rest:
+        last = h[t].addcmul_(a[t], last)
+    return added
+
+
+def _by_lines(decay: Tensor, added: Tensor, k: int, grid: Grid) -> Tensor:
+    """Walk all lines at once, each from nothing; carry what reached a line's end to the next line; add it where it still lasts."""
+    along, across = (1, 0) if k % 2 == 0 else (0, 1)
+    a, h = (list(tensor.unflatten(0, grid[:2]).unbind(along)) for tensor in (decay, added))
+    if k >= 2:
+        a, h = a[::-1], h[::-1]
+    lasting = a[:1]  # the part of what a line began with that is left at each of its places
+    for t in range(1, len(a)):
+        h[t] = torch.addcmul(h[t], a[t], h[t - 1])
+        lasting.append(a[t] * lasting[-1])
+    ends, parts = h[-1].unbind(0), lasting[-1].unbind(0)
+    lines = range(len(ends)) if k < 2 else range(len(ends) - 1, -1, -1)
+    carry, carried = torch.zeros_like(ends[0]), [ends[0]] * len(ends)
+    for line in lines:
+        carried[line] = carry
+        carry = torch.addcmul(ends[line], parts[line], carry)
+    begun = torch.stack(carried)
+    h = [torch.addcmul(state, part, begun) for state, part in zip(h, lasting, strict=True)]
+    del across
+    return torch.stack(h if k < 2 else h[::-1], along).flatten(0, 1)
