@@ -40,6 +40,7 @@ HEAVY = {
     "timm",
     "transformers",
     "sklearn",
+    "cleanlab",
     "scipy",
     "datasets",
     "peft",

@@ -66,7 +66,7 @@ def _options(names: tuple[str, ...]) -> list[inspect.Parameter]:
         field = Asked.model_fields[name]
         kind = int if field.annotation is int else str
         text = f"{' '.join((field.description or '').replace('``', '').split())} Default: {field.default}."
-        option = typer.Option(f"--{name}", help=text, show_default=False)
+        option = typer.Option(f"--{name.replace('_', '-')}", help=text, show_default=False)
         drawn.append(
             inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[Optional[kind], option])
         )

@@ -347,7 +347,18 @@ def _loaded(family: str, model: Path) -> Fitted:
 
 def versions() -> dict[str, str]:
     """Return the versions of what a number depends on."""
-    packages = ("fieldguide", "torch", "torchvision", "timm", "scikit-learn", "numpy", "scipy", "pillow", "safetensors")
+    packages = (
+        "fieldguide",
+        "torch",
+        "torchvision",
+        "timm",
+        "scikit-learn",
+        "cleanlab",
+        "numpy",
+        "scipy",
+        "pillow",
+        "safetensors",
+    )
     found = {}
     for package in packages:
         try:

@@ -182,6 +182,15 @@ def test_one_form_with_other_contents_is_no_copy() -> None:
     assert len(alike([sketch(form), sketch(stamped)])) == 1
 
 
+def test_what_is_pulled_askew_is_no_copy(originals: list[Picture]) -> None:
+    """Shapes of one kind fit each other when they may be pulled askew; nobody saves a photograph like that."""
+    for slant, copies in ((0.02, 10), (0.2, 0)):
+        askew = [it.transform(it.size, Image.Transform.AFFINE, (1, slant, -slant * it.height / 2, 0, 1, 0)) for it in originals]
+        inner = [cropped(it, 0.7, 0.5, 0.5) for it in askew]
+        before = [cropped(it, 0.7, 0.5, 0.5) for it in originals]
+        assert len(alike([looked(it) for it in (*before, *inner)])) == copies
+
+
 def test_nothing_and_one_picture(strangers: list[Sketch | None]) -> None:
     assert alike([]) == alike([None, None]) == alike(strangers[:1]) == alike([None, strangers[0]]) == ()
 

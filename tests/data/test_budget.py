@@ -99,7 +99,7 @@ def test_a_budget_counts_what_is_there(tmp_path: Path) -> None:
     with pytest.raises(EnvironmentProblem) as caught:
         require_room(tmp_path, 2001, 5000)
     assert "store_gb = 5e-06" in caught.value.given
-    assert "Raise store_gb" in caught.value.next
+    assert "Raise --store-gb" in caught.value.next
 
 
 def test_amounts() -> None:

@@ -146,3 +146,25 @@ def test_a_suspect_that_is_no_longer_there_is_a_tile(made: Path, maker: ModuleTy
     html = section(made, maker)
     assert "no longer in the manifest" in html
     assert "<script>" not in html and "&lt;script&gt;" in html and 'onerror="x' not in html
+
+
+@pytest.mark.parametrize(("state", "listed"), [("found", 2), ("fine", 0), ("skipped", 0)])
+def test_the_health_checks_tell_what_the_contestants_have_answered_since(
+    made: Path, maker: ModuleType, state: str, listed: int
+) -> None:
+    """Before anybody has answered, the examination can only say that it was skipped."""
+    suspects = [{"image": str(n), "given": "a", "suggested": "b", "quality": 0.1, "agree": 1, "of": 1} for n in range(listed)]
+    changed(made, "suspects.json", state=state, why="nobody could say" if state == "skipped" else None, suspects=suspects)
+    finding = {
+        "code": "FG014",
+        "state": "skipped",
+        "title": "Label suspects",
+        "count": 0,
+        "detail": "It needs answers.",
+        "examples": [],
+    }
+    changed(made, "findings.json", findings=[finding])
+    page = words(build(made, maker.FakeReader()).read_text(encoding="utf-8"))
+    told = page[page.index("FG014 ") :][:200]
+    assert f"Label suspects {state}{f' , {listed}' if listed else ''}" in told.replace(",", " ,").replace("  ", " ")
+    assert "It needs answers" not in told and (("Nobody could say." in told) == (state == "skipped"))

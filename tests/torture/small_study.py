@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from tests.pictures import write_folder
 from tests.torture.faults import Ended, Moment, Plan, Running, start
 
+from fieldguide.bench import read_log
 from fieldguide.data.tables import read_manifest, read_predictions
 from fieldguide.errors import DATA, DONE, ENVIRONMENT, PARTLY
 from fieldguide.files import UNFINISHED, read_json, write_toml
@@ -142,9 +143,7 @@ def numbers(study: Path) -> dict[str, Any]:
 def curves(study: Path) -> dict[str, list[Any]]:
     """Return the learning curve of each contestant: no epoch twice, none lost."""
     return {
-        path.parent.name: [
-            _timeless(event) for event in map(json.loads, path.read_text().splitlines()) if event["event"] == "epoch"
-        ]
+        path.parent.name: [_timeless(event) for event in read_log(path) if event["event"] == "epoch"]
         for path in sorted(study.glob("runs/*/log.jsonl"))
     }
 

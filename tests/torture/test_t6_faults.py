@@ -112,9 +112,9 @@ class Yard:
 
     def goes_on(self) -> None:
         """Expect that the same command ends as if nothing had ever happened."""
-        assert not partial(self.place.study), partial(self.place.study)
         wrong = again(self.place, self.small.whole)
         assert wrong is None, wrong
+        assert not partial(self.place.study), partial(self.place.study)
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ def case(name: str) -> Callable[[Callable[[Yard], None]], Callable[[Yard], None]
 def full(yard: Yard, name: str, code: int, nth: int = 0, kind: str = "write") -> str:
     """Let the disk be full from a write on."""
     said = yard.ends(yard.place.compare(Plan(yard.moment(kind, name, nth), then=WRITES)), code, "The disk is full: ")
-    yard.ends(yard.place.compare(Plan(yard.moment("read", "photos/cat/000.png"), then=WRITES)), ENVIRONMENT, "is full")
+    assert not partial(yard.place.study), partial(yard.place.study)
     return said[said.index("The disk is full") :][:160]
 
 
@@ -211,6 +211,7 @@ def read_only(yard: Yard) -> None:
 
     def step_down() -> None:
         at_once()
+        "".encode("utf-8-sig")  # what is imported late may not be nobody's to read
         if os.geteuid() == 0:
             os.seteuid(nobody)
 

@@ -23,10 +23,13 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 from einops import rearrange
 from torch import Tensor
 from torch.nn import functional as F
+
+from fieldguide.errors import EnvironmentProblem
 
 Way = Literal["auto", "steps", "lines", "numba"]
 #: Numbers in a pixel (batch times channels) from which one step at a time is quicker on a CPU than a line at a time (measured: 2 cores).
@@ -127,15 +130,15 @@ def _back(k: int) -> int:
 def before(x: Tensor, k: int, grid: Grid) -> Tensor:
     """Return ``"pixels ..."`` with what walk `k` saw one pixel earlier in each place, and zeros where it begins."""
     out = torch.zeros_like(x)
-    to, of = (out, x) if k < 2 else (out.flip(0), x.flip(0))
+    later, earlier = (slice(1, None), slice(None, -1))[:: 1 if k < 2 else -1]
     if k % 2 == 0:
-        to[1:] = of[:-1]
-    else:
-        to, of = (tensor.unflatten(0, (grid.height, grid.width)) for tensor in (to, of))
-        to[1:] = of[:-1]
-        to[0, 1:] = of[-1, :-1]
-        to = to.flatten(0, 1)
-    return to if k < 2 else to.flip(0)
+        out[later] = x[earlier]
+        return out
+    here, there = (tensor.unflatten(0, (grid.height, grid.width)) for tensor in (out, x))
+    first, last = (0, -1)[:: 1 if k < 2 else -1]
+    here[later] = there[earlier]
+    here[first, later] = there[last, earlier]
+    return out
 
 
 def walked(decay: Tensor, added: Tensor, k: int, grid: Grid) -> Tensor:
@@ -163,21 +166,44 @@ def _by_steps(decay: Tensor, added: Tensor, k: int, grid: Grid) -> Tensor:
 
 def _by_lines(decay: Tensor, added: Tensor, k: int, grid: Grid) -> Tensor:
     """Walk all lines at once, each from nothing; carry what reached a line's end to the next line; add it where it still lasts."""
-    along, across = (1, 0) if k % 2 == 0 else (0, 1)
-    a, h = (list(tensor.unflatten(0, grid[:2]).unbind(along)) for tensor in (decay, added))
-    if k >= 2:
-        a, h = a[::-1], h[::-1]
-    lasting = a[:1]  # the part of what a line began with that is left at each of its places
-    for t in range(1, len(a)):
-        h[t] = torch.addcmul(h[t], a[t], h[t - 1])
+    turn = 1 if k < 2 else -1
+    a, h = (tensor.unflatten(0, (grid.height, grid.width)).unbind(1 - k % 2)[::turn] for tensor in (decay, added))
+    lasting = [a[0]]  # the part of what came into a line that is left at each of its places
+    for t in range(1, len(h)):
+        h[t].addcmul_(a[t], h[t - 1])
         lasting.append(a[t] * lasting[-1])
-    ends, parts = h[-1].unbind(0), lasting[-1].unbind(0)
-    lines = range(len(ends)) if k < 2 else range(len(ends) - 1, -1, -1)
-    carry, carried = torch.zeros_like(ends[0]), [ends[0]] * len(ends)
-    for line in lines:
-        carried[line] = carry
-        carry = torch.addcmul(ends[line], parts[line], carry)
-    begun = torch.stack(carried)
-    h = [torch.addcmul(state, part, begun) for state, part in zip(h, lasting, strict=True)]
-    del across
-    return torch.stack(h if k < 2 else h[::-1], along).flatten(0, 1)
+    came = [torch.zeros_like(h[0][0])]
+    for end, part in zip(h[-1].unbind(0)[::turn], lasting[-1].unbind(0)[::turn], strict=True):
+        came.append(torch.addcmul(end, part, came[-1]))
+    into = torch.stack(came[:-1][::turn])
+    for state, part in zip(h, lasting, strict=True):
+        state.addcmul_(part, into)
+    return added
+
+
+def _by_numba(decay: Tensor, added: Tensor, k: int, grid: Grid) -> Tensor:
+    order = np.array(_order(k, grid.height, grid.width))
+    _compiled()(decay.flatten(1).numpy(), added.flatten(1).numpy(), order)
+    return added
+
+
+@lru_cache(maxsize=1)
+def _compiled() -> Callable[..., None]:
+    """Return the steps as machine code. Raises `EnvironmentProblem` where numba is not installed."""
+    try:
+        import numba
+    except ImportError as error:
+        raise EnvironmentProblem(
+            "The package numba is not installed.",
+            "Allowed without it: scan=auto, scan=steps and scan=lines.",
+            "pip install 'fieldguide[numba]'",
+        ) from error
+
+    @numba.njit(nogil=True)  # type: ignore[untyped-decorator]
+    def steps(a: Any, h: Any, order: Any) -> None:
+        for t in range(1, len(order)):
+            here, there = order[t], order[t - 1]
+            for d in range(h.shape[1]):
+                h[here, d] += a[here, d] * h[there, d]
+
+    return steps  # type: ignore[no-any-return]

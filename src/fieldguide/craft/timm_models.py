@@ -21,26 +21,14 @@ from fieldguide.errors import DataProblem, EnvironmentProblem, UsageProblem, pla
 from fieldguide.records import Estimate
 
 
-class Wanted(Protocol):
-    """The settings this module reads; `fieldguide.families.backbone.Settings` has them."""
-
-    @property
-    def model(self) -> str: ...
+class Looks(Protocol):
+    """What is asked of the pictures a network sees; `None` leaves it to the weights file, then to the network."""
 
     @property
     def weights(self) -> str: ...
 
     @property
-    def train(self) -> str: ...
-
-    @property
     def image_size(self) -> int | None: ...
-
-    @property
-    def patch_size(self) -> int | None: ...
-
-    @property
-    def pad_type(self) -> str | None: ...
 
     @property
     def mean(self) -> tuple[float, float, float] | None: ...
@@ -54,11 +42,31 @@ class Wanted(Protocol):
     @property
     def crop(self) -> float | None: ...
 
+
+class Costs(Protocol):
+    """The settings that decide what training costs."""
+
+    @property
+    def train(self) -> str: ...
+
     @property
     def epochs(self) -> int: ...
 
     @property
     def batch_size(self) -> int: ...
+
+
+class Wanted(Looks, Costs, Protocol):
+    """The settings this module reads; `fieldguide.families.backbone.Settings` has them."""
+
+    @property
+    def model(self) -> str: ...
+
+    @property
+    def patch_size(self) -> int | None: ...
+
+    @property
+    def pad_type(self) -> str | None: ...
 
 
 @dataclass(frozen=True)
@@ -211,9 +219,9 @@ def head_names(network: nn.Module) -> tuple[str, ...]:
     return tuple(f"{name}." for name in ((names,) if isinstance(names, str) else names))
 
 
-def preprocessing(network: nn.Module, settings: Wanted, source: Source | None) -> Preprocessing:
+def preprocessing(network: nn.Module, settings: Looks, source: Source | None) -> Preprocessing:
     """Return the model's own preprocessing; what the weights file says comes before it, what was asked before both."""
-    return _preprocessing(resolve_model_data_config(network), settings, source.says if source else {})
+    return described_preprocessing(resolve_model_data_config(network), settings, source.says if source else {})
 
 
 def planned(settings: Wanted) -> Preprocessing:
@@ -221,10 +229,12 @@ def planned(settings: Wanted) -> Preprocessing:
     config = get_pretrained_cfg(settings.model)
     says = _local(Path(settings.weights).expanduser()).says if settings.weights not in ("none", "hub") else {}
     own = resolve_model_data_config(args={}, pretrained_cfg=config.to_dict() if config else {}, model=None)
-    return _preprocessing(own, settings, says)
+    return described_preprocessing(own, settings, says)
 
 
-def _preprocessing(own: dict[str, Any], settings: Wanted, says: dict[str, str]) -> Preprocessing:
+def described_preprocessing(own: dict[str, Any], settings: Looks, says: dict[str, str]) -> Preprocessing:
+    """Return the preprocessing from a network's `own` configuration in timm's words, what its file `says`, and what was asked."""
+
     def three(name: str) -> tuple[float, float, float] | None:
         values = [_number(name, value) for value in says[name].split(",")] if says.get(name) else []
         return (values[0], values[1], values[2]) if len(values) == 3 else None
@@ -295,12 +305,16 @@ def _blocks(network: nn.Module, heads: tuple[str, ...]) -> list[set[str]]:
 
 
 def probe(settings: Wanted, classes: int, sizes: Any) -> Estimate:
-    """Return time, memory and disk, from two timed training steps on noise."""
+    """Return what `measured` says of the network that was asked for."""
     source = find_weights(settings.model, settings.weights, online=False) if settings.weights not in ("hub", "none") else None
     network = create(recipe(settings, source, classes)).to(memory_format=torch.channels_last)
+    return measured(network, preprocessing(network, settings, source).size, settings, sizes)
+
+
+def measured(network: nn.Module, size: int, settings: Costs, sizes: Any) -> Estimate:
+    """Return time, memory and disk of training `network`, channels last, on pictures of `size` pixels, from two timed steps on noise."""
     freeze(network, settings.train)
     pictures = min(8, settings.batch_size)
-    size = preprocessing(network, settings, source).size
     noise = torch.randn(pictures, 3, size, size).to(memory_format=torch.channels_last)
     saved = 0
 

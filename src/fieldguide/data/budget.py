@@ -54,7 +54,7 @@ def require_room(store: Path, needs: int, most_bytes: int | None = None) -> None
         raise EnvironmentProblem(
             f"{about}{more}; store_gb = {most_bytes / 1e9:g} allows {amount(most_bytes)}.",
             f"Allowed: a budget of at least {(have + needs) / 1e9:.1f} GB, or smaller pictures. A budget changes no number.",
-            "Raise store_gb, or choose a smaller image_size.",
+            "Raise --store-gb, or choose a smaller image_size.",
         )
     if needs + RESERVE_BYTES > free:
         raise EnvironmentProblem(

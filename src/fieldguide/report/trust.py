@@ -68,7 +68,7 @@ class Trust:
 def trust(study: Study) -> Trust:
     """Return what the box shows for `study`."""
     found = study.findings
-    checks = [_finding(entry) for entry in (found or {}).get("findings", [])]
+    checks = [_finding(_answered(entry, study.suspects)) for entry in (found or {}).get("findings", [])]
     left_out = [(row.path, row.excluded or "") for row in study.manifest.excluded]
     left_out += [(str(path), str(reason)) for path, reason in (found or {}).get("ignored", [])]
     return Trust(
@@ -147,6 +147,18 @@ def _rule(study: Study) -> SplitRule | None:
 def _by_class(rows: Iterable[ManifestRow], study: Study) -> dict[str, int]:
     sizes = Counter(row.label for row in rows)
     return {info.id: sizes.get(info.id, 0) for info in study.classes}
+
+
+def _answered(entry: Json, suspects: Json | None) -> Json:
+    """Return the finding about label suspects as the contestants have answered it since; every other one as it is."""
+    if entry.get("code") != "FG014" or suspects is None:
+        return entry
+    names = {"found": "Listed with their pictures under “With and without”.", "fine": "No label is doubted by the contestants."}
+    why = str(suspects.get("why") or "")
+    detail = " ".join(
+        part for part in (names.get(str(suspects["state"]), ""), f"{why[:1].upper()}{why[1:]}." if why else "") if part
+    )
+    return {**entry, "state": suspects["state"], "count": len(suspects["suspects"]), "detail": detail}
 
 
 def _finding(entry: Json) -> Finding:

@@ -82,7 +82,8 @@ def suspects(facts: Facts) -> Told:
     among the validation and test pictures, or among all with ``--folds``. ``fieldguide look PHOTOS --suspects linear`` makes
     them by cross-validation; a good frozen network finds more (``linear/MODEL:weights=FILE``).
 
-    Look at each suspect; about half of what such lists hold are truly wrong. Correct the label, or leave it.
+    Look at each suspect: to a model a hard picture looks the same as a wrong label, and on clean data most suspects are hard
+    pictures. Correct the label, or leave it.
     """
     if not facts.labelled:
         return NO_LABELS

@@ -1,0 +1,75 @@
+"""A network that was trained here, whatever it is built of: it answers, is written down, and comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from fieldguide.bench import Bench
+from fieldguide.craft.answering import answer, softmax
+from fieldguide.craft.loop import Precision, autocast, native_precision, placed
+from fieldguide.data.batches import Preprocessing, as_dict, from_dict
+from fieldguide.files import read_json, write_json
+from fieldguide.records import Image, Prediction
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network with its preprocessing and class ids. `recipe` rebuilds the empty network."""
+
+    network: nn.Module
+    recipe: dict[str, Any]
+    preprocessing: Preprocessing
+    ids: tuple[str, ...]
+    device: str
+    precision: Precision
+    batch_size: int
+
+    def predict(self, images: Iterable[Image]) -> Iterator[Prediction]:
+        """Yield answers with softmax probabilities."""
+
+        @torch.inference_mode()
+        def probabilities(pixels: Tensor) -> NDArray[np.float64]:
+            with autocast(self.device, self.precision):
+                logits = self.network(pixels.to(self.device, memory_format=torch.channels_last))
+            return softmax(logits.double().cpu().numpy())
+
+        return answer(images, self.preprocessing, self.batch_size, self.ids, probabilities)
+
+    def save(self, folder: Path) -> None:
+        """Write ``model.safetensors`` and ``model.json`` (network, preprocessing, classes)."""
+        tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in self.network.state_dict().items()}
+        save_file(tensors, folder / "model.safetensors")
+        described = {"recipe": self.recipe, "preprocessing": as_dict(self.preprocessing), "classes": self.ids}
+        write_json(folder / "model.json", {**described, "precision": self.precision, "batch_size": self.batch_size})
+
+
+def load(folder: Path, create: Callable[[dict[str, Any]], nn.Module]) -> Trained:
+    """Read what `Trained.save` wrote: `create` rebuilds the empty network from its recipe; the weights are loaded strictly."""
+    values = read_json(folder / "model.json")
+    network = create(values["recipe"])
+    network.load_state_dict(load_file(folder / "model.safetensors"))
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    network = placed(network, device).eval()
+    ids = tuple(values["classes"])
+    return Trained(
+        network, values["recipe"], from_dict(values["preprocessing"]), ids, device, values["precision"], values["batch_size"]
+    )
+
+
+def decided(bench: Bench, asked: Literal["auto", "fp32", "bf16"]) -> Precision:
+    """Return the precision; decided once, written down before it is used, and replayed by every later sitting."""
+    path = bench.scratch / "decisions.json"
+    if not path.exists():
+        chosen = native_precision(bench.device) if asked == "auto" else asked
+        write_json(path, {"precision": chosen, "asked": asked})
+    precision: Precision = read_json(path)["precision"]
+    return precision
