@@ -9,10 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors import SafetensorError
+from safetensors.numpy import save_file
 
 from fieldguide import files
-from fieldguide.errors import EnvironmentProblem
+from fieldguide.errors import DataProblem, EnvironmentProblem
 from fieldguide.files import (
     UNFINISHED,
     building,
@@ -197,3 +200,101 @@ def test_digests_are_stable() -> None:
 def test_free_space_of_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
     assert free_bytes(tmp_path / "a" / "b") == pytest.approx(free_bytes(tmp_path), rel=0.1)
     assert files.free_bytes(tmp_path) > 0
+
+
+def test_the_older_folder_comes_back_where_the_new_one_cannot_take_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, replace = tmp_path / "model", os.replace
+    target.mkdir()
+    (target / "a").write_text("before")
+
+    def refuse(source: Path, name: Path) -> None:
+        if name == target and (Path(source) / "b").exists():
+            raise OSError(errno.EROFS, "Read-only file system")
+        replace(source, name)
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(EnvironmentProblem, match="could not be written: Read-only"), building(target) as temporary:
+        (temporary / "b").write_text("after")
+    assert names(tmp_path) == ["model"] and (target / "a").read_text() == "before"
+
+
+def test_tensors_that_meet_a_limit_are_three_breaths(tmp_path: Path) -> None:
+    """Safetensors tells what the system said in words alone."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, before[1]))
+    try:
+        with pytest.raises(EnvironmentProblem) as caught, writing(tmp_path / "a.safetensors") as temporary:
+            save_file({"a": np.zeros(100_000, np.uint8)}, temporary)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert caught.value.given == f"{tmp_path / 'a.safetensors'} could not be written: File too large."
+    assert names(tmp_path) == []
+    with pytest.raises(SafetensorError), writing(tmp_path / "b") as temporary:
+        raise SafetensorError("Error while deserializing header: invalid")
+
+
+def test_what_safetensors_leaves_when_it_is_killed_is_swept(tmp_path: Path) -> None:
+    for name in (".tmpAbC123", ".tmp", ".tmpnote", ".tmpAbC1234", "a.tmpAbC123"):
+        (tmp_path / name).write_text("half")
+    sweep(tmp_path)
+    assert names(tmp_path) == sorted([".tmp", ".tmpnote", ".tmpAbC1234", "a.tmpAbC123"])
+
+
+def test_what_cannot_be_swept_waits_for_the_next_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / f"{UNFINISHED}1-a").write_text("half")
+    for name in ("unlink", "listdir"):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, name, raiser(OSError(errno.EIO, "Input/output error")))
+            sweep(tmp_path)
+    assert names(tmp_path) == [f"{UNFINISHED}1-a"]
+
+
+@pytest.mark.parametrize("fails", [0, 1, 2])
+def test_a_passing_error_is_tried_twice(fails: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "RETRY_AFTER", 0.0)
+    tries = []
+
+    def work() -> str:
+        tries.append(1)
+        if len(tries) <= fails:
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return "done"
+
+    if fails < 2:
+        assert files.twice(work, "photos") == "done" and len(tries) == fails + 1
+    else:
+        with pytest.raises(EnvironmentProblem, match="photos cannot be read now: Stale"):
+            files.twice(work, "photos")
+
+
+def test_a_lasting_error_is_not_tried_twice() -> None:
+    tries = []
+
+    def work() -> None:
+        tries.append(1)
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with pytest.raises(PermissionError):
+        files.twice(work, "photos")
+    assert len(tries) == 1
+
+
+def test_what_the_system_refuses_is_told_and_mistakes_of_ours_stay_mistakes() -> None:
+    with pytest.raises(EnvironmentProblem, match="The system refused /x/y: Input/output error"), files.told_plainly():
+        raise OSError(errno.EIO, "Input/output error", "/x/y")
+    with pytest.raises(EnvironmentProblem, match="The disk is full: a file"), files.told_plainly():
+        raise OSError(errno.ENOSPC, "No space left on device")
+    for mistake in (FileNotFoundError(errno.ENOENT, "No such file"), OSError("a library's own words"), ValueError("no")):
+        with pytest.raises(type(mistake)), files.told_plainly():
+            raise mistake
+
+
+@pytest.mark.parametrize("content", [b"", b'{"a": ', b"[1]", b"\xff"])
+def test_a_damaged_file_of_a_study_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "cost.json").write_bytes(content)
+    with pytest.raises(DataProblem, match="is damaged") as caught:
+        files.read_own(tmp_path / "cost.json")
+    assert caught.value.next.startswith("Delete cost.json and run the same")

@@ -128,9 +128,10 @@ def test_the_order_of_the_pictures_does_not_matter(originals: list[Picture], str
         assert found(np.random.default_rng(seed).permutation(len(sketches))) == expected
 
 
-def test_a_sketch_hardly_depends_on_the_size_that_was_decoded(originals: list[Picture]) -> None:
-    large = scenes(10, seed=2, width=800, height=600)
-    for picture in large:
+def test_a_sketch_hardly_depends_on_the_size_that_was_decoded() -> None:
+    random = np.random.default_rng(0)
+    for clean in scenes(6, seed=2, width=800, height=600):
+        picture = Image.fromarray((np.asarray(clean) + random.normal(0, 60, (600, 800, 1))).clip(0, 255).astype(np.uint8))
         small, other = looked(picture, 64, "JPEG", quality=90), looked(picture, 256, "JPEG", quality=90)
         assert small is not None and other is not None
         assert np.corrcoef(small.gray.ravel(), other.gray.ravel())[0, 1] > 0.99
@@ -168,13 +169,13 @@ def test_digits_are_not_compared() -> None:
 
 
 def test_one_form_with_other_contents_is_no_copy() -> None:
-    """Forms agree in their frame, and over all they correlate; what is written in them decides."""
+    """Forms agree in their strong frame, and over all they correlate; what is written in them, faintly, decides."""
     random = np.random.default_rng(4)
     form = scene(random, width=120, height=120)
     filled = []
-    for _ in range(30):
+    for _ in range(20):
         page = form.copy()
-        page[36:84, 24:96] = scene(random, width=72, height=48)
+        page[14:106, 14:106] = 128 + 0.3 * (scene(random, width=92, height=92).astype(float) - 128)
         filled.append(sketch(page))
     assert alike(filled) == ()
     stamped = form.copy()
@@ -245,15 +246,12 @@ def test_many_copies_do_not_multiply_the_work(monkeypatch: pytest.MonkeyPatch, s
     assert len(pairs) < 600, "as many as join them"
     assert sum(laid) < 1200
     laid.clear()
-    # A crowd of pages that resemble each other and are not the same.
+    # A crowd that agrees in all that is coarse and in nothing that is fine.
     random = np.random.default_rng(5)
-    crowd = [sketch((0.8 * scene_of(7) + 0.2 * scene(random, width=64, height=64)).astype(np.uint8)) for _ in range(600)]
-    alike(crowd)
-    assert 0 < sum(laid) <= 2 * 600
-
-
-def scene_of(seed: int) -> np.ndarray:
-    return scene(np.random.default_rng(seed), width=64, height=64)
+    coarse = Image.fromarray(scene(random, width=6, height=6)).resize((64, 64), Image.Resampling.BICUBIC)
+    fine = random.normal(0, 32, (400, 32, 32, 1)).repeat(2, axis=1).repeat(2, axis=2)
+    assert alike([sketch((np.asarray(coarse) + one).clip(0, 255).astype(np.uint8)) for one in fine]) == ()
+    assert 400 <= sum(laid) <= 2 * 400 + 128
 
 
 def test_time_grows_like_the_number_of_pictures() -> None:

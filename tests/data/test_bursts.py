@@ -41,6 +41,13 @@ def test_consecutive_numbers_that_look_alike_are_one_burst() -> None:
 def test_numbers_alone_are_no_burst() -> None:
     names = [f"cat/{number:04d}.jpg" for number in range(len(STRANGERS))]
     assert bursts(names, NEVER[: len(names)], STRANGERS) == ()
+    # Nor with the same sky: light and colour agree, and nothing in them does.
+    random = np.random.default_rng(5)
+    sky = np.asarray(Image.fromarray(scene(random, width=6, height=6)).resize((64, 64), Image.Resampling.BICUBIC))
+    birds = random.normal(0, 32, (6, 32, 32, 1)).repeat(2, axis=1).repeat(2, axis=2)
+    under = [sketch((sky + one).clip(0, 255).astype(np.uint8)) for one in birds]
+    assert None not in under
+    assert bursts(names[:6], NEVER[:6], under) == bursts(names[:6], ["2024:05:01 10:00:00"] * 6, under) == ()
 
 
 def test_looks_without_numbers_or_times_are_no_burst() -> None:
@@ -73,7 +80,7 @@ def test_times_within_seconds_join_what_looks_alike_wherever_it_lies() -> None:
     sketches = [*shots(2, 0), *STRANGERS[:2], *shots(2, 1)]
     names = [f"{folder}/{name}.jpg" for folder, name in zip("abcdef", "qwerty", strict=True)]
     taken: list[str | None] = ["2024:05:01 10:00:00", "2024:05:01 10:00:03", "2024:05:01 10:00:03", "2024:05:01 10:00:04"]
-    assert bursts(names, [*taken, "2024:05:01 10:00:00", "2024:05:01 10:00:20"], sketches) == ((0, 1),)
+    assert bursts(names, [*taken, "2024:05:01 10:05:00", "2024:05:01 10:05:20"], sketches) == ((0, 1),)
     assert bursts(names, [*taken, "2023:12:31 23:59:59", "2024:01:01 00:00:01"], sketches) == ((0, 1), (4, 5))
 
 

@@ -20,7 +20,7 @@ import pytest
 from tests.torture.faults import PHASES, Moment, Plan, sample
 from tests.torture.small_study import Place, Small, again, at_once, make, partial, small
 
-pytestmark = [pytest.mark.torture("T5", "Kills"), pytest.mark.slow(keep=7)]
+pytestmark = [pytest.mark.torture("T5", "Kills"), pytest.mark.slow(keep=6)]
 #: What is done at a moment: kinds of operation, whether the signal comes after it, and how many moments are drawn of them.
 MOMENTS: dict[str, tuple[tuple[str, ...], bool, int]] = {
     "before a file operation": (("create", "sync", "close", "rename", "remove", "read", "list", "look"), False, 12),
@@ -72,9 +72,9 @@ def test_killed_before_a_training_step(study: Small, told: Tell) -> None:
     told(line(study.tried(moments, ended_by(study, signal.SIGKILL, -signal.SIGKILL))))
 
 
-@pytest.mark.parametrize("name", SIGNALS)
-@pytest.mark.parametrize("phase", PHASES)
-def test_stopped_and_called_again(name: str, phase: str, study: Small, told: Tell) -> None:
+@pytest.mark.parametrize("block", [f"{name} in {phase}" for name in SIGNALS for phase in PHASES])
+def test_stopped_and_called_again(block: str, study: Small, told: Tell) -> None:
+    name, phase = block.split(" in ")
     moments = drawn(study.of(("create", "rename", "read", "sync"), phase), 5, f"{name} {phase}")
     ends = study.tried(moments, ended_by(study, getattr(signal, name), SIGNALS[name]))
     told(f"{line(ends)}; exit {SIGNALS[name]}")

@@ -34,7 +34,7 @@ from tests.torture.small_study import (
 from fieldguide.data.tables import read_manifest
 from fieldguide.errors import DATA, DONE, ENVIRONMENT, PARTLY, USAGE
 
-pytestmark = [pytest.mark.torture("T6", "Failing file operations"), pytest.mark.slow(keep=18)]
+pytestmark = [pytest.mark.torture("T6", "Failing file operations"), pytest.mark.slow(keep=14)]
 
 #: What fails, in words, and the kinds of operation that are meant.
 FAULTS = {
@@ -175,6 +175,28 @@ def full_report(yard: Yard) -> None:
     assert "report.html" in said and not (yard.place.study / "report.html").exists()
     yard.goes_on()
     yard.tell("The disk is full: … report.html could not be written; scores and answers are there; exit 4")
+
+
+def limited(size: int) -> Callable[[], None]:
+    """Let no file of the process grow beyond `size` bytes: a fault of the system itself, which all libraries meet."""
+
+    def setup() -> None:
+        import resource
+
+        at_once()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+    return setup
+
+
+@case("a limit of the system on the size of a file")
+def file_limit(yard: Yard) -> None:
+    said = yard.ends(yard.place.compare(setup=limited(8_000)), ENVIRONMENT, "could not be written: File too large")
+    assert "store" in said
+    said = yard.ends(yard.place.compare(setup=limited(100_000)), PARTLY, "net: failed.", "could not be written: File too large")
+    assert "checkpoint.safetensors" in said and not partial(yard.place.study)
+    yard.goes_on()
+    yard.tell("net: failed. … checkpoint.safetensors could not be written: File too large. …; the others go on; exit 3")
 
 
 @case("quota, told when a file is closed")

@@ -55,7 +55,7 @@ def cross_scan(u: Tensor, told: Tensor, weight: Tensor, bias: Tensor, rate: Tens
     kind = torch.float64 if u.dtype == torch.float64 else torch.float32
     with torch.autocast(u.device.type, enabled=False):
         wide = (tensor.to(kind) for tensor in (u, told, weight, bias, rate))
-        y: Tensor = _CrossScan.apply(*wide, _chosen(u, grid))  # type: ignore[no-untyped-call]
+        y: Tensor = _CrossScan.apply(*wide, _chosen(u, grid))
     return y
 
 
@@ -63,7 +63,8 @@ def _chosen(u: Tensor, grid: Grid) -> Grid:
     """Replace ``"auto"`` by the quickest way for this device and width."""
     if grid.way != "auto":
         return grid
-    stepwise = u.device.type == "cpu" and u[0].numel() >= WIDE and not torch.compiler.is_compiling()
+    # Asked first, so that an exported network does not depend on the width it was traced with.
+    stepwise = not torch.compiler.is_compiling() and u.device.type == "cpu" and u[0].numel() >= WIDE
     return grid._replace(way="steps" if stepwise else "lines")
 
 
@@ -79,7 +80,7 @@ class _Walk(NamedTuple):
 
 
 def _prepared(k: int, u: Tensor, told: Tensor, weight: Tensor, bias: Tensor, rate: Tensor) -> _Walk:
-    step, write, read = told[k].split([told.shape[-1] - 2, 1, 1], dim=-1)
+    step, write, read = torch.split(told[k], [told.shape[-1] - 2, 1, 1], dim=-1)
     delta = F.softplus(F.linear(step, weight[k], bias[k]))
     return _Walk(step, write, read, delta, (delta * rate[k]).exp_(), (delta * write).mul_(u))
 
@@ -134,7 +135,7 @@ def before(x: Tensor, k: int, grid: Grid) -> Tensor:
     if k % 2 == 0:
         out[later] = x[earlier]
         return out
-    here, there = (tensor.unflatten(0, (grid.height, grid.width)) for tensor in (out, x))
+    here, there = (rearrange(tensor, "(y x) ... -> y x ...", y=grid.height) for tensor in (out, x))
     first, last = (0, -1)[:: 1 if k < 2 else -1]
     here[later] = there[earlier]
     here[first, later] = there[last, earlier]
@@ -166,25 +167,32 @@ def _by_steps(decay: Tensor, added: Tensor, k: int, grid: Grid) -> Tensor:
 
 def _by_lines(decay: Tensor, added: Tensor, k: int, grid: Grid) -> Tensor:
     """Walk all lines at once, each from nothing; carry what reached a line's end to the next line; add it where it still lasts."""
-    turn = 1 if k < 2 else -1
-    a, h = (tensor.unflatten(0, (grid.height, grid.width)).unbind(1 - k % 2)[::turn] for tensor in (decay, added))
+    turn, along = (1 if k < 2 else -1), 1 - k % 2
+    # A traced graph must not write into its own views; here it saves making every line anew.
+    put = torch.Tensor.addcmul if torch.compiler.is_compiling() else torch.Tensor.addcmul_
+    a, h = (list(rearrange(x, "(y x) b d -> y x b d", y=grid.height).unbind(along)[::turn]) for x in (decay, added))
     lasting = [a[0]]  # the part of what came into a line that is left at each of its places
     for t in range(1, len(h)):
-        h[t].addcmul_(a[t], h[t - 1])
+        h[t] = put(h[t], a[t], h[t - 1])
         lasting.append(a[t] * lasting[-1])
     came = [torch.zeros_like(h[0][0])]
     for end, part in zip(h[-1].unbind(0)[::turn], lasting[-1].unbind(0)[::turn], strict=True):
         came.append(torch.addcmul(end, part, came[-1]))
     into = torch.stack(came[:-1][::turn])
-    for state, part in zip(h, lasting, strict=True):
-        state.addcmul_(part, into)
-    return added
+    h = [put(state, part, into) for state, part in zip(h, lasting, strict=True)]
+    return torch.stack(h[::turn], along).flatten(0, 1) if torch.compiler.is_compiling() else added
 
 
 def _by_numba(decay: Tensor, added: Tensor, k: int, grid: Grid) -> Tensor:
     order = np.array(_order(k, grid.height, grid.width))
     _compiled()(decay.flatten(1).numpy(), added.flatten(1).numpy(), order)
     return added
+
+
+def available(way: Way) -> None:
+    """Raise `EnvironmentProblem` where a way to walk is not to be had."""
+    if way == "numba":
+        _compiled()
 
 
 @lru_cache(maxsize=1)

@@ -23,13 +23,13 @@ import math
 import re
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from einops import rearrange
-from einops.layers.torch import Rearrange, Reduce
+from einops.layers.torch import Reduce
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -250,13 +250,10 @@ def from_checkpoint(path: str | Path, num_classes: int | None = None) -> VMamba:
 
 def from_state(state: Mapping[str, Tensor], name: str, num_classes: int | None = None, drop_path: float = 0.0) -> VMamba:
     """Return the network of the tensors of a file called `name`, as `from_checkpoint` does."""
-    shape = shape_of(state, name)
-    with torch.device("meta"):  # names and shapes alone: nothing is made before all of them fit
-        wanted = VMamba(shape).state_dict()
-    given = {key: _flat(tensor, wanted.get(key)) for key, tensor in state.items()}
-    _must_fit(given, wanted, name)
+    shape = fitting(state, name)
     classes = num_classes or shape.classes
     network = VMamba(replace(shape, classes=classes), drop_path)
+    given = {key: _flat(tensor, network.state_dict()[key]) for key, tensor in state.items()}
     if classes != shape.classes:
         given |= {
             f"{HEAD}.weight": torch.zeros(classes, given[f"{HEAD}.weight"].shape[1]),
@@ -266,8 +263,31 @@ def from_state(state: Mapping[str, Tensor], name: str, num_classes: int | None =
     return network.eval()
 
 
-def shape_of(state: Mapping[str, Tensor], name: str) -> Shape:
-    """Read depths, channels, ratio and classes off the tensors; raises `DataProblem` where they are not those of a VMamba."""
+def fitting(state: Mapping[str, Tensor], name: str) -> Shape:
+    """Return the shape of the network that these tensors, and no others, make up; raises `DataProblem` that names what does not fit."""
+    shape = _shape_of(state, name)
+    try:
+        if min(shape.dim, shape.dim * shape.ratio, shape.classes) < 1:
+            raise ValueError
+        with torch.device("meta"):  # names and shapes alone: nothing is made before all of them fit
+            wanted = VMamba(shape).state_dict()
+    except (RuntimeError, ValueError, OverflowError, ZeroDivisionError) as error:
+        raise _unfit(name, [f"nothing can be built with {plain(shape)}"]) from error
+    given = {key: _flat(tensor, wanted.get(key)) for key, tensor in state.items()}
+    wrong = [f"{key} is missing" for key in wanted if key not in given]
+    wrong += [f"{key} is not part of the network" for key in given if key not in wanted]
+    wrong += [
+        f"{key} has shape {tuple(given[key].shape)}, not {tuple(tensor.shape)}"
+        for key, tensor in wanted.items()
+        if key in given and given[key].shape != tensor.shape
+    ]
+    if wrong:
+        raise _unfit(name, wrong)
+    return shape
+
+
+def _shape_of(state: Mapping[str, Tensor], name: str) -> Shape:
+    """Read depths, channels, ratio and classes off the tensors."""
     blocks = {match.groups() for key in state if (match := re.match(r"layers\.(\d+)\.blocks\.(\d+)\.", key))}
     stages = {stage for stage, _ in blocks}
     keys = ("patch_embed.5.weight", "layers.0.blocks.0.op.in_proj.weight", "layers.0.blocks.0.mlp.fc1.weight", f"{HEAD}.weight")
@@ -289,18 +309,6 @@ def _flat(tensor: Tensor, wanted: Tensor | None) -> Tensor:
     """Return a 1x1 convolution's weights as those of the linear layer it is."""
     linear = wanted is not None and wanted.ndim == 2 and tensor.ndim == 4 and tensor.shape[2:] == (1, 1)
     return tensor.flatten(1) if linear else tensor
-
-
-def _must_fit(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], name: str) -> None:
-    wrong = [f"{key} is missing" for key in wanted if key not in given]
-    wrong += [f"{key} is not part of the network" for key in given if key not in wanted]
-    wrong += [
-        f"{key} has shape {tuple(given[key].shape)}, not {tuple(tensor.shape)}"
-        for key, tensor in wanted.items()
-        if key in given and given[key].shape != tensor.shape
-    ]
-    if wrong:
-        raise _unfit(name, wrong)
 
 
 def _unfit(name: str, wrong: list[str]) -> DataProblem:

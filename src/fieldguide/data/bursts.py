@@ -22,7 +22,9 @@ from fieldguide.data.overlay import scenery
 _NUMBERS = 2
 #: Seconds within which two pictures may be of one burst, and how many of the pictures that follow in time are looked at.
 _SECONDS, _FOLLOWING = 5.0, 3
-#: Agreement of the scenery that consecutive numbers must reach, and close times.
+#: Agreement of the scenery that consecutive numbers must reach, and close times. Of 11,504 pairs of consecutive numbers that
+#: mean nothing (bird photos numbered within their class) 99.8 % reach 0.5 at most; three reach 0.73, two of them of one bird in
+#: one moment, the third of two colours. Of 72 pairs of drawn scenes with a moving thing in front all do.
 _BY_NUMBER, _BY_TIME = 0.73, 0.5
 #: Squared distance of the lowest waves of gray and colour over which two pictures are not laid over each other.
 _NEAR = 1.2

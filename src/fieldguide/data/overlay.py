@@ -22,7 +22,7 @@ BLOCK = 8
 #: duplicates reach 0.97.
 _PROMISING = 0.92
 #: Agreement of detail, at most 1, that all but `_FREE` blocks must reach.
-_EVERYWHERE = 0.3
+_EVERYWHERE = 0.4
 #: Blocks of 25 that may disagree: a corner that a tilt has filled, a date stamped on a copy.
 _FREE = 4
 #: Detail is what differs from a Gaussian mean of this width, in pixels.
