@@ -112,7 +112,7 @@ class Place:
 
 def make(base: Path) -> Place:
     place = Place(base)
-    write_folder(place.photos, ("cat", "dog"), each=6)
+    write_folder(place.photos, ("cat", "dog", "eel"), each=4)
     return place
 
 

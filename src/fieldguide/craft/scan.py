@@ -103,7 +103,7 @@ class _CrossScan(torch.autograd.Function):
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         u, told, weight, bias, rate = ctx.saved_tensors
         grid: Grid = ctx.grid
-        du, dtold, dweight, dbias, drate = (torch.zeros_like(tensor) for tensor in ctx.saved_tensors)
+        du, (dtold, dweight, dbias, drate) = torch.zeros_like(u), map(torch.empty_like, ctx.saved_tensors[1:])
         for k in range(WALKS):
             walk = _prepared(k, u, told, weight, bias, rate)
             h = walked(walk.decay, walk.added, k, grid)
@@ -115,8 +115,8 @@ class _CrossScan(torch.autograd.Function):
             du.addcmul_(g, walk.delta * walk.write)
             g.mul_(u)
             dtold[k, ..., -2] = (g * walk.delta).sum(-1)
-            ddelta = kept.mul_(rate[k]).addcmul_(g, walk.write)
-            draw = ddelta.mul_(-torch.expm1(-walk.delta))  # the slope of softplus, from its value
+            slope = torch.expm1(walk.delta.neg_()).neg_()  # that of softplus, from its value
+            draw = kept.mul_(rate[k]).addcmul_(g, walk.write).mul_(slope)
             dtold[k, ..., :-2] = draw @ weight[k]
             dweight[k] = rearrange(draw, "l b d -> d (l b)") @ rearrange(walk.step, "l b r -> (l b) r")
             dbias[k] = draw.sum((0, 1))
@@ -130,15 +130,15 @@ def _back(k: int) -> int:
 
 def before(x: Tensor, k: int, grid: Grid) -> Tensor:
     """Return ``"pixels ..."`` with what walk `k` saw one pixel earlier in each place, and zeros where it begins."""
-    out = torch.zeros_like(x)
-    later, earlier = (slice(1, None), slice(None, -1))[:: 1 if k < 2 else -1]
+    out, turn = torch.empty_like(x), 1 if k < 2 else -1
+    (later, earlier), (first, last) = (slice(1, None), slice(None, -1))[::turn], (0, -1)[::turn]
+    out[first] = 0
     if k % 2 == 0:
         out[later] = x[earlier]
-        return out
-    here, there = (rearrange(tensor, "(y x) ... -> y x ...", y=grid.height) for tensor in (out, x))
-    first, last = (0, -1)[:: 1 if k < 2 else -1]
-    here[later] = there[earlier]
-    here[first, later] = there[last, earlier]
+    else:
+        here, there = (rearrange(tensor, "(y x) ... -> y x ...", y=grid.height) for tensor in (out, x))
+        here[later] = there[earlier]
+        here[first, later] = there[last, earlier]
     return out
 
 

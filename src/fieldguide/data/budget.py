@@ -6,6 +6,7 @@ they are; afterwards the manifest does. What is decoded does not depend on the b
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -40,7 +41,11 @@ def sampled(paths: Sequence[Path], classes: Iterable[int]) -> int:
 def stored(store: Path, classes: Iterable[int] | None = None) -> int:
     """Return the bytes of the shards below `store`; only those of `classes`, where given."""
     folders = [store / str(size) for size in set(classes)] if classes is not None else list(store.glob("[0-9]*"))
-    return sum(shard.stat().st_size for folder in folders for shard in folder.glob("*.safetensors"))
+    total = 0
+    for shard in (shard for folder in folders for shard in folder.glob("*.safetensors")):
+        with contextlib.suppress(FileNotFoundError):  # another thread has just given it its final name
+            total += shard.stat().st_size
+    return total
 
 
 def require_room(store: Path, needs: int, most_bytes: int | None = None) -> None:

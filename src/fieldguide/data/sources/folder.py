@@ -156,7 +156,7 @@ class Walk:
                 if Path(entry.path).is_relative_to(target):
                     return "a link that leads back"
             if entry.is_dir():
-                if Path(entry.path, "study.toml").exists():
+                if _is_study(entry.path):
                     return "a fieldguide study"
                 folders.append(entry.name)
                 return None
@@ -225,3 +225,10 @@ def _folders(folder: Path) -> list[str]:
         return [entry.name for entry in scan(folder) if entry.is_dir() and litter(entry.name) is None]
     except OSError:
         return []
+
+
+def _is_study(folder: str) -> bool:
+    try:
+        return Path(folder, "study.toml").exists()
+    except PermissionError:  # it may be listed and nothing in it opened; then its files are named one by one
+        return False
