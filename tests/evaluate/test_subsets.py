@@ -49,6 +49,13 @@ def test_a_change_of_places_is_told_by_name(make: SimpleNamespace) -> None:
     assert found["burst"]["order_changes"] is False and "order" not in str(found["burst"]["sentence"])
 
 
+def test_who_owed_most_to_the_pictures_is_named(make: SimpleNamespace) -> None:
+    """Without the last three of its right answers "behind" falls; "ahead" has none of them right."""
+    words = str(told(make, leaked=[16, 17])["leaked"]["sentence"])
+    assert "ahead 80.0 % with them, 88.9 % without." in words and words.endswith("behind falls most, from 70.0 % to 66.7 %.")
+    assert "falls most" not in str(told(make, leaked=range(5))["leaked"]["sentence"])
+
+
 def test_a_tie_is_no_change_of_places(make: SimpleNamespace) -> None:
     found = told(make, repeated=[1, 2])["repeated"]  # leaves 14 and 14
     runs = found["runs"]

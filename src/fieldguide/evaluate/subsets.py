@@ -25,6 +25,8 @@ TITLES: Mapping[str, str] = {
     "suspects": "Label suspects",
     "all": "All of these",
 }
+#: A fall, beyond that of the best contestant, from which another one is named, too.
+_WORTH_A_WORD = 0.01
 _NONE_LEFT = "no test picture is left without them"
 
 Mask = NDArray[np.bool_]
@@ -126,6 +128,7 @@ def _subset(code: str, ordered: Sequence[AnswerSheet], mask: Mask, doubts: Doubt
     )
     best = ordered[0]
     told = sentence(code, count, (best.run, best.accuracy, without[best.run] / left), dropped=doubts.dropped)
+    told += _falls_most(ordered, without, left)
     if swapped is not None:
         told += f" The order changes: without them {swapped[0]} comes before {swapped[1]}."
     return {
@@ -135,6 +138,15 @@ def _subset(code: str, ordered: Sequence[AnswerSheet], mask: Mask, doubts: Doubt
         "order_changes": swapped is not None,
         "swapped": swapped,
     }
+
+
+def _falls_most(ordered: Sequence[AnswerSheet], without: Mapping[str, int], left: int) -> str:
+    """Return a sentence on the contestant that owed most to the pictures, where it is not the best one, which is told anyway."""
+    falls = {sheet.run: sheet.accuracy - without[sheet.run] / left for sheet in ordered}
+    most = max(ordered, key=lambda sheet: falls[sheet.run])
+    if falls[most.run] <= max(falls[ordered[0].run], 0.0) + _WORTH_A_WORD:
+        return ""
+    return f" {most.run} falls most, from {_percent(most.accuracy)} to {_percent(without[most.run] / left)}."
 
 
 def _accuracy(right: int, total: int) -> Score:

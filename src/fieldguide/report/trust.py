@@ -124,9 +124,15 @@ def _notes(study: Study) -> Iterable[str]:
         asked = f"{rule.folds} even folds" if rule.folds else str(study.asked["split"])
         yield f"Asked for {asked}; the furthest that any class is from that, in any part, is {off:.1f} pictures."
     yield from (str(note) for note in (study.findings or {}).get("notes", []))
-    groups = {row.group for row in manifest.part() if row.group is not None}
-    if groups:
-        yield f"{say.count(len(groups))} groups of pictures that belong together were kept on one side of the split."
+    sides: dict[str, set[object]] = {}
+    for row in manifest.part():
+        if row.group is not None:
+            sides.setdefault(row.group, set()).add((row.split, row.fold))
+    kept = sum(len(parts) == 1 for parts in sides.values())
+    if kept:
+        yield f"{say.count(kept)} groups of pictures that belong together are on one side of the split."
+    if len(sides) > kept:
+        yield f"{say.count(len(sides) - kept)} groups are on both sides of it."
     keys = Counter(row.key for row in manifest.part())
     if (doubles := sum(number - 1 for number in keys.values())) > 0:
         yield f"{say.count(doubles)} pictures are exact copies of another one in the same part."

@@ -77,6 +77,9 @@ def test_near_duplicates_say_how_and_what_follows() -> None:
     assert told.examples[0] == "cat/0.png ~ cat/1.png (resized)"
     free = finding("FG004", facts(clean(), Copies((), (), pairs, (), together=False)))  # type: ignore[arg-type]
     assert "no regard" in free.detail and "one side" not in free.detail
+    given = [replace(one, split="test" if one.label == "cat" else "train") for one in clean()]
+    theirs = finding("FG004", facts(given, Copies((), (), pairs, (), together=True)))  # type: ignore[arg-type]
+    assert "own split stays as it is" in theirs.detail and "one side" not in theirs.detail
 
 
 def test_near_duplicates_are_skipped_where_nothing_can_be_compared() -> None:

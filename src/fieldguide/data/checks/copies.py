@@ -44,10 +44,7 @@ def near_duplicates(facts: Facts) -> Told:
     names = [f"{facts.rows[pair.a].path} ~ {facts.rows[pair.b].path} ({pair.how})" for pair in near]
     pictures = len({at for pair in near for at in (pair.a, pair.b)})
     left = f" {readable - compared:,} pictures were too small or too plain to compare." if readable > compared else ""
-    detail = (
-        f"{pictures:,} pictures are near copies of another one ({counted([pair.how for pair in near])}); "
-        f"{'each group stays on one side of the split.' if facts.copies.together else 'the split pays no regard to them (alike = free).'}"
-    )
+    detail = f"{pictures:,} pictures are near copies of another one ({counted([pair.how for pair in near])}); {_where(facts)}."
     told = outcome(names, detail + left, f"No picture is a near copy of another one.{left}")
     return Told(told.state, told.detail, pictures, told.examples)
 
@@ -91,15 +88,16 @@ def leaks(facts: Facts) -> Told:
     marked = [row for row in facts.usable if "leaked" in row.marks]
     kept = [] if dropped else [f"{row.path}: a copy is in another split" for row in marked]
     sides: dict[str, set[str]] = {}
+    told_already = {row.group for row in marked}
     for row in facts.usable:
-        if row.group is not None and row.split is not None:
+        if row.group is not None and row.split is not None and row.group not in told_already:
             sides.setdefault(row.group, set()).add(row.split)
     across = [f"group {group}: {', '.join(sorted(splits))}" for group, splits in sorted(sides.items()) if len(splits) > 1]
     parts = counted([f"{row.split} pictures" for row in marked]) or "no pictures"
     detail = f"Of {parts} the source has a copy in another split"
     detail += f"; {len(dropped):,} such copies are left out of training." if dropped else "; they stay where they are."
     if across:
-        detail += f" {len(across):,} groups (bursts, or the source's own) lie on both sides of the given split, which is kept as it is."
+        detail += f" {len(across):,} other groups (bursts, or the source's own) lie on both sides of the given split, which is kept as it is."
     return outcome([*dropped, *kept, *across], detail, "The given splits share no picture and no group.")
 
 
@@ -114,13 +112,24 @@ def bursts(facts: Facts) -> Told:
     """
     groups = _usable(facts, facts.copies.bursts)
     names = [", ".join(facts.rows[at].path for at in group) for group in groups]
+    many = "1 burst" if len(groups) == 1 else f"{len(groups):,} bursts"
     told = outcome(
         names,
-        f"{_members(groups):,} pictures in {len(groups):,} bursts; "
-        f"{'each stays on one side of the split.' if facts.copies.together else 'the split pays no regard to them (alike = free).'}",
+        f"{_members(groups):,} pictures in {many}; {_where(facts)}.",
         "No pictures seem to be of one scene, moments apart.",
     )
     return Told(told.state, told.detail, _members(groups), told.examples)
+
+
+def _where(facts: Facts) -> str:
+    """Return which side of the split those come to that belong together."""
+    if len({row.split for row in facts.rows}) > 1:
+        return "the source's own split stays as it is (see FG006)"
+    return (
+        "each group stays on one side of the split"
+        if facts.copies.together
+        else "the split pays no regard to them (alike = free)"
+    )
 
 
 def _usable(facts: Facts, groups: Sequence[Sequence[int]]) -> list[list[int]]:
