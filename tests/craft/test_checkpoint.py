@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from fieldguide.craft import checkpoint
+from fieldguide.errors import EnvironmentProblem
 
 
 def trained(seed: int = 0) -> tuple[nn.Module, torch.optim.Optimizer]:
@@ -68,6 +69,16 @@ def test_a_damaged_checkpoint_is_none(tmp_path: Path, damage: bytes | None) -> N
     checkpoint.save(path, {"model": {"a": torch.zeros(100)}}, {})
     path.write_bytes(path.read_bytes()[:-50] if damage is None else damage)
     assert checkpoint.load(path) is None
+
+
+def test_a_checkpoint_the_disk_cannot_read_now_is_not_begun_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("Input/output error (os error 5)")  # as safetensors says it
+
+    checkpoint.save(tmp_path / "c", {"model": {"a": torch.zeros(1)}}, {})
+    monkeypatch.setattr(checkpoint, "safe_open", refuse)
+    with pytest.raises(EnvironmentProblem, match="Input/output error"):
+        checkpoint.load(tmp_path / "c")
 
 
 def test_a_strangers_file_is_none(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import threading
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -124,6 +125,20 @@ def test_what_a_kill_left_is_swept_and_built_again(tmp_path: Path, shelf: Shelf)
     assert not torn.exists()
     assert [path.suffix for path in folder.iterdir()] == [".safetensors"]
     assert all(Store(tmp_path).has(key, 64) for key in shelf.keys)
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[:-1], lambda data: data[:100], lambda data: b"", lambda data: b"\xff" * 99]
+)
+def test_a_damaged_shard_is_built_again(tmp_path: Path, shelf: Shelf, damage: Callable[[bytes], bytes]) -> None:
+    Store(tmp_path, shelf).prepare(shelf.keys, 64)
+    (shard,) = (tmp_path / "64").iterdir()
+    shard.write_bytes(damage(shard.read_bytes()))
+    store = Store(tmp_path, shelf)
+    store.prepare(shelf.keys, 64)
+    for key in shelf.keys:
+        assert np.array_equal(store.read(key, 64), load(shelf.files[key], 64).pixels)
+    assert not shard.exists() and len(list((tmp_path / "64").iterdir())) == 1
 
 
 def test_a_killed_build_loses_at_most_one_shard(tmp_path: Path, shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:

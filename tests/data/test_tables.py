@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 from pathlib import Path
 from random import Random
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from fieldguide.data import tables
 from fieldguide.data.tables import freeze, prediction_from, read_manifest, read_predictions, write_manifest, write_predictions
-from fieldguide.errors import DataProblem
+from fieldguide.errors import DataProblem, EnvironmentProblem
 from fieldguide.records import ManifestRow, Prediction
 
 ROWS = (
@@ -142,6 +143,16 @@ def test_a_damaged_table_is_named(tmp_path: Path, content: bytes) -> None:
     for read in (read_predictions, read_manifest):
         with pytest.raises(DataProblem, match=r"p\.parquet cannot be read"):
             read(tmp_path / "p.parquet")
+
+
+def test_a_table_the_disk_cannot_read_now_is_not_to_be_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EIO, "Error reading bytes from file. Detail: [errno 5] Input/output error")
+
+    monkeypatch.setattr(pq, "read_table", refuse)
+    with pytest.raises(EnvironmentProblem, match=r"p\.parquet") as caught:
+        read_predictions(tmp_path / "p.parquet")
+    assert "Delete" not in str(caught.value)
 
 
 def test_a_missing_table_is_named(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def page(cases: list[Case]) -> str:
         "# Torture groups",
         "",
         "What happens to careless folders, damaged files, full disks and killed processes. Written by `uv run just torture`; do not edit.",
-        f"Run on Python {platform.python_version()}, {platform.system()}.",
+        f"Run on Python {platform.python_version()}, {platform.system()}. {_tried()}",
         "",
         "| group | cases | conform | failed | not run |",
         "|---|---|---|---|---|",
@@ -96,6 +96,15 @@ def page(cases: list[Case]) -> str:
         lines += ["", f"## {name} {groups[name][0].title}", "", "| case | outcome | what the user sees |", "|---|---|---|"]
         lines += [f"| {_cell(case.name)} | {case.outcome} | {_cell(case.told)} |" for case in groups[name]]
     return "\n".join(lines) + "\n"
+
+
+def _tried() -> str:
+    most = os.environ.get("FIELDGUIDE_MOMENTS")
+    return (
+        f"Of each block of moments (T5, T6) a seeded sample of {most} was tried (FIELDGUIDE_MOMENTS={most})."
+        if most
+        else "Every moment was tried."
+    )
 
 
 def _name(item: pytest.Item) -> str:

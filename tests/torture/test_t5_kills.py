@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.torture.faults import PHASES, Moment, Plan, sample
+from tests.torture.faults import PHASES, Moment, Plan, at_most, sample
 from tests.torture.small_study import Place, Small, again, at_once, make, partial, small
 
 pytestmark = [pytest.mark.torture("T5", "Kills"), pytest.mark.slow(keep=6)]
@@ -38,7 +38,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Small:
 
 
 def drawn(moments: list[Moment], most: int, block: str) -> list[Moment]:
-    return sample(moments, most if os.environ.get("FIELDGUIDE_TORTURE") == "all" else 1, block)
+    return sample(moments, at_most(most), block)
 
 
 def ended_by(study: Small, number: int, code: int, *, after: bool = False) -> Callable[[Place, Moment], tuple[int, str | None]]:
