@@ -174,6 +174,29 @@ def test_rates_follow_what_is_trained(weights: Path, examples: list[Example], tm
         assert fact(tmp_path / str(number))["learning_rate"] == rate
 
 
+@pytest.mark.parametrize(
+    ("more", "fresh"),
+    [
+        ({"weights": "{net}"}, (f"{HEAD}.",)),
+        ({"weights": "{net}", "train": "head"}, ()),
+        ({"depths": (1, 1, 1, 1), "dim": 8}, ()),
+    ],
+)
+def test_only_a_new_head_on_old_weights_learns_faster(
+    weights: Path, examples: list[Example], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any], fresh: Any
+) -> None:
+    plans: list[loop.Plan] = []
+
+    def noting(network: VMamba, train: Any, val: Any, task: Any, plan: loop.Plan, bench: Any) -> VMamba:
+        plans.append(plan)
+        return network
+
+    monkeypatch.setattr(loop, "train", noting)
+    more = {name: value.format(net=weights) if isinstance(value, str) else value for name, value in more.items()}
+    fitted(examples, Settings(**QUICK, **more, head_factor=7.0), tmp_path / "scratch")
+    assert [(plan.fresh, plan.fresh_factor) for plan in plans] == [(fresh, 7.0)]
+
+
 def test_it_learns_stripes(examples: list[Example], tmp_path: Path) -> None:
     more = {"epochs": 30, "patience": 30, "min_area": 1.0, "flip": False, "learning_rate": 1e-2}
     model = fitted(examples, Settings(**{**QUICK, **more}, depths=(1, 1, 1, 1), dim=8), tmp_path / "scratch")

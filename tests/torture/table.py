@@ -68,7 +68,7 @@ def note(item: pytest.Item, report: pytest.TestReport) -> None:
 def write(config: pytest.Config, target: Path = TABLE) -> None:
     """Write the table where everything was to run."""
     cases = list(config.stash.get(_CASES, {}).values())
-    everything = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    everything = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not config.option.keyword
     if cases and everything and os.environ.get("FIELDGUIDE_TORTURE") == "all":
         target.write_text(page(cases), encoding="utf-8")
 

@@ -8,7 +8,6 @@ How values of more than 8 bits become 8 stands in `fieldguide.data.tones`, what 
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import importlib
 import io
@@ -25,6 +24,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from fieldguide.data import bounds, tones, wholeness
 from fieldguide.errors import EnvironmentProblem, PictureError
+from fieldguide.files import PASSING
 from fieldguide.records import Pixels
 
 #: Codes of `PictureError`, as they stand in tables and reports.
@@ -94,10 +94,6 @@ class Loaded:
     taken: str | None = None
 
 
-#: What a network share or a busy system says and takes back a moment later.
-_PASSING = frozenset(
-    {errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EINTR, errno.ESTALE, errno.ETIMEDOUT}
-)
 #: Seconds to wait before the second and last attempt.
 RETRY_AFTER = 0.1
 
@@ -111,7 +107,7 @@ def read_file(path: Path) -> bytes:
         try:
             return _bytes_of(path)
         except OSError as error:
-            if error.errno not in _PASSING:
+            if error.errno not in PASSING:
                 raise
             time.sleep(RETRY_AFTER)
             return _bytes_of(path)
