@@ -389,6 +389,15 @@ def test_matrices_decay_and_vectors_do_not_and_a_new_head_is_faster(
     }
 
 
+def test_what_a_network_names_does_not_decay() -> None:
+    model = network()
+    model.no_weight_decay = lambda: {"0.weight"}  # type: ignore[assignment]
+    groups = loop._parameter_groups(model, PLAN)
+    decay = {id(parameter): group["weight_decay"] for group in groups for parameter in group["params"]}
+    told = {name: decay[id(parameter)] for name, parameter in model.named_parameters()}
+    assert told["0.weight"] == told["6.bias"] == 0.0 and told["6.weight"] == 0.05
+
+
 def test_frozen_parts_are_untouched(sets: Sets, tmp_path: Path) -> None:
     model = network()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}

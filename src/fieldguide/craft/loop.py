@@ -278,11 +278,18 @@ class _Run:
 
 
 def _parameter_groups(model: nn.Module, plan: Plan) -> list[dict[str, Any]]:
-    """Decay matrices only: norms, biases and other vectors are left alone. Fresh parameters have a rate of their own."""
+    """Decay matrices only: norms, biases, other vectors and what the network names are left alone.
+
+    Fresh parameters have a rate of their own.
+    """
+    # timm's networks name their position embeddings and class tokens, VMamba its decays and step biases.
+    named: Any = getattr(model, "no_weight_decay", frozenset)
+    spared = frozenset(named())
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            groups.setdefault((parameter.ndim > 1, name.startswith(plan.fresh)), []).append(parameter)
+            matrix = parameter.ndim > 1 and name not in spared
+            groups.setdefault((matrix, name.startswith(plan.fresh)), []).append(parameter)
     return [
         {
             "params": parameters,
