@@ -67,3 +67,26 @@ def test_the_page_of_checks_is_drawn_from_the_code() -> None:
     drawn = page["page"]()
     assert drawn == (ROOT / "docs" / "checks.md").read_text(encoding="utf-8"), "run: uv run python docs/checks.py"
     assert len(re.findall(r'<a id="fg\d{3}"></a>\n## FG\d{3} ', drawn)) == len(page["CHECKS"])
+
+
+def test_the_torture_table_stands_with_every_case_conforming() -> None:
+    """The page is written by a run of everything; the four groups of files and folders are complete in it."""
+    page = (ROOT / "docs" / "torture.md").read_text(encoding="utf-8")
+    groups = {
+        name: tuple(map(int, counts))
+        for name, *counts in re.findall(r"^\| (T\d+) .*?\| (\d+) \| (\d+) \| (\d+) \| (\d+) \|$", page, re.M)
+    }
+    assert {name: groups[name] for name in ("T1", "T2", "T3", "T4")} == {
+        "T1": (55, 55, 0, 0),
+        "T2": (24, 24, 0, 0),
+        "T3": (12, 12, 0, 0),
+        "T4": (10, 10, 0, 0),
+    }
+    assert "T5" in groups and "T6" in groups
+    for name, (cases, conform, failed, missing) in groups.items():
+        assert (
+            failed == 0
+            and conform + missing
+            == cases
+            == len(re.findall(r"^\| .* \|$", page.split(f"## {name} ")[1].split("\n## ")[0], re.M)) - 1
+        )

@@ -66,11 +66,28 @@ def note(item: pytest.Item, report: pytest.TestReport) -> None:
 
 
 def write(config: pytest.Config, target: Path = TABLE) -> None:
-    """Write the table where everything was to run."""
+    """Write the table after a run of the whole suite; cases that ``-k`` left out keep what their last run said."""
     cases = list(config.stash.get(_CASES, {}).values())
-    everything = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not config.option.keyword
+    everything = config.args_source is pytest.Config.ArgsSource.TESTPATHS
     if cases and everything and os.environ.get("FIELDGUIDE_TORTURE") == "all":
+        if config.option.keyword and target.exists():
+            _remember(cases, target.read_text(encoding="utf-8"))
         target.write_text(page(cases), encoding="utf-8")
+
+
+def _remember(cases: list[Case], before: str) -> None:
+    """Fill in from the page as it was what a selection has left out of this run."""
+    known: dict[tuple[str, str], tuple[str, str]] = {}
+    group = ""
+    for line in before.splitlines():
+        group = line.split()[1] if line.startswith("## ") else group
+        cells = re.split(r" (?<!\\)\| ", line.removeprefix("| ").removesuffix(" |"))
+        if len(cells) == 3:
+            known[group, cells[0]] = (cells[1], cells[2])
+    for case in cases:
+        if case.outcome == "not run" and not case.told and (case.group, _cell(case.name)) in known:
+            case.outcome, shown = known[case.group, _cell(case.name)]
+            case.told = re.sub(r"\\(.)", r"\1", shown)
 
 
 def page(cases: list[Case]) -> str:
