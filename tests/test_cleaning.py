@@ -168,6 +168,15 @@ def test_what_cannot_be_removed_is_told(study: Path, monkeypatch: pytest.MonkeyP
     assert caught.value.code == ENVIRONMENT
 
 
+def test_a_folder_with_somebody_elses_manifest_is_no_study(pictures: Path) -> None:
+    (pictures / "manifest.parquet").write_bytes(b"theirs")
+    (pictures / "store").mkdir()
+    before = listed(pictures)
+    with pytest.raises(fieldguide.Problem, match="is no study folder"):
+        clean(pictures)
+    assert listed(pictures) == before
+
+
 def test_only_a_study_is_cleaned(pictures: Path) -> None:
     before = listed(pictures)
     with pytest.raises(fieldguide.Problem, match="is no study folder") as caught:

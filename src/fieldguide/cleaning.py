@@ -47,7 +47,8 @@ def clean(folder: Path, *, dry_run: bool = False, old_runs: bool = False) -> Cle
     `UsageProblem` where `folder` is no study, `EnvironmentProblem` where another fieldguide is working in it or something
     cannot be removed.
     """
-    if not (folder / "manifest.parquet").exists():
+    # Both: a table of that name may lie in anybody's folder, and what is removed here is removed by name.
+    if not all((folder / name).exists() for name in ("study.toml", "manifest.parquet")):
         raise UsageProblem(
             f"{plain(folder)} is no study folder.",
             "A folder that `fieldguide compare` made; it holds study.toml and manifest.parquet.",
