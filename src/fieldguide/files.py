@@ -28,19 +28,10 @@ _MANY = 100
 
 
 @contextlib.contextmanager
-def writing(target: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `target`; on success it is synced to disk and renamed to `target`.
-
-    Raises `EnvironmentProblem` where the disk is full or not writable; `target` is then as it was before.
-    """
-    temporary = target.with_name(f"{UNFINISHED}{secrets.token_hex(4)}-{target.name}")
+def _told_of(target: Path) -> Iterator[None]:
+    """Turn what keeps `target` from being written, told by Python or by a native writer, into an `EnvironmentProblem`."""
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        with open(temporary, "rb") as stream:
-            os.fsync(stream.fileno())
-        os.replace(temporary, target)
-        sync_folder(target.parent)
+        yield
     except OSError as error:
         raise not_written(error, target) from error
     except Exception as error:
@@ -48,6 +39,23 @@ def writing(target: Path) -> Iterator[Path]:
         if native is None:
             raise
         raise not_written(native, target) from error
+
+
+@contextlib.contextmanager
+def writing(target: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `target`; on success it is synced to disk and renamed to `target`.
+
+    Raises `EnvironmentProblem` where the disk is full or not writable; `target` is then as it was before.
+    """
+    temporary = target.with_name(f"{UNFINISHED}{secrets.token_hex(4)}-{target.name}")
+    try:
+        with _told_of(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            with open(temporary, "rb") as stream:
+                os.fsync(stream.fileno())
+            os.replace(temporary, target)
+            sync_folder(target.parent)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
@@ -58,28 +66,22 @@ def building(target: Path) -> Iterator[Path]:
     """Yield a temporary folder beside `target` that takes its name when the block ends well; an older `target` is replaced."""
     temporary = target.with_name(f"{UNFINISHED}{secrets.token_hex(4)}-{target.name}")
     try:
-        temporary.mkdir(parents=True)
-        yield temporary
-        _sync_below(temporary)
-        if target.exists():
-            old = target.with_name(f"{UNFINISHED}{secrets.token_hex(4)}-old")
-            os.replace(target, old)
-            try:
+        with _told_of(target):
+            temporary.mkdir(parents=True)
+            yield temporary
+            _sync_below(temporary)
+            if target.exists():
+                old = target.with_name(f"{UNFINISHED}{secrets.token_hex(4)}-old")
+                os.replace(target, old)
+                try:
+                    os.replace(temporary, target)
+                except OSError:
+                    os.replace(old, target)
+                    raise
+                shutil.rmtree(old, ignore_errors=True)
+            else:
                 os.replace(temporary, target)
-            except OSError:
-                os.replace(old, target)
-                raise
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            os.replace(temporary, target)
-        sync_folder(target.parent)
-    except OSError as error:
-        raise not_written(error, target) from error
-    except Exception as error:
-        native = _native(error)
-        if native is None:
-            raise
-        raise not_written(native, target) from error
+            sync_folder(target.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -255,16 +257,21 @@ RETRY_AFTER = 0.1
 T = TypeVar("T")
 
 
-def twice(work: Callable[[], T], where: str) -> T:
-    """Return ``work()``, tried a second time where the first may have failed in passing; then it is an `EnvironmentProblem`."""
+def once_more(work: Callable[[], T]) -> T:
+    """Return ``work()``, tried a second time where the first may have failed in passing; raises what the second raises."""
     try:
         return work()
     except OSError as error:
         if error.errno not in PASSING:
             raise
     time.sleep(RETRY_AFTER)
+    return work()
+
+
+def twice(work: Callable[[], T], where: str) -> T:
+    """Do as `once_more`, and raise `EnvironmentProblem` where the second try fails like that, too."""
     try:
-        return work()
+        return once_more(work)
     except OSError as error:
         if error.errno not in PASSING:
             raise

@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.data.checks.seen import row
+from tests.data.checks.seen import pair, row
 
 from fieldguide.data import copies as module
 from fieldguide.data.copies import Care, Copies, Look, find_copies, settle
 from fieldguide.data.split import SplitRule, divide
 from fieldguide.records import ManifestRow
-
-
-@dataclass(frozen=True)
-class Pair:
-    a: int
-    b: int
-    how: str = "resized"
-    score: float = 1.0
-
 
 KEEP = Care(leaks="keep")
 
@@ -30,7 +20,7 @@ KEEP = Care(leaks="keep")
 def copies(bytes: Sequence[Sequence[int]] = (), pixels: Sequence[Sequence[int]] = (), near: Sequence[tuple[int, int]] = (),
            bursts: Sequence[Sequence[int]] = (), together: bool = True) -> Copies:  # fmt: skip
     groups = [tuple(tuple(group) for group in several) for several in (bytes, pixels, bursts)]
-    return Copies(groups[0], groups[1], tuple(Pair(*pair) for pair in near), groups[2], together)  # type: ignore[misc]
+    return Copies(groups[0], groups[1], tuple(pair(*two) for two in near), groups[2], together)  # type: ignore[misc]
 
 
 def rows(*splits: str | None) -> list[ManifestRow]:

@@ -22,6 +22,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
+from fieldguide import files
 from fieldguide.data import bounds, images, tones, wholeness
 from fieldguide.data.images import Loaded, content_hash, final_size, load
 from fieldguide.errors import EnvironmentProblem, PictureError
@@ -649,7 +650,7 @@ def injected(folder: Path, monkeypatch: pytest.MonkeyPatch, number: int, failure
         return read(self)
 
     monkeypatch.setattr(Path, "read_bytes", failing)
-    monkeypatch.setattr(images.time, "sleep", lambda _: calls.append("wait"))
+    monkeypatch.setattr(files.time, "sleep", lambda _: calls.append("wait"))
     return calls
 
 

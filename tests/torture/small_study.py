@@ -64,13 +64,12 @@ _real_version, _real_entry_points = importlib.metadata.version, importlib.metada
 
 def at_once() -> None:
     """Write a checkpoint after every step, answer for two pictures at a time, and wait for nothing twice."""
-    from fieldguide import runs
+    from fieldguide import files, runs
     from fieldguide.craft import loop
-    from fieldguide.data import images
 
     loop.CHECKPOINT_SECONDS = 0.0
     runs.CHUNK = 2
-    images.RETRY_AFTER = 0.0
+    files.RETRY_AFTER = 0.0
     # A third of a small study is looking up what is installed.
     importlib.metadata.version = _version
     importlib.metadata.entry_points = _entry_points  # type: ignore[assignment]

@@ -13,7 +13,6 @@ import importlib
 import io
 import re
 import threading
-import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from fieldguide.data import bounds, tones, wholeness
 from fieldguide.errors import EnvironmentProblem, PictureError
-from fieldguide.files import PASSING
+from fieldguide.files import once_more
 from fieldguide.records import Pixels
 
 #: Codes of `PictureError`, as they stand in tables and reports.
@@ -94,23 +93,13 @@ class Loaded:
     taken: str | None = None
 
 
-#: Seconds to wait before the second and last attempt.
-RETRY_AFTER = 0.1
-
-
 def read_file(path: Path) -> bytes:
     """Return the bytes of a file; raises `PictureError` where it is missing, cannot be opened or is too large to be a picture.
 
     What may pass by itself is tried a second time: a hiccup of a network share must not change the list.
     """
     try:
-        try:
-            return _bytes_of(path)
-        except OSError as error:
-            if error.errno not in PASSING:
-                raise
-            time.sleep(RETRY_AFTER)
-            return _bytes_of(path)
+        return once_more(lambda: _bytes_of(path))
     except FileNotFoundError:
         raise PictureError(MISSING, "there is no such file") from None
     except (OSError, ValueError) as error:  # ValueError: a zero byte in a path a table names

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from fieldguide.data.alike import Pair
 from fieldguide.data.checks import CHECKS, Facts, Finding, find
 from fieldguide.data.copies import Copies, Look
 from fieldguide.data.sources import Source, SourceFile
@@ -40,3 +41,8 @@ def finding(code: str, given: Facts) -> Finding:
 
 def clean(each: int = 4) -> list[ManifestRow]:
     return [row(f"{label}/{number}.png") for label in ("cat", "dog") for number in range(each)]
+
+
+def pair(a: int, b: int, how: str = "resized") -> Pair:
+    """Two near copies."""
+    return Pair(a, b, how, 1.0)

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
-from tests.data.checks.seen import NOTHING, clean, facts, finding, lost, row
+from tests.data.checks.seen import NOTHING, clean, facts, finding, lost, pair, row
 
 from fieldguide.data.checks import CHECKS, Finding, find
 from fieldguide.data.copies import Copies, Look
-
-
-@dataclass(frozen=True)
-class Pair:
-    a: int
-    b: int
-    how: str = "resized"
-    score: float = 1.0
 
 
 def states(findings: tuple[Finding, ...]) -> dict[str, str]:
@@ -70,7 +62,7 @@ def test_exact_duplicates_and_same_pixels() -> None:
 
 
 def test_near_duplicates_say_how_and_what_follows() -> None:
-    pairs = (Pair(0, 1), Pair(0, 2, "mirrored"))
+    pairs = (pair(0, 1), pair(0, 2, "mirrored"))
     told = finding("FG004", facts(clean(), Copies((), (), pairs, (), together=True)))  # type: ignore[arg-type]
     assert (told.state, told.count) == ("found", 3)
     assert "1 mirrored, 1 resized" in told.detail and "one side" in told.detail
@@ -93,7 +85,7 @@ def test_near_duplicates_are_skipped_where_nothing_can_be_compared() -> None:
 
 def test_two_classes() -> None:
     rows = [*clean(), row("cat/z.png", excluded="same picture in two classes: cat, dog")]
-    given = replace(NOTHING, same_pixels=((0, 4),), near=(Pair(1, 5), Pair(2, 3)))  # type: ignore[arg-type]
+    given = replace(NOTHING, same_pixels=((0, 4),), near=(pair(1, 5), pair(2, 3)))  # type: ignore[arg-type]
     told = finding("FG005", facts(rows, given))
     assert told.examples == (
         "cat/z.png: same picture in two classes: cat, dog",
