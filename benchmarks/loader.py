@@ -2,10 +2,13 @@
 
     python benchmarks/loader.py                      5,400 pictures, made once below --folder
     python benchmarks/loader.py --pictures 300       to try it out
+    python benchmarks/loader.py --data PHOTOS        one's own, a folder for each class
+    python benchmarks/loader.py --augment crop mixes turns randaugment trivialaugment
 
 Both sides do the same work: every picture of the folder in random order, a random crop of half to all of its area (shape 3:4 to
 4:3), resized to 224 x 224 with bilinear interpolation and antialiasing, mirrored half of the time, normalised, in batches of 32.
-They differ in where the pixels come from, and that is the point: ImageFolder decodes each file in each epoch, the store has
+The other augmentations squash (mixes, turns) or crop as well, and then do what their name says: theirs with torchvision's v2 classes
+of the same settings. They differ in where the pixels come from, and that is the point: ImageFolder decodes each file in each epoch, the store has
 decoded it once, to 256 pixels on its shorter side. A view of less than 224 x 224 stored pixels is therefore enlarged where
 ImageFolder may still have finer pixels. Epochs alternate, ours, theirs, ours, so that both meet the same machine.
 """
@@ -31,6 +34,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 CLASSES, SIZE, BATCH, SEED = 6, 224, 32, 7
+AUGMENTATIONS, SQUASHED = ("crop", "mixes", "turns", "randaugment", "trivialaugment"), ("mixes", "turns")
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 #: Width to height, as photographs on the web have it: landscape, portrait, square.
 SHAPES = (4 / 3, 4 / 3, 3 / 2, 3 / 2, 1.0, 3 / 4, 2 / 3, 16 / 9)
@@ -115,14 +119,20 @@ class Ours:
     """The product's own path: the pictures behind the veil, views and order as the training loop draws them."""
 
     def __init__(self, root: Path, store: Path) -> None:
-        from fieldguide.data.batches import Augmentation, Preprocessing
         from fieldguide.data.images import content_hash, read_file
         from fieldguide.data.sources import open_source
 
         self.source = open_source(str(root), store / "unpacked")
         self.paths = {content_hash(read_file(file.path)): file.path for file in self.source.files}
-        self.folder, self.preprocessing, self.augmentation = store, Preprocessing(SIZE, MEAN, STD), Augmentation()
-        self.epochs, self.moments = 0, (0.0, 0.0)
+        self.folder, self.epochs, self.moments = store, 0, (0.0, 0.0)
+        self.augment("crop")
+
+    def augment(self, name: str) -> None:
+        from fieldguide.data.augment import NAMED
+        from fieldguide.data.batches import Preprocessing
+
+        self.augmentation = NAMED[name]
+        self.preprocessing = Preprocessing(SIZE, MEAN, STD, squash=name in SQUASHED)
 
     def open(self, name: str) -> None:
         from fieldguide.data.images import read_file
@@ -143,34 +153,70 @@ class Ours:
         self.store.prepare(list(self.paths), self.preprocessing.resize)
 
     def epoch(self) -> None:
-        from fieldguide.data.batches import draw_order, draw_views, training_batches
+        import torch
+
+        from fieldguide.data.augment import draw_views, mixed
+        from fieldguide.data.batches import draw_order, training_batches
 
         count, self.epochs = len(self.images), self.epochs + 1
         order, views = draw_order(count, SEED, self.epochs), draw_views(count, self.augmentation, SEED, self.epochs)
         batches = training_batches(self.images, order, views, self.preprocessing, BATCH)
-        self.moments = consume((batch.pixels for batch in batches), count)
+        targets = torch.nn.functional.one_hot(torch.arange(count) % CLASSES, CLASSES).float()
+        found = (
+            mixed(batch.pixels, targets[list(batch.rows)], self.augmentation, SEED, self.epochs, step)[0]
+            for step, batch in enumerate(batches)
+        )
+        self.moments = consume(found, count)
         self.store.flush()
+
+
+class Mixing:
+    """What torchvision's guide gives a DataLoader to mix batches with, in its workers."""
+
+    def __init__(self, mix: Callable[..., object]) -> None:
+        self.mix = mix
+
+    def __call__(self, pairs: list[tuple[object, int]]) -> object:
+        from torch.utils.data import default_collate
+
+        return self.mix(*default_collate(pairs))
 
 
 class Theirs:
     """ImageFolder with the usual transforms and a DataLoader whose workers stay alive between epochs."""
 
-    def __init__(self, root: Path, workers: int) -> None:
+    def __init__(self, root: Path, workers: int, name: str = "crop") -> None:
         import torch
-        from torchvision import datasets, transforms
+        from torchvision import datasets
+        from torchvision.transforms import v2
 
+        bilinear = v2.InterpolationMode.BILINEAR
+        crop = v2.RandomResizedCrop(SIZE, scale=(0.5, 1.0), ratio=(3 / 4, 4 / 3), interpolation=bilinear)
+        more = {
+            "mixes": [v2.ColorJitter(0.4, 0.4)],
+            "turns": [v2.RandomRotation(10, bilinear)],
+            "randaugment": [v2.RandAugment()],
+            "trivialaugment": [v2.TrivialAugmentWide()],
+        }
         steps = [
-            transforms.RandomResizedCrop(
-                SIZE, scale=(0.5, 1.0), ratio=(3 / 4, 4 / 3), interpolation=transforms.InterpolationMode.BILINEAR
-            ),
-            transforms.RandomHorizontalFlip(),
-            transforms.ToTensor(),
-            transforms.Normalize(MEAN, STD),
+            v2.Resize((SIZE, SIZE), bilinear) if name in SQUASHED else crop,
+            v2.RandomHorizontalFlip(),
+            *more.get(name, []),
+            v2.ToImage(),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(MEAN, STD),
         ]
-        self.data = datasets.ImageFolder(str(root), transforms.Compose(steps))
+        self.data = datasets.ImageFolder(str(root), v2.Compose(steps))
+        count = len(self.data.classes)
+        mix = v2.RandomChoice([v2.MixUp(alpha=0.2, num_classes=count), v2.CutMix(alpha=1.0, num_classes=count)])
         torch.manual_seed(SEED)
         self.loader = torch.utils.data.DataLoader(
-            self.data, BATCH, shuffle=True, num_workers=workers, persistent_workers=workers > 0
+            self.data,
+            BATCH,
+            shuffle=True,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            collate_fn=Mixing(mix) if name == "mixes" else None,
         )
         self.moments = (0.0, 0.0)
 
@@ -197,36 +243,45 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=3, help="warm epochs of each side")
     parser.add_argument("--workers", type=int, default=2, help="processes of the DataLoader")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "fieldguide-benchmark")
+    parser.add_argument("--augment", nargs="+", choices=AUGMENTATIONS, default=["crop"])
+    parser.add_argument("--data", type=Path, help="pictures of one's own instead of made ones, a folder for each class")
     asked = parser.parse_args()
-    root = asked.folder / f"pictures-{asked.pictures}"
+    root = asked.data or asked.folder / f"pictures-{asked.pictures}"
     print(f"{len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.2f}")
-    make(root, asked.pictures)
+    asked.folder.mkdir(parents=True, exist_ok=True)
+    if not asked.data:
+        make(root, asked.pictures)
     with tempfile.TemporaryDirectory(dir=asked.folder) as scratch:
-        ours, theirs = Ours(root, Path(scratch)), Theirs(root, asked.workers)
-
-        def told(name: str, seconds: float) -> float:
-            print(
-                f"{name:34} {seconds:8.2f} s  {1000 * seconds / asked.pictures:7.3f} ms a picture   load {os.getloadavg()[0]:.2f}",
-                flush=True,
-            )
-            return seconds
-
-        told("look (examine only)", timed(ours.look))
+        ours = Ours(root, Path(scratch))
+        told("look (examine only)", timed(ours.look), len(ours.paths))
         ours.open("cold")
-        told("cold epoch (decodes and stores)", timed(ours.epoch))
+        told("cold epoch (decodes and stores)", timed(ours.epoch), len(ours.paths))
         ours.open("warm")
-        told("store build", timed(ours.build))
-        theirs.loader.__iter__()  # its workers are started and their libraries imported before any clock runs
-        mine, other = [], []
-        for number in range(asked.epochs):
-            mine.append(told(f"warm epoch {number}, ours", timed(ours.epoch)))
-            other.append(told(f"epoch {number}, ImageFolder", timed(theirs.epoch)))
-        assert ours.store.misses == asked.pictures, "warm epochs decode nothing"
-    print(
-        f"mean and spread of pixels: ours {ours.moments[0]:.3f} {ours.moments[1]:.3f}, theirs {theirs.moments[0]:.3f} {theirs.moments[1]:.3f}"
-    )
+        told("store build", timed(ours.build), len(ours.paths))
+        for name in asked.augment:
+            compare(name, ours, Theirs(root, asked.workers, name), asked.epochs)
+
+
+def told(name: str, seconds: float, pictures: int) -> float:
+    """Say what something took; return milliseconds a picture, because two files of one content are one picture to us."""
+    each = 1000 * seconds / pictures
+    print(f"{name:44} {seconds:8.2f} s  {each:7.3f} ms a picture   load {os.getloadavg()[0]:.2f}", flush=True)
+    return each
+
+
+def compare(name: str, ours: Ours, theirs: Theirs, epochs: int) -> None:
+    """Alternate warm epochs of both sides, and say how many times faster ours is."""
+    ours.augment(name)
+    theirs.loader.__iter__()  # its workers are started and their libraries imported before any clock runs
+    mine, other = [], []
+    for number in range(epochs):
+        mine.append(told(f"{name}: warm epoch {number}, ours", timed(ours.epoch), len(ours.images)))
+        other.append(told(f"{name}: epoch {number}, ImageFolder", timed(theirs.epoch), len(theirs.data)))
+    assert ours.store.misses == len(ours.images), "warm epochs decode nothing"
+    (a, b), (c, d) = ours.moments, theirs.moments
+    print(f"{name}: mean and spread of pixels: ours {a:.3f} {b:.3f}, theirs {c:.3f} {d:.3f}")
     a, b = statistics.median(mine), statistics.median(other)
-    print(f"median warm epoch: ours {a:.2f} s, ImageFolder + DataLoader ({asked.workers} workers) {b:.2f} s: {b / a:.1f} times")
+    print(f"{name}: median warm epoch: ours {a:.3f} ms a picture, ImageFolder + DataLoader {b:.3f} ms: {b / a:.1f} times")
 
 
 if __name__ == "__main__":

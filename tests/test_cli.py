@@ -201,3 +201,23 @@ cli.main(sys.argv[2:])
         done = subprocess.run(words, capture_output=True, text=True, timeout=120)
         assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
         assert "The same command goes on" in done.stderr
+
+
+def test_sweep_over_training_pictures(run, pictures: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    words = ("sweep", "data-fraction", pictures, "linear:image_size=8,strengths=0.1,as=lin", "--out", tmp_path / "s")
+    code, out, _ = run(*words, "--fractions", "50", "--dry-run")
+    assert code == DONE
+    assert "lin@50" in out
+    assert not (tmp_path / "s").exists()
+    code, out, _ = run(*words, "--fractions", "50")
+    assert code == DONE
+    assert "lin: 14 pictures" in out or "lin: 15 pictures" in out
+    assert "training pictures" in out
+    code, out, _ = run("sweep", "data-fraction", pictures, "--out", tmp_path / "s", "--fractions", "25,50")
+    assert code == DONE
+    assert "Re-used, whole from before: lin, lin@50." in out
+    code, _, err = run("sweep", "data-fraction", pictures, "--fractions", "many")
+    assert code == USAGE
+    assert "Numbers above 0 and up to 100" in err
+    code, out, _ = run("compare", pictures, "majority", "--folds", "3", "--seeds", "2", "--out", tmp_path / "f")
+    assert code == USAGE

@@ -33,6 +33,7 @@ def test_every_command_of_the_readme_exists() -> None:
     from fieldguide import cli
 
     known = {command.name or command.callback.__name__ for command in cli.app.registered_commands if command.callback}
+    known |= {str(group.name) for group in cli.app.registered_groups}
     used = set(re.findall(r"fieldguide (\w+)", "\n".join(blocks("README.md", "sh"))))
     assert used <= known
     assert {"look", "compare", "predict", "demo"} <= used
@@ -90,3 +91,12 @@ def test_the_torture_table_stands_with_every_case_conforming() -> None:
             == cases
             == len(re.findall(r"^\| .* \|$", page.split(f"## {name} ")[1].split("\n## ")[0], re.M)) - 1
         )
+
+
+def test_the_page_of_recipes_is_drawn_from_their_files() -> None:
+    page = runpy.run_path(str(ROOT / "docs" / "recipes.py"))
+    drawn = page["page"]()
+    assert drawn == (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8"), "run: uv run python docs/recipes.py"
+    from fieldguide import recipes
+
+    assert re.findall(r"^## (\w+)$", drawn, re.M) == list(recipes.names())

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from fieldguide.settings import Settings
 
@@ -21,6 +21,8 @@ class Entry(Settings):
     """Family, as listed by ``fieldguide families``."""
     settings: dict[str, Any] = {}
     """Settings of that family; what is not given has its default."""
+    fraction: float = Field(1.0, gt=0, le=1)
+    """Part of the training pictures it is fitted on, 0 to 1; below 1 the run is called ``NAME@PERCENT`` and shown in a section of its own."""
 
 
 class Asked(Settings):
@@ -34,6 +36,8 @@ class Asked(Settings):
     """Cross-validate with so many folds instead of one split (0: no); predictions of all folds are pooled."""
     seed: int = Field(42, ge=0, le=2**31 - 1)
     """Seed of the split and of every fit."""
+    seeds: int = Field(1, ge=1, le=20)
+    """Fit every contestant whose training depends on chance with so many seeds: ``seed``, ``seed`` + 1 and so on."""
     alike: Literal["together", "free"] = "together"
     """Near duplicates and bursts stay together on one side of the split, or the split is free of them."""
     leaks: Literal["drop", "keep"] = "drop"
@@ -42,6 +46,8 @@ class Asked(Settings):
     """Most gigabytes of decoded pictures below the study; not given, what is free on the disk less a reserve. Changes no number."""
     preset: Literal["quick", "good", "best"] | None = None
     """Contestants chosen by data size, hardware and what is reachable, when none are named."""
+    recipe: str | None = None
+    """Recipe that the study follows, as ``fieldguide recipe`` lists it (``NAME/tiny`` for its rehearsal); the report shows its figures."""
     contestants: tuple[Entry | str, ...] = ()
     """Contestants as tables, or as words ``[family/]name[:key=value,...]``."""
 
@@ -56,6 +62,13 @@ class Asked(Settings):
     def _enough(cls, value: int) -> int:
         if value in (1, 2):
             raise ValueError("cross-validation needs at least 3 folds: one to test, one to validate, one to train")
+        return value
+
+    @field_validator("seeds")
+    @classmethod
+    def _once_each(cls, value: int, info: ValidationInfo) -> int:
+        if value > 1 and info.data.get("folds"):
+            raise ValueError("folds already repeat every fit, so a study has either folds or seeds")
         return value
 
 

@@ -29,6 +29,10 @@ class Progress(Protocol):
         """Return a context manager that yields a `Bar` for `total` steps of `what`."""
         ...
 
+    def say(self, text: str) -> None:
+        """Show a line above the bars."""
+        ...
+
 
 class _SilentBar:
     def advance(self, steps: int = 1, note: str = "") -> None:
@@ -43,6 +47,13 @@ class Silent:
         """Yield a bar that draws nothing."""
         yield _SilentBar()
 
+    def say(self, text: str) -> None:
+        """Say nothing."""
+
+
+def _nobody(event: str, values: Mapping[str, Any]) -> None:
+    pass
+
 
 def _no_answers(path: Path) -> Mapping[str, Prediction]:
     return {}
@@ -54,7 +65,8 @@ class Bench:
 
     `scratch` belongs to one contestant (and fold): checkpoints go there and survive a kill. `recorded` reads a file of
     answers that names pictures and returns them by content hash, so that a family never learns a name. `online` is True
-    only where the user allowed the network.
+    only where the user allowed the network. `shared` is a folder for what several contestants can read (activations of a frozen front).
+    `tracker` hears every event that is logged. `quiet` is True in every process but the first of several: it writes nothing.
     """
 
     scratch: Path
@@ -63,9 +75,15 @@ class Bench:
     online: bool = False
     progress: Progress = field(default_factory=Silent)
     recorded: Callable[[Path], Mapping[str, Prediction]] = _no_answers
+    shared: Path | None = None
+    tracker: Callable[[str, Mapping[str, Any]], None] = _nobody
+    quiet: bool = False
 
     def log(self, event: str, **values: Any) -> None:
         """Append one line to the contestant's ``log.jsonl``: the learning curve and other moments."""
+        if self.quiet:
+            return
+        self.tracker(event, values)
         line = json.dumps({"event": event, **values}, ensure_ascii=False, default=float)
         with open(self.scratch / "log.jsonl", "ab+") as stream:
             # A kill may have torn the last line; the next event must not be glued to it.

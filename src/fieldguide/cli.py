@@ -22,6 +22,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+sweeps = typer.Typer(help="Turn one condition step by step, in one study.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(sweeps, name="sweep")
+
 Out = Annotated[Optional[Path], typer.Option("--out", help="Study folder; NAME-study in the working folder if not given.")]
 Online = Annotated[
     bool, typer.Option("--online", help="Allow the network: download weights and data sets that are not on this machine.")
@@ -75,7 +78,7 @@ def _options(names: tuple[str, ...]) -> list[inspect.Parameter]:
 
 @app.command()
 def demo(out: Out = Path("demo-study")) -> None:
-    """Run the main job on 1,797 handwritten digits: five contestants, one report, offline, in a few minutes."""
+    """Run the main job on 1,797 handwritten digits: six contestants, one report, offline, in a few minutes."""
     from fieldguide.data.demo import write_digits
     from fieldguide.demo import CONTESTANTS
 
@@ -103,7 +106,7 @@ def look(
 
 
 @app.command()
-@asks("split", "folds", "seed", "preset", "alike", "leaks", "store_gb")
+@asks("split", "folds", "seed", "seeds", "preset", "alike", "leaks", "store_gb")
 def compare(
     source: Annotated[
         str, typer.Argument(help="Folder of class folders, split folders, table, archive, hf:NAME, or a study.toml.")
@@ -118,6 +121,9 @@ def compare(
     extend: Annotated[
         bool, typer.Option("--extend", help="Take in pictures that are new since; old ones keep their split.")
     ] = False,
+    track: Annotated[
+        Optional[str], typer.Option("--track", help="Who hears of every epoch: tensorboard, or MODULE:FUNCTION.")
+    ] = None,
     online: Online = False,
     **given: Any,
 ) -> None:
@@ -131,16 +137,83 @@ def compare(
         asked, folder = read_asked(source, out, contestants=tuple(contestants or ()), **given)
         show_plan(plan(asked, folder, online=online, progress=terminal.Bars()))
         return
-    _compare(source, out, online=online, extend=extend, contestants=tuple(contestants or ()), **given)
+    _compare(source, out, online=online, extend=extend, track=track, contestants=tuple(contestants or ()), **given)
 
 
-def _compare(source: str, out: Path | None, *, online: bool = False, extend: bool = False, **given: Any) -> None:
+def _compare(
+    source: str, out: Path | None, *, online: bool = False, extend: bool = False, track: str | None = None, **given: Any
+) -> None:
     from fieldguide import terminal
     from fieldguide.study import compare as run
     from fieldguide.study import read_asked
 
     asked, folder = read_asked(source, out, **given)
-    _show_study(run(asked, folder, online=online, extend=extend, progress=terminal.Bars()))
+    _show_study(run(asked, folder, online=online, extend=extend, track=track, progress=terminal.Bars()))
+
+
+@sweeps.command("data-fraction")
+@asks("split", "seed", "seeds", "alike", "leaks", "store_gb")
+def data_fraction(
+    source: Annotated[
+        str, typer.Argument(help="Folder of class folders, split folders, table, archive, hf:NAME, or a study.toml.")
+    ],
+    contestants: Annotated[
+        Optional[list[str]], typer.Argument(help="As for compare; those of the study, or a preset's, if none are given.")
+    ] = None,
+    fractions: Annotated[
+        str, typer.Option("--fractions", help="Per cent of the training pictures, separated by commas; 100 is always run.")
+    ] = "10,25,50,100",
+    out: Out = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would run, with time, memory and disk; run nothing.")
+    ] = False,
+    online: Online = False,
+    **given: Any,
+) -> None:
+    """Would more pictures help? Fit on nested parts of the training pictures; validation and test pictures stay the same."""
+    from fieldguide import sweeping, terminal
+    from fieldguide.looking import show_plan
+    from fieldguide.study import read_asked
+
+    below = sweeping.read_fractions(fractions)
+    asked, folder = read_asked(source, out, contestants=tuple(contestants or ()), **given)
+    if dry_run:
+        show_plan(sweeping.dry_run(asked, folder, below, online=online, progress=terminal.Bars()))
+        return
+    _show_study(sweeping.data_fraction(asked, folder, below, online=online, progress=terminal.Bars()))
+
+
+@app.command()
+def recipe(
+    name: Annotated[Optional[str], typer.Argument(help="Recipe; all are listed if none is named.")] = None,
+    data: Annotated[Optional[str], typer.Option("--data", help="Its pictures: a folder, table, archive or hf:NAME.")] = None,
+    tiny: Annotated[
+        bool, typer.Option("--tiny", help="Rehearse on small networks and pictures that are made here, offline.")
+    ] = False,
+    out: Out = None,
+    other_data: Annotated[
+        bool, typer.Option("--other-data", help="The pictures are others than the recipe's, on purpose.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would run, with time, memory and disk; run nothing.")
+    ] = False,
+    online: Online = False,
+) -> None:
+    """Repeat a published experiment: what it needs, its steps, and its figures beside yours. Goes on where it was stopped."""
+    from fieldguide import recipe as cooking
+    from fieldguide import terminal
+    from fieldguide.looking import show_plan
+
+    if name is None:
+        cooking.show_recipes()
+        return
+    order = cooking.Order(name, data, out, tiny, online, other_data, terminal.Bars())
+    if dry_run or not (data or tiny):
+        cooking.show_needs(order)
+    if dry_run:
+        show_plan(cooking.planned(order))
+        return
+    _show_study(cooking.follow(order))
 
 
 @app.command()
@@ -167,8 +240,10 @@ def clean(
 
 
 def _show_study(study: Any) -> None:
-    from fieldguide import terminal
+    from fieldguide import processes, terminal
 
+    if processes.helping():  # the first of several processes speaks for all
+        return
     reused = [name for name, outcome in study.outcomes.items() if outcome == "reused"]
     if reused:
         terminal.say(f"Re-used, whole from before: {', '.join(reused)}.", "dim")
@@ -208,11 +283,16 @@ def predict(
 
 
 @app.command()
-def families(name: Annotated[Optional[str], typer.Argument(help="One family.")] = None) -> None:
-    """List the families and their settings, drawn from Settings."""
-    from fieldguide.looking import show_families
+def families(
+    name: Annotated[Optional[str], typer.Argument(help="One family.")] = None,
+    models: Annotated[
+        Optional[str], typer.Option("--models", help="Search the networks of all libraries by name instead, such as 'swin*'.")
+    ] = None,
+) -> None:
+    """List the families and their settings, drawn from Settings; or search networks by name, with size, licence and cost."""
+    from fieldguide.looking import show_families, show_models
 
-    show_families(name)
+    show_families(name) if models is None else show_models(models)
 
 
 @app.command()
@@ -244,8 +324,8 @@ def main(arguments: list[str] | None = None) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     before = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        if words and words[0] in _COMPLETE:
-            _COMPLETE[words[0]]()
+        for word in words[:2]:  # a command, or a command of a group
+            _COMPLETE.get(word.replace("-", "_"), lambda: None)()
         with told_plainly():
             app(words, prog_name="fieldguide")
     except Problem as problem:

@@ -4,7 +4,7 @@
     check("my_family")                 # or the module itself; raises with every breach
 
 One article is one function that takes a family (or a `Trial`, whose fits are then shared) and raises `ContractBroken`.
-A family is fitted about nine times on 24 small pictures, on a CPU and offline, so `Settings.tiny()` must be quick.
+A family is fitted about ten times on 24 small pictures, on a CPU and offline, so `Settings.tiny()` must be quick.
 
 What no contract inside one process can promise: a family is Python code and could read the study folder from disk. The
 articles see to it that its answers depend on pixels and on nothing else it was given.
@@ -35,15 +35,13 @@ from fieldguide.errors import Problem
 from fieldguide.files import digest
 from fieldguide.records import Example, Image, Prediction
 from fieldguide.settings import Settings, build
-from fieldguide.trial import TASK, Breach, MemoryReader, Trial, pickled, rows, said, same, toy
+from fieldguide.trial import TASK, Breach, MemoryReader, Trial, on_the_list, pickled, rows, said, same, toy
 
 if TYPE_CHECKING:
     from fieldguide.families import Family
 
     Room = Family | str | types.ModuleType
 
-#: How far the probabilities of one answer may be from summing to one.
-SUM_TOLERANCE = 1e-5
 #: How far a probability may move when a model is saved and loaded.
 SAVED_TOLERANCE = 1e-6
 #: Most pictures a family may take from a stream before it answers.
@@ -197,7 +195,7 @@ def article_answers_once_in_order(on: Trial) -> None:
 def article_answers_stay_on_the_list(on: Trial) -> None:
     """Answer with class ids of the task; probabilities follow its order and sum to one, and the label is their arg-max."""
     for answer in on.answers:
-        _on_the_list(answer)
+        on_the_list(answer)
 
 
 @_article
@@ -239,6 +237,17 @@ def article_seeded_runs_repeat(on: Trial) -> None:
     for new, old in zip(rows(on.fit().predict(toy().images)), rows(on.answers), strict=True):
         if new != old:
             raise Breach(f"a second fit with the same seed gave {new[1:3]} after {old[1:3]}", "the same answers exactly")
+
+
+@_article
+def article_chance_is_told(on: Trial) -> None:
+    """Say CHANCE = True where another seed trains another model; without it, give the same answers with any seed."""
+    chance = getattr(on.family, "CHANCE", False)
+    if type(chance) is not bool:
+        raise Breach(f"CHANCE is {chance!r}", "True, or False (as when absent) where chance plays no part in training")
+    other = on.answers if chance else on.fit(bench=on.bench(seed=1)).predict(toy().images)
+    if rows(other) != rows(on.answers):
+        raise Breach("another seed gave other answers", "CHANCE = True, so that a study with several seeds repeats the fit")
 
 
 @_article
@@ -374,20 +383,6 @@ def _one_each(answers: Sequence[Prediction], images: Sequence[Image]) -> None:
         raise Breach(f"{len(answers)} answers for {len(images)} pictures, or in another order", "one for each, in order")
 
 
-def _on_the_list(answer: Prediction) -> None:
-    table = answer.probabilities
-    if answer.label is not None and answer.label not in TASK.index:
-        raise Breach(f"the label {answer.label!r}", f"one of {', '.join(TASK.ids)} (ids, not display names)")
-    if table is None:
-        return
-    if len(table) != len(TASK.ids):
-        raise Breach(f"{len(table)} probabilities", f"{len(TASK.ids)}, one for each class of the manifest")
-    if not all(math.isfinite(value) and value >= 0 for value in table) or abs(sum(table) - 1) > SUM_TOLERANCE:
-        raise Breach(f"probabilities {table} (sum {sum(table)})", "finite, at least 0, summing to 1")
-    if answer.label is not None and table[TASK.index[answer.label]] < max(table):
-        raise Breach(f"{answer.label} with probabilities {table}", "the class with the highest probability")
-
-
 def _fits(on: Trial, train: Sequence[Example], val: Sequence[Example], what: str) -> None:
     """Fit on other parts of the toy and hold the answers to the same form."""
     try:
@@ -396,4 +391,4 @@ def _fits(on: Trial, train: Sequence[Example], val: Sequence[Example], what: str
         raise Breach(f"{what}: {said(error)}", "a fit and answers as ever") from error
     _one_each(answers, toy().images)
     for answer in answers:
-        _on_the_list(answer)
+        on_the_list(answer)

@@ -1,4 +1,4 @@
-"""The demo's contestants: a floor, an honest baseline, a deliberately weak one, and two small networks from scratch."""
+"""The demo's contestants: a floor, an honest baseline, a deliberately weak one, and three small networks from scratch."""
 
 from __future__ import annotations
 
@@ -20,5 +20,10 @@ CONTESTANTS = (
         name="small-vit",
         family="backbone",
         settings={"model": "test_vit", "image_size": 16, "patch_size": 4, "epochs": 30, "learning_rate": 1e-3, **_SMALL},
+    ),
+    Entry(
+        name="small-vmamba",
+        family="vmamba",
+        settings={"depths": [1, 1, 1, 1], "dim": 16, "image_size": 32, "epochs": 15, "learning_rate": 2e-3, **_SMALL},
     ),
 )

@@ -200,6 +200,49 @@ def show_families(name: str | None = None) -> None:
             terminal.say(f"    {key} = {default}   [{type_name(field.annotation)}]{star} {words}")
 
 
+def show_models(pattern: str) -> None:
+    """Print the networks whose names match a shell pattern, with size, licence and cost; raises `UsageProblem` where none does."""
+    from fieldguide.craft.zoo import catalogue
+
+    found = catalogue.find(pattern)
+    if not found.matched and not found.architectures:
+        raise UsageProblem(
+            f"No network is called {plain(pattern)!r}.",
+            allowed_names(pattern.strip("*?"), catalogue.known()),
+            "A pattern such as 'swin*' finds more; any hf/OWNER/NAME of the hub and hf/FOLDER works without being listed.",
+        )
+    if found.rows:
+        terminal.out.print(_table_of_models(found.rows))
+    if found.matched > len(found.rows):
+        terminal.say(f"... and {found.matched - len(found.rows):,} more; a narrower pattern shows them", "dim")
+    if found.architectures:
+        terminal.say(
+            f"transformers has the architectures {', '.join(found.architectures)}: any network of them on the hub is hf/OWNER/NAME, "
+            "and one in a folder hf/FOLDER."
+        )
+    terminal.say(
+        "GMACs: 10^9 multiply-adds a picture, as the library says or counts; training costs about three times as much.", "dim"
+    )
+
+
+def _table_of_models(rows: Any) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("name", "library", "params", "pixels", "GMACs", "licence", "weights"):
+        justify: Any = "right" if title in ("params", "pixels", "GMACs") else "left"
+        table.add_column(title, justify=justify, overflow="fold", no_wrap=title == "name")
+    for row in rows:
+        table.add_row(
+            Text(plain(row.name, 100)),
+            row.library,
+            "unknown" if row.parameters is None else f"{row.parameters / 1e6:.1f} M",
+            "unknown" if row.size is None else str(row.size),
+            "unknown" if row.macs is None else f"{row.macs / 1e9:.2f}",
+            Text(plain(row.licence or "not stated", 60)),
+            "here" if row.here else "not here",
+        )
+    return table
+
+
 def show_checks(code: str | None = None) -> None:
     """Print the catalogue of health checks, or one of them in full; raises `UsageProblem` for an unknown code."""
     from fieldguide.data.checks import CHECKS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -49,12 +50,28 @@ def read_contestants(given: Iterable[Entry | str]) -> tuple[Contestant, ...]:
             contestant = families.parse(entry)
         else:
             where = f"The contestant {plain(entry.name)!r}"
-            contestant = families.contestant(entry.family, None, entry.settings, where, families.folder_name(entry.name))
+            whole = families.contestant(entry.family, None, entry.settings, where, families.folder_name(_bare(entry)))
+            contestant = cut(whole, entry.fraction)
         if found.setdefault(contestant.name, contestant) != contestant:
             raise UsageProblem(
                 f"Two contestants are called {plain(contestant.name)!r}.", "Names are unique in a study.", "Rename one of them."
             )
     return tuple(found.values())
+
+
+def _bare(entry: Entry) -> str:
+    return entry.name.removesuffix(_mark(entry.fraction)) if entry.fraction < 1 else entry.name
+
+
+def _mark(fraction: float) -> str:
+    return f"@{100 * fraction:g}"
+
+
+def cut(contestant: Contestant, fraction: float) -> Contestant:
+    """Return a `contestant` that is to be fitted on `fraction` (0 to 1) of the training pictures; the name says so."""
+    if fraction == 1:
+        return contestant
+    return dataclasses.replace(contestant, name=contestant.name + _mark(fraction), fraction=fraction)
 
 
 def entries(contestants: Iterable[Contestant]) -> tuple[Entry, ...]:
@@ -64,6 +81,7 @@ def entries(contestants: Iterable[Contestant]) -> tuple[Entry, ...]:
             name=contestant.name,
             family=contestant.family,
             settings={key: value for key, value in contestant.settings.model_dump(mode="json").items() if value is not None},
+            fraction=contestant.fraction,
         )
         for contestant in contestants
     )
@@ -113,12 +131,17 @@ def choose(preset: Preset, task: Classify, sizes: Sizes, *, online: bool, device
     return tuple(chosen)
 
 
-def estimates(contestants: Sequence[Contestant], task: Classify, sizes: Sizes, online: bool) -> tuple[Planned, ...]:
-    """Return every contestant with its expected cost or its obstacle."""
+def estimates(
+    contestants: Sequence[Contestant], task: Classify, sizes: Sizes, online: bool, seeds: int = 1
+) -> tuple[Planned, ...]:
+    """Return every contestant with its expected cost, all its fits together, or its obstacle."""
     planned = []
     for contestant in contestants:
         problem = obstacle(contestant, online)
-        estimate = Estimate() if problem else families.estimate(contestant, task, sizes)
+        fewer = dataclasses.replace(sizes, train=round(sizes.train * contestant.fraction))
+        estimate = Estimate() if problem else families.estimate(contestant, task, fewer)
+        if estimate.seconds is not None and families.by_chance(contestant.family):
+            estimate = dataclasses.replace(estimate, seconds=estimate.seconds * seeds)
         planned.append(Planned(contestant, estimate, problem))
     return tuple(planned)
 

@@ -4,48 +4,40 @@
     runs/<contestant>/scratch/       checkpoints and the journal of answers, while it runs
 
 A kill leaves finished files and the scratch folder; the same call goes on from there. In a cross-validated study each fold
-has its own ``folds/<k>/`` with model, log and predictions; ``model/`` is then fitted on all pictures.
+has its own ``folds/<k>/`` with model, log and predictions; ``model/`` is then fitted on all pictures. Where a study asks for several
+seeds, each after its own has ``seeds/<seed>/`` with log and predictions: they say how much chance moves a score. Their models
+would be as large as the first one and are asked for by nobody, so each goes as soon as its answers are whole.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import importlib.metadata
 import json
 import os
-import platform
+import secrets
 import shutil
-import sys
 import time
-import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fieldguide import families
-from fieldguide.bench import Bench, Progress, cores, read_log
+from fieldguide import families, processes
+from fieldguide.bench import Bench, Progress, read_log
 from fieldguide.data.answer_files import read_answers
 from fieldguide.data.classes import write_classes
+from fieldguide.data.portion import portion
 from fieldguide.data.store import Store
 from fieldguide.data.tables import prediction_from, read_predictions, write_predictions
 from fieldguide.data.veil import hatch, window
-from fieldguide.errors import DataProblem, EnvironmentProblem, PictureError, Problem, UsageProblem, plain
+from fieldguide.errors import DataProblem, Problem, UsageProblem, plain
+from fieldguide.failures import fail, problem_of
 from fieldguide.families import Contestant, Fitted
-from fieldguide.files import (
-    building,
-    damaged,
-    read_own,
-    read_toml,
-    sweep,
-    system_problem,
-    write_json,
-    write_toml,
-    writing,
-)
+from fieldguide.files import UNFINISHED, building, damaged, read_own, read_toml, sweep, write_json, write_toml, writing
+from fieldguide.machine import versions
 from fieldguide.records import SCHEMA_VERSION, Example, Image, Manifest, ManifestRow, Prediction
 from fieldguide.tasks.classify import Classify
+from fieldguide.tracking import Tracker, nobody
 
 #: Answers are journalled in chunks of this many pictures, always cut at the same places, so that a resumed run forms the same batches.
 CHUNK = 512
@@ -63,6 +55,8 @@ class Table:
     device: str
     online: bool
     progress: Progress
+    seeds: int = 1
+    tracker: Tracker = nobody
 
 
 def run(entry: Contestant, table: Table) -> str:
@@ -72,61 +66,41 @@ def run(entry: Contestant, table: Table) -> str:
     """
     folder = table.folder / "runs" / entry.name
     folder.mkdir(parents=True, exist_ok=True)
-    sweep(folder)
-    if whole(folder):
+    for place in (folder, *folder.glob("seeds/*")):
+        sweep(place)
+    if whole(folder, further_seeds(entry, table.seed, table.seeds)):
         _same_settings(entry, table, folder)
         shutil.rmtree(folder / "scratch", ignore_errors=True)  # a kill may have come between the last file and this
         return "reused"
     _same_settings(entry, table, folder)
     (folder / "failed.json").unlink(missing_ok=True)
     try:
-        _fit_and_answer(entry, table, folder)
+        if not whole(folder):
+            _fit_and_answer(entry, table, folder)
+        shutil.rmtree(folder / "scratch", ignore_errors=True)
+        _again_with_seeds(entry, table, folder)
     except (Exception, MemoryError) as error:
-        fail(folder, _problem(error, folder, table.manifest))
+        fail(folder, problem_of(error, folder, table.manifest))
+        if processes.several():  # the others may wait for a step that never comes: all end, and the same command goes on
+            raise
         return "failed"
-    shutil.rmtree(folder / "scratch", ignore_errors=True)
     return "done"
 
 
-def whole(folder: Path) -> bool:
-    """Tell whether a contestant's folder holds all that later steps read."""
-    return all((folder / name).exists() for name in ("settings.toml", "model", "predictions.parquet", "cost.json"))
+def further_seeds(entry: Contestant, seed: int, seeds: int) -> tuple[int, ...]:
+    """Return the seeds after `seed` that `entry` is fitted with where `seeds` are asked for: none where chance plays no part."""
+    return tuple(range(seed + 1, seed + seeds)) if seeds > 1 and families.by_chance(entry.family) else ()
 
 
-def fail(folder: Path, problem: Problem, state: str = "failed") -> None:
-    """Write down why a contestant has no answers."""
-    told = {"given": problem.given, "allowed": problem.allowed, "next": problem.next}
-    write_json(folder / "failed.json", {"schema": SCHEMA_VERSION, "state": state, **told})
+def whole(folder: Path, seeds: Iterable[int] = ()) -> bool:
+    """Tell whether a contestant's folder holds all that later steps read, for these further `seeds` too."""
+    own = all((folder / name).exists() for name in ("settings.toml", "model", "predictions.parquet", "cost.json"))
+    return own and all(settled(folder / "seeds" / str(seed)) for seed in seeds)
 
 
-def _problem(error: BaseException, folder: Path, manifest: Manifest) -> Problem:
-    """Turn whatever a family raised into three breaths; an unexpected one keeps its traceback in ``run.log``."""
-    if isinstance(error, Problem):
-        return error
-    if isinstance(error, ModuleNotFoundError):
-        return families.needs_extra(error)
-    if isinstance(error, PictureError):
-        # A family knows a picture by its hash alone; people know it by its path.
-        meant = next((row.path for row in manifest.rows if row.key[:12] in str(error)), None)
-        return DataProblem(
-            f"A training picture can no longer be read: {error}.",
-            "Pictures stay as they are during a study.",
-            f"Restore {plain(meant) if meant else 'it'}, then run the same command again.",
-        )
-    problem = system_problem(error) if isinstance(error, OSError) else None
-    if problem is not None:
-        return problem
-    with contextlib.suppress(OSError), open(folder / "run.log", "a", encoding="utf-8") as stream:
-        stream.write("".join(traceback.format_exception(error)))
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "out of memory" in str(error).lower():
-        return EnvironmentProblem(
-            "Memory ran out.", "Less memory: a smaller batch_size or image_size.", "Set batch_size to half."
-        )
-    return Problem(
-        f"{type(error).__name__}: {plain(error)}.",
-        "This was not foreseen; the other contestants are not affected.",
-        f"The details are in {folder.name}/run.log; the same command tries again.",
-    )
+def settled(place: Path) -> bool:
+    """Tell whether the folder of a further seed is whole: its answers are there, its model has gone, which is the last step."""
+    return (place / "predictions.parquet").exists() and not (place / "model").exists()
 
 
 def _described(entry: Contestant, table: Table) -> dict[str, Any]:
@@ -136,6 +110,7 @@ def _described(entry: Contestant, table: Table) -> dict[str, Any]:
         "seed": table.seed,
         "manifest": table.manifest.hash,
         "settings": entry.settings.model_dump(mode="json"),
+        **({"fraction": entry.fraction} if entry.fraction < 1 else {}),
     }
 
 
@@ -154,9 +129,9 @@ def _same_settings(entry: Contestant, table: Table, folder: Path) -> None:
         f"{key} was {old.get(key)!r}, is {new.get(key)!r}" for key in sorted({*old, *new}) if old.get(key) != new.get(key)
     ]
     changed += [
-        f"{key} was {have.get(key)!r}, is {wanted[key]!r}"
-        for key in ("family", "seed", "manifest")
-        if have.get(key) != wanted[key]
+        f"{key} was {have.get(key)!r}, is {wanted.get(key)!r}"
+        for key in ("family", "seed", "manifest", "fraction")
+        if have.get(key) != wanted.get(key)
     ]
     if changed:
         raise UsageProblem(
@@ -182,10 +157,41 @@ def _fit_and_answer(entry: Contestant, table: Table, folder: Path) -> None:
         write_predictions(folder / "predictions.parquet", sorted(pooled, key=lambda answer: answer.image))
         spent.append(read_own(folder / "fit.json"))
     else:
-        fitted = _fitted(entry, table, folder, manifest.part("train"), manifest.part("val"))
-        pooled = _answers(fitted, entry, table, folder, [row for row in manifest.part() if row.split in ("val", "test")])
+        pooled = _fitted_and_answered(entry, table, folder)
         spent = [read_own(folder / "fit.json")]
-    _cost(table, folder, pooled, spent)
+    _cost(entry, table, folder, pooled, spent)
+
+
+def _fitted_and_answered(entry: Contestant, table: Table, folder: Path, draw: int | None = None) -> list[Prediction]:
+    """Fit on the training part, or the portion that `entry` gets of it, and answer for validation and test, all in `folder`.
+
+    The portion is drawn with the seed `draw` (the table's if not given): with another seed a contestant sees the same pictures.
+    """
+    manifest = table.manifest
+    train = portion(manifest.part("train"), entry.fraction, table.seed if draw is None else draw)
+    fitted = _fitted(entry, table, folder, train, manifest.part("val"))
+    return _answers(fitted, entry, table, folder, [row for row in manifest.part() if row.split in ("val", "test")])
+
+
+def _again_with_seeds(entry: Contestant, table: Table, folder: Path) -> None:
+    """Fit and answer with every further seed that is not settled yet."""
+    missing = [
+        seed
+        for seed in further_seeds(entry, table.seed, table.seeds)
+        if not settled(folder / "seeds" / str(seed)) and not table.manifest.folds
+    ]
+    with table.progress.bar("further seeds", len(missing)) as bar:
+        for seed in missing:
+            place = folder / "seeds" / str(seed)
+            if not (place / "predictions.parquet").exists():
+                _fitted_and_answered(entry, dataclasses.replace(table, seed=seed), place, draw=table.seed)
+            _recount(folder)
+            shutil.rmtree(place / "scratch", ignore_errors=True)
+            # The folder is settled in one step; what is left of the model is swept by the next run.
+            gone = place / f"{UNFINISHED}{secrets.token_hex(4)}-model"
+            os.replace(place / "model", gone)
+            shutil.rmtree(gone, ignore_errors=True)
+            bar.advance(note=f"seed {seed}")
 
 
 def _examples(rows: Sequence[ManifestRow], table: Table) -> list[Example]:
@@ -207,11 +213,22 @@ def _fitted(entry: Contestant, table: Table, folder: Path, train: Sequence[Manif
     scratch = folder / "scratch"
     scratch.mkdir(parents=True, exist_ok=True)
     recorded = hatch(lambda path: read_answers(path, table.manifest))
-    bench = Bench(scratch, table.seed, table.device, table.online, table.progress, recorded)
+    bench = Bench(
+        scratch,
+        table.seed,
+        table.device,
+        table.online,
+        table.progress,
+        recorded,
+        table.folder / "store",
+        hatch(lambda event, values: table.tracker(entry.name, event, values)),
+    )
     before = sum(event.get("seconds", 0.0) for event in read_log(scratch / "log.jsonl") if event["event"] == "epoch")
     bench.log("sitting")
     start = time.perf_counter()
-    fitted = room.fit(_examples(train, table), _examples(val, table), table.task, entry.settings, bench)
+    lists = (_examples(train, table), _examples(val, table))
+    processes.announce(entry, *lists, bench)
+    fitted = room.fit(*lists, table.task, entry.settings, bench)
     seconds = before + time.perf_counter() - start
     table.store.flush()
     events = read_log(scratch / "log.jsonl")
@@ -298,7 +315,9 @@ def _journalled(journal: Path, chunks: Sequence[Sequence[ManifestRow]]) -> list[
     return done
 
 
-def _cost(table: Table, folder: Path, answers: Sequence[Prediction], spent: Sequence[dict[str, Any]]) -> None:
+def _cost(
+    entry: Contestant, table: Table, folder: Path, answers: Sequence[Prediction], spent: Sequence[dict[str, Any]]
+) -> None:
     seconds = [answer.seconds for answer in answers if answer.seconds is not None]
     facts = spent[-1]["facts"]
     write_json(
@@ -308,6 +327,7 @@ def _cost(table: Table, folder: Path, answers: Sequence[Prediction], spent: Sequ
             "fit_seconds": sum(part["seconds"] for part in spent),
             "fits": len(spent),
             "sittings": sum(part["sittings"] for part in spent),
+            "by_chance": families.by_chance(entry.family),
             "predict_seconds": sum(seconds) if seconds else None,
             "predicted": len(answers),
             "ms_per_image": 1000 * sum(seconds) / len(seconds) if seconds else None,
@@ -319,6 +339,15 @@ def _cost(table: Table, folder: Path, answers: Sequence[Prediction], spent: Sequ
             "money": None,
         },
     )
+
+
+def _recount(folder: Path) -> None:
+    """Let ``cost.json`` count the fits of all seeds that have answers."""
+    fits = [folder / "fit.json", *(path.with_name("fit.json") for path in folder.glob("seeds/*/predictions.parquet"))]
+    spent = [read_own(path) for path in sorted(fits)]
+    seconds, sittings = (sum(part[key] for part in spent) for key in ("seconds", "sittings"))
+    told = {"fits": len(spent), "fit_seconds": seconds, "sittings": sittings, "by_chance": True}
+    write_json(folder / "cost.json", {**read_own(folder / "cost.json"), **told})
 
 
 def load(folder: Path) -> Fitted:
@@ -343,38 +372,3 @@ def _loaded(family: str, model: Path) -> Fitted:
         raise
     except Exception as error:
         raise damaged(model, f"{type(error).__name__}: {error}") from error
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of what a number depends on."""
-    packages = (
-        "fieldguide",
-        "torch",
-        "torchvision",
-        "timm",
-        "scikit-learn",
-        "cleanlab",
-        "numpy",
-        "scipy",
-        "pillow",
-        "safetensors",
-    )
-    found = {}
-    for package in packages:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def environment(device: str) -> dict[str, Any]:
-    """Return what the machine is, in words that do not identify it."""
-    return {
-        "schema": SCHEMA_VERSION,
-        "python": sys.version.split()[0],
-        "platform": f"{platform.system()} {platform.machine()}",
-        "cores": cores(),
-        "device": device,
-        "versions": versions(),
-    }

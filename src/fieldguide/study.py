@@ -14,21 +14,25 @@ from typing import Any
 
 from fieldguide import gather as gathering
 from fieldguide import plan as planning
-from fieldguide import runs
+from fieldguide import processes, runs
 from fieldguide.asked import Asked, study_folder
 from fieldguide.bench import Progress, Silent
 from fieldguide.data.classes import propose
 from fieldguide.data.examine import examine
 from fieldguide.data.split import SplitShape, shape
 from fieldguide.data.store import Originals, Spare, Store
-from fieldguide.data.tables import read_manifest, read_predictions
+from fieldguide.data.tables import read_manifest
 from fieldguide.errors import DONE, PARTLY, DataProblem, Problem, UsageProblem, plain
+from fieldguide.failures import fail
 from fieldguide.families import Contestant, Sizes
 from fieldguide.files import read_own, read_toml, sweep, told_plainly, write_json, write_toml
 from fieldguide.locked import Locked
+from fieldguide.machine import environment
 from fieldguide.records import Manifest
+from fieldguide.scoring import score as _score
 from fieldguide.settings import build
 from fieldguide.tasks.classify import Classify
+from fieldguide.tracking import tracker
 
 #: Thumbnails of the report are cut from pixels of at least this size.
 THUMBNAIL = 160
@@ -113,34 +117,50 @@ def read_asked(source: str, out: Path | None, **given: Any) -> tuple[Asked, Path
 
 @told_plainly()
 def compare(
-    asked: Asked, folder: Path, *, online: bool = False, extend: bool = False, progress: Progress | None = None
+    asked: Asked,
+    folder: Path,
+    *,
+    online: bool = False,
+    extend: bool = False,
+    track: str | None = None,
+    progress: Progress | None = None,
 ) -> Study:
-    """Do the whole page and return the finished study; goes on where an earlier call was stopped."""
+    """Do the whole page and return the finished study; goes on where an earlier call was stopped.
+
+    `track` names who hears every event of every contestant (`fieldguide.tracking`).
+    """
     progress = progress or Silent()
+    processes.meet()
+    if processes.helping():
+        processes.help_with(folder)
+        return Study(folder, read_manifest(folder / "manifest.parquet"))
+    told = tracker(track, folder, progress)
     gathering.require_source(asked, folder)
     with Locked(folder):
         asked = _settled(asked, folder)
         contestants = list(planning.read_contestants(asked.contestants))
+        _require_one_split(asked, contestants)
         with progress.bar("load libraries", 1):  # the first look at a network imports them, which takes seconds
-            obstacles = _obstacles(contestants, folder, online)
+            obstacles = _obstacles(contestants, asked, folder, online)
             wanted = planning.sizes_wanted(c for c in contestants if c.name in obstacles and obstacles[c.name] is None)
         source = gathering.source_of(asked, folder, online)
         manifest = gathering.gather(source, asked, folder, _sizes(wanted), extend=extend, progress=progress)
         contestants = contestants or list(_preset(asked, folder, manifest, online))
         asked = asked.model_copy(update={"contestants": planning.entries(contestants)})
         write_toml(folder / "study.toml", asked.model_dump(mode="json"))
-        write_json(folder / "environment.json", runs.environment(_device()))
-        unfinished = [c for c in contestants if not obstacles.get(c.name) and not runs.whole(folder / "runs" / c.name)]
+        write_json(folder / "environment.json", environment(_device()))
+        unfinished = [c for c in contestants if not obstacles.get(c.name) and not _whole(c, asked, folder)]
         gathering.require_room(asked, folder, manifest, planning.sizes_wanted(unfinished))
         store = gathering.store_of(source, asked, folder, manifest, progress)
         task = gathering.task_of(folder, manifest)
-        table = runs.Table(folder, manifest, task, store, asked.seed, _device(), online, progress)
+        table = runs.Table(folder, manifest, task, store, asked.seed, _device(), online, progress, asked.seeds, told)
         outcomes = {}
         with progress.bar("contestants", len(contestants)) as bar:
             for contestant in contestants:
                 bar.advance(0, note=contestant.name)
                 outcomes[contestant.name] = _one(contestant, table, obstacles.get(contestant.name))
                 bar.advance()
+        processes.part()
         _score(folder, manifest)
         _draw(folder, store.originals)
     return Study(folder, manifest, outcomes, store.hits, store.misses)
@@ -157,7 +177,7 @@ def dry_run(asked: Asked, folder: Path, *, online: bool = False, progress: Progr
     task = Classify(propose(manifest.classes))
     contestants = planning.read_contestants(asked.contestants)
     contestants = contestants or planning.choose(asked.preset or "quick", task, sizes, online=online, device=_device())
-    planned = planning.estimates(contestants, task, sizes, online)
+    planned = planning.estimates(contestants, task, sizes, online, asked.seeds)
     wanted = _sizes(planning.sizes_wanted(entry.contestant for entry in planned if entry.problem is None))
     return DryRun(folder, shape(manifest, gathering.rule_of(asked)), planned, gathering.store_bytes(manifest, wanted))
 
@@ -201,11 +221,38 @@ def _settled(asked: Asked, folder: Path) -> Asked:
             )
     named = planning.read_contestants(asked.contestants)
     kept = [entry for entry in planning.read_contestants(old.contestants) if entry.name not in {new.name for new in named}]
-    return asked.model_copy(update={"contestants": planning.entries([*kept, *named]), "preset": asked.preset or old.preset})
+    update = {
+        "contestants": planning.entries([*kept, *named]),
+        "preset": asked.preset or old.preset,
+        "recipe": asked.recipe or old.recipe,
+    }
+    return asked.model_copy(update={**update, "seeds": _seeds(asked, old, folder)})
+
+
+def _seeds(asked: Asked, old: Asked, folder: Path) -> int:
+    """Return the number of seeds: it can grow, and where nothing is said it stays as it is."""
+    if asked.seeds >= old.seeds or "seeds" not in asked.model_fields_set:
+        return max(asked.seeds, old.seeds)
+    raise UsageProblem(
+        f"{folder} is a study with seeds = {old.seeds}; now seeds = {asked.seeds} was asked for.",
+        "Seeds can be added to a study, not taken away: what they found is part of it.",
+        f"Add --out ANOTHER-FOLDER, or --seeds {old.seeds}, or leave --seeds out",
+    )
+
+
+def _require_one_split(asked: Asked, contestants: Iterable[Contestant]) -> None:
+    """Raise where contestants on parts of the training pictures meet folds, which have no one training part."""
+    cut = next((contestant for contestant in contestants if contestant.fraction < 1), None)
+    if asked.folds and cut is not None:
+        raise UsageProblem(
+            f"{plain(cut.name)} is to be fitted on a part of the training pictures, but this study has {asked.folds} folds.",
+            "Parts are taken of one training part: a study with a split.",
+            "Leave --folds out, in another folder with --out",
+        )
 
 
 def _refuse_foreign(folder: Path) -> None:
-    own = {"study.toml", "classes.toml", "findings.json", "store", "unpacked", "pictures"}
+    own = {"study.toml", "classes.toml", "findings.json", "store", "unpacked", "pictures", "networks"}
     names = {entry.name for entry in folder.iterdir()}
     if "study.toml" in names:  # a study whose list was damaged and taken away
         own |= {"source.json", "environment.json", "comparison.json", "suspects.json", "runs", "report.html"}
@@ -218,14 +265,18 @@ def _refuse_foreign(folder: Path) -> None:
         )
 
 
-def _obstacles(contestants: Iterable[Contestant], folder: Path, online: bool) -> dict[str, Problem | None]:
+def _whole(contestant: Contestant, asked: Asked, folder: Path) -> bool:
+    return runs.whole(folder / "runs" / contestant.name, runs.further_seeds(contestant, asked.seed, asked.seeds))
+
+
+def _obstacles(contestants: Iterable[Contestant], asked: Asked, folder: Path, online: bool) -> dict[str, Problem | None]:
     """Return what stands in the way of each contestant that is not whole yet; what is whole needs nothing any more.
 
     Stops before hours of work for what can be known now. A package that is not installed is a named row instead.
     """
     found: dict[str, Problem | None] = {}
     for contestant in contestants:
-        if runs.whole(folder / "runs" / contestant.name):
+        if _whole(contestant, asked, folder):
             continue
         problem = found[contestant.name] = planning.obstacle(contestant, online)
         if problem is not None and not planning.missing_extra(problem):
@@ -253,39 +304,9 @@ def _one(contestant: Contestant, table: runs.Table, problem: Problem | None) -> 
     if problem is not None:
         folder = table.folder / "runs" / contestant.name
         folder.mkdir(parents=True, exist_ok=True)
-        runs.fail(folder, problem, state="not run")
+        fail(folder, problem, state="not run")
         return "not run"
     return runs.run(contestant, table)
-
-
-def _score(folder: Path, manifest: Manifest) -> None:
-    """Write every ``scores.json``, ``suspects.json`` and ``comparison.json`` from predictions."""
-    from fieldguide.evaluate.answers import sheet
-    from fieldguide.evaluate.compare import compare as compare_sheets
-    from fieldguide.evaluate.metrics import chance, choose, score_run
-    from fieldguide.evaluate.subsets import doubts_of, with_and_without
-    from fieldguide.evaluate.suspects import find_suspects, unseen
-
-    dropped = _toml(folder / "study.toml").get("leaks") != "keep"
-    test, new = manifest.part("test"), unseen(manifest, dropped=dropped)
-    scores, sheets, wider = [], [], []
-    for run in sorted(path.parent for path in (folder / "runs").glob("*/predictions.parquet")):
-        sweep(run)
-        predictions = read_predictions(run / "predictions.parquet")
-        scored = score_run(run.name, predictions, manifest)
-        write_json(run / "scores.json", scored)
-        scores.append(scored)
-        sheets.append(sheet(run.name, predictions, test, manifest.classes))
-        wider.append(sheet(run.name, predictions, new, manifest.classes))
-    if sheets:
-        comparison = compare_sheets(sheets, chance(manifest), choose(scores))
-        suspects = find_suspects(wider, comparison)
-        comparison["subsets"] = with_and_without(sheets, test, doubts_of(suspects, dropped=dropped))
-        write_json(folder / "suspects.json", suspects)
-        write_json(folder / "comparison.json", comparison)
-    else:
-        for name in ("suspects.json", "comparison.json"):
-            (folder / name).unlink(missing_ok=True)
 
 
 def _draw(folder: Path, originals: Originals | None) -> None:
@@ -297,7 +318,9 @@ def _draw(folder: Path, originals: Originals | None) -> None:
 
 
 def _failures(study: Study) -> int:
-    return sum(study.scores(run)["parts"]["test"]["failed"] for run in study.comparison.get("order", []))
+    compared = study.comparison
+    smaller = [point["run"] for line in compared.get("fractions", []) for point in line["points"]]
+    return sum(study.scores(run)["parts"]["test"]["failed"] for run in {*compared.get("order", []), *smaller})
 
 
 def _toml(path: Path) -> dict[str, Any]:

@@ -64,6 +64,10 @@ class Bars:
                 self.bars.stop()
                 self.bars = None
 
+    def say(self, text: str) -> None:
+        """Print a line above the bars."""
+        err.print(Text(plain(text, 2000), style="dim"), soft_wrap=True)
+
 
 def show_problem(problem: Problem) -> None:
     """Print three breaths on standard error."""
@@ -126,7 +130,9 @@ def leaderboard(study: Any) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("contestant", overflow="fold", min_width=12)
     table.add_column("tie", no_wrap=True)
-    for title in ("test accuracy %", "F1", "val %", "failed", "fit", "ms each"):
+    spreads = comparison.get("seeds", {}).get("runs", {})
+    over = ("over seeds",) if spreads else ()
+    for title in ("test accuracy %", *over, "F1", "val %", "failed", "fit", "ms each"):
         table.add_column(title, justify="right", no_wrap=True)
     chance = comparison["chance"]["accuracy"]
     drawn = False
@@ -136,11 +142,13 @@ def leaderboard(study: Any) -> None:
         if not drawn and test["metrics"]["accuracy"]["value"] < chance:
             _chance_row(table, chance)
             drawn = True
+        seeds = [Text(_over_seeds(spreads.get(name)))] if spreads else []
         milliseconds = cost.get("ms_per_image")
         table.add_row(
             Text(plain(name, 60)),
             Text(comparison["letters"].get(name, "")),
             Text(percent(test["metrics"]["accuracy"])),
+            *seeds,
             Text(percent(test["metrics"]["macro_f1"], interval=False)),
             Text(percent(scores["val"]["metrics"]["accuracy"], interval=False) if scores["val"] else "-"),
             Text(str(test["failed"]), style="red" if test["failed"] else ""),
@@ -150,7 +158,13 @@ def leaderboard(study: Any) -> None:
     if not drawn:
         _chance_row(table, chance)
     out.print(table)
+    for told in comparison.get("seeds", {}).get("neighbours", []):
+        say(told["sentence"], "dim")
     _with_and_without(comparison)
+    for told in comparison.get("fractions", []):
+        points = (f"{point['pictures']:,} pictures {percent(point['accuracy'])}" for point in told["points"])
+        say(f"{told['name']}: {', '.join(points)}")
+        say(told["sentence"], "bold")
     for name, outcome in study.outcomes.items():
         if outcome in ("failed", "not run"):
             failure = study.failure(name)
@@ -165,5 +179,10 @@ def _with_and_without(comparison: Mapping[str, Any]) -> None:
             say(entry["sentence"], "yellow")
 
 
+def _over_seeds(spread: Mapping[str, Any] | None) -> str:
+    return "" if spread is None else f"{100 * spread['mean']:.1f} ± {100 * spread['sd']:.1f} ({spread['n']})"
+
+
 def _chance_row(table: Table, chance: float) -> None:
-    table.add_row(Text("chance", style="dim italic"), "", Text(f"{100 * chance:.1f}", style="dim italic"), *[""] * 5)
+    rest = [""] * (len(table.columns) - 3)
+    table.add_row(Text("chance", style="dim italic"), "", Text(f"{100 * chance:.1f}", style="dim italic"), *rest)

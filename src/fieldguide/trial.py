@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import os
 import pickletools
 import shutil
@@ -39,7 +40,8 @@ TASK = Classify((ClassInfo("n01-ash", "ash tree"), ClassInfo("n02-birch", "birch
 FP32_TOLERANCE = 1e-5
 #: The same for a forward pass in bfloat16, whose numbers have 8 bits: a rounding of 2^-8 in the logits, a few times over.
 BF16_TOLERANCE = 3e-2
-
+#: How far the probabilities of one answer may be from summing to one.
+SUM_TOLERANCE = 1e-5
 
 _PICKLES = frozenset({".pt", ".pth", ".pkl", ".pickle", ".bin", ".joblib", ".ckpt"})
 
@@ -349,6 +351,21 @@ def same(new: Sequence[Prediction], old: Sequence[Prediction], tolerance: float,
         if not agree:
             seen = f"{way}: {now.label} {a or now.error or ''}, but before {was.label} {b or was.error or ''}"
             raise Breach(seen, f"the same answer to {tolerance:g}")
+
+
+def on_the_list(answer: Prediction) -> None:
+    """Raise `Breach` unless label and probabilities of an answer are of the task's classes, in its order, and agree."""
+    table = answer.probabilities
+    if answer.label is not None and answer.label not in TASK.index:
+        raise Breach(f"the label {answer.label!r}", f"one of {', '.join(TASK.ids)} (ids, not display names)")
+    if table is None:
+        return
+    if len(table) != len(TASK.ids):
+        raise Breach(f"{len(table)} probabilities", f"{len(TASK.ids)}, one for each class of the manifest")
+    if not all(math.isfinite(value) and value >= 0 for value in table) or abs(sum(table) - 1) > SUM_TOLERANCE:
+        raise Breach(f"probabilities {table} (sum {sum(table)})", "finite, at least 0, summing to 1")
+    if answer.label is not None and table[TASK.index[answer.label]] < max(table):
+        raise Breach(f"{answer.label} with probabilities {table}", "the class with the highest probability")
 
 
 def pickled(path: Path) -> str | None:

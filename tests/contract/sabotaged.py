@@ -233,6 +233,12 @@ def _unseeded(*given: Any) -> Means:
     return Means(good.ids, good.centres + np.random.default_rng().normal(0, 1e-9, good.centres.shape), good.sharpness)
 
 
+def _seeded(*given: Any) -> Means:
+    good = fit(*given)
+    moved = np.random.default_rng(given[4].seed).normal(0, 1e-9, good.centres.shape)
+    return Means(good.ids, good.centres + moved, good.sharpness)
+
+
 class _Points(Means):
     """Saves where its scratch folder is, and nothing of itself."""
 
@@ -323,7 +329,9 @@ SABOTAGED: list[tuple[str, str, Any]] = [
     ("same_answer_in_any_company", "drifts while answering", room(Tires)),
     ("answers_a_stream", "makes a list first", room(Greedy)),
     ("answers_a_stream", "asks for the length", room(Measures)),
-    ("seeded_runs_repeat", "noise without a seed", room(fit=_unseeded)),
+    ("seeded_runs_repeat", "noise without a seed", room(fit=_unseeded, CHANCE=True)),
+    ("chance_is_told", "its seed matters", room(fit=_seeded)),
+    ("chance_is_told", "perhaps", room(CHANCE="perhaps")),
     ("saving_changes_nothing", "rounds its weights", room(Rounds)),
     (
         "saving_changes_nothing",

@@ -29,8 +29,8 @@ def test_groups_and_state_come_back(tmp_path: Path) -> None:
         "half": {"x|y": torch.randn(5).bfloat16(), "bytes": torch.arange(9, dtype=torch.uint8), "view": torch.arange(10)[::2]},
     }
     state = {"epoch": 3, "best": [0.5, float("-inf")], "name": "犬"}
-    checkpoint.save(tmp_path / "c.safetensors", groups, state)
-    found = checkpoint.load(tmp_path / "c.safetensors")
+    checkpoint.save(tmp_path / "c", groups, state)
+    found = checkpoint.load(tmp_path / "c")
     assert found is not None
     assert found[1] == state
     assert {group: set(named) for group, named in found[0].items()} == {group: set(named) for group, named in groups.items()}
@@ -62,13 +62,41 @@ def test_the_optimiser_goes_on_as_if_nothing_had_been(tmp_path: Path) -> None:
         assert second.state[parameter]["exp_avg"].stride() == parameter.stride()
 
 
-@pytest.mark.parametrize("damage", [b"", b"no safetensors", None])
-def test_a_damaged_checkpoint_is_none(tmp_path: Path, damage: bytes | None) -> None:
-    path = tmp_path / "c"
-    assert checkpoint.load(path) is None
-    checkpoint.save(path, {"model": {"a": torch.zeros(100)}}, {})
-    path.write_bytes(path.read_bytes()[:-50] if damage is None else damage)
-    assert checkpoint.load(path) is None
+def saved(folder: Path, count: int) -> None:
+    for at in range(count):
+        checkpoint.save(folder, {"model": {"a": torch.full((100,), float(at))}}, {"at": at})
+
+
+@pytest.mark.parametrize("name", ["tensors.safetensors", "state.json", "manifest.json"])
+@pytest.mark.parametrize("damage", ["empty", "other", "cut", "flipped", "gone"])
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path: Path, name: str, damage: str) -> None:
+    saved(tmp_path / "c", 3)
+    path = tmp_path / "c" / "2" / name
+    content = path.read_bytes()
+    changed = {
+        "empty": b"",
+        "other": b"no such file",
+        "cut": content[:-50],
+        "flipped": content[:-9] + bytes([content[-9] ^ 1]) + content[-8:],
+    }
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(changed[damage])
+    found = checkpoint.load(tmp_path / "c")
+    assert found is not None and found[1] == {"at": 1} and float(found[0]["model"]["a"][0]) == 1
+    (tmp_path / "c" / "1" / "state.json").unlink()
+    assert checkpoint.load(tmp_path / "c") is None
+    saved(tmp_path / "c", 1)
+    found = checkpoint.load(tmp_path / "c")
+    assert found is not None and found[1] == {"at": 0}
+
+
+def test_the_last_two_are_kept_and_the_newest_is_named(tmp_path: Path) -> None:
+    assert checkpoint.load(tmp_path / "c") is None
+    saved(tmp_path / "c", 5)
+    assert sorted(path.name for path in (tmp_path / "c").iterdir()) == ["3", "4", "LATEST"]
+    assert (tmp_path / "c" / "LATEST").read_text() == "4"
 
 
 def test_a_checkpoint_the_disk_cannot_read_now_is_not_begun_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,19 +109,11 @@ def test_a_checkpoint_the_disk_cannot_read_now_is_not_begun_again(tmp_path: Path
         checkpoint.load(tmp_path / "c")
 
 
-def test_a_strangers_file_is_none(tmp_path: Path) -> None:
-    from safetensors.torch import save_file
-
-    for metadata in (None, {"format": "pt"}, {"state": "{half"}):
-        save_file({"a": torch.zeros(1)}, tmp_path / "c", metadata=metadata)
-        assert checkpoint.load(tmp_path / "c") is None
-
-
 def test_the_old_one_stays_until_the_new_one_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "c"
     checkpoint.save(path, {"m": {"a": torch.zeros(1)}}, {"at": 1})
 
-    def dying(tensors: object, target: Path, metadata: object) -> None:
+    def dying(tensors: object, target: Path) -> None:
         target.write_bytes(b"half")
         raise KeyboardInterrupt
 
@@ -103,4 +123,4 @@ def test_the_old_one_stays_until_the_new_one_is_whole(tmp_path: Path, monkeypatc
     found = checkpoint.load(path)
     assert found is not None
     assert found[1] == {"at": 1}
-    assert [entry.name for entry in tmp_path.iterdir()] == ["c"]
+    assert sorted(entry.name for entry in path.iterdir()) == ["0", "LATEST"]

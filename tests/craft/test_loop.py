@@ -17,9 +17,11 @@ import torch
 from torch import nn
 
 from fieldguide.bench import Bench, Silent, read_log
-from fieldguide.craft import loop
+from fieldguide.craft import loop, optimiser
+from fieldguide.craft.feed import Pictures, Serving
 from fieldguide.craft.loop import Plan
-from fieldguide.data.batches import Augmentation, Preprocessing
+from fieldguide.data.augment import Augmentation
+from fieldguide.data.batches import Preprocessing
 from fieldguide.errors import EnvironmentProblem, PictureError
 from fieldguide.records import ClassInfo, Example, Image, Pixels
 from fieldguide.tasks.classify import Classify
@@ -34,7 +36,6 @@ PLAN = Plan(
     warmup=0.1,
     patience=10,
     label_smoothing=0.1,
-    precision="fp32",
     preprocessing=Preprocessing(8),
     augmentation=Augmentation(0.5),
 )
@@ -118,7 +119,13 @@ def fit(
     sets: Sets, scratch: Path, plan: Plan = PLAN, progress: Any = None, model: nn.Module | None = None, seed: int = 3
 ) -> nn.Module:
     scratch.mkdir(parents=True, exist_ok=True)
-    return loop.train(model or network(), *sets, TASK, plan, Bench(scratch, seed, progress=progress or Silent()))
+    bench = Bench(scratch, seed, progress=progress or Silent())
+    return loop.train(model or network(), *sets, TASK, plan, bench, pictures(sets, plan, seed))
+
+
+def pictures(sets: Sets, plan: Plan, seed: int = 3, device: str = "cpu") -> Pictures:
+    train, val = ([example.image for example in part] for part in sets)
+    return Pictures(train, val, plan.preprocessing, plan.augmentation, seed, Serving(plan.batch_size, device))
 
 
 def same(one: nn.Module, two: nn.Module) -> bool:
@@ -177,24 +184,24 @@ def test_a_run_killed_while_it_validates_goes_on(sets: Sets, tmp_path: Path, mon
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
     for epoch in range(3):
 
-        def dying(self: Any) -> tuple[float, float]:
+        def dying(self: Any) -> dict[str, float]:
             raise Killed
 
         with monkeypatch.context() as patch:
             if epoch:
                 calls: list[int] = []
-                honest = loop._Run._validate
+                honest = loop.Run._validate
 
-                def later(self: Any, honest: Any = honest, calls: list[int] = calls) -> tuple[float, float]:
+                def later(self: Any, honest: Any = honest, calls: list[int] = calls) -> dict[str, float]:
                     calls.append(1)
                     if len(calls) > 1:
                         raise Killed
-                    result: tuple[float, float] = honest(self)
+                    result: dict[str, float] = honest(self)
                     return result
 
-                patch.setattr(loop._Run, "_validate", later)
+                patch.setattr(loop.Run, "_validate", later)
             else:
-                patch.setattr(loop._Run, "_validate", dying)
+                patch.setattr(loop.Run, "_validate", dying)
             with pytest.raises(Killed):
                 fit(sets, tmp_path / "killed")
     assert same(fit(sets, tmp_path / "killed"), whole)
@@ -252,11 +259,17 @@ def test_the_checkpoint_of_other_pictures_or_labels_or_seed_is_not_resumed(sets:
         assert same(fit(changed, tmp_path / "a", seed=seed), fit(changed, tmp_path / "b", seed=seed))
 
 
-def test_a_damaged_checkpoint_begins_again(sets: Sets, tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_costs_what_came_after_the_one_before(
+    sets: Sets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
     with pytest.raises(Killed):
         fit(sets, tmp_path / "a", progress=Dying(12))
-    (tmp_path / "a" / "checkpoint.safetensors").write_bytes(b"half")
+    newest = (tmp_path / "a" / "checkpoints" / "LATEST").read_text()
+    (tmp_path / "a" / "checkpoints" / newest / "tensors.safetensors").write_bytes(b"half")
     assert same(fit(sets, tmp_path / "a"), fit(sets, tmp_path / "b"))
+    [resumed] = [event for event in read_log(tmp_path / "a" / "log.jsonl") if event["event"] == "resumed"]
+    assert (resumed["at_epoch"], resumed["at_step"]) == (2, 0)
     assert [event["epoch"] for event in epochs(tmp_path / "a")] == [0, 1, 2, 3]
 
 
@@ -264,11 +277,12 @@ def scripted(monkeypatch: pytest.MonkeyPatch, scores: Sequence[tuple[float, floa
     """Have validation say `scores`; return the weights each was said of."""
     seen: list[dict[str, torch.Tensor]] = []
 
-    def validate(self: Any) -> tuple[float, float]:
+    def validate(self: Any) -> dict[str, float]:
         seen.append({name: tensor.clone() for name, tensor in self.model.state_dict().items()})
-        return scores[len(seen) - 1]
+        accuracy, loss = scores[len(seen) - 1]
+        return {"val_accuracy": accuracy, "val_macro_f1": 0.0, "val_loss": loss}
 
-    monkeypatch.setattr(loop._Run, "_validate", validate)
+    monkeypatch.setattr(loop.Run, "_validate", validate)
     return seen
 
 
@@ -296,7 +310,8 @@ def test_it_stops_when_nothing_gets_better_and_keeps_the_best(
     assert len(seen) == run
     assert len(epochs(tmp_path)) == run
     assert all(torch.equal(tensor, seen[best][name]) for name, tensor in model.state_dict().items())
-    assert read_log(tmp_path / "log.jsonl")[-1] == {"event": "best", "epoch": best}
+    last = read_log(tmp_path / "log.jsonl")[-1]
+    assert (last["event"], last["epoch"], last["val_accuracy"]) == ("best", best, scores[best][0])
     assert not model.training
 
 
@@ -334,14 +349,15 @@ def test_it_learns(sets: Sets, tmp_path: Path) -> None:
 
 def rates(sets: Sets, tmp_path: Path, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     used: list[float] = []
-    honest = loop._Run._step
+    honest = loop.Run.step
 
-    def step(self: Any, batch: Any) -> float:
-        used.append(self.optimiser.param_groups[0]["lr"])
-        assert self.optimiser.param_groups[1]["lr"] == used[-1]
-        return honest(self, batch)
+    def step(self: Any, batches: Any, rate: float) -> float:
+        loss = honest(self, batches, rate)
+        used.append(rate)
+        assert {group["lr"] for group in self.optimiser.param_groups} == {rate}
+        return loss
 
-    monkeypatch.setattr(loop._Run, "_step", step)
+    monkeypatch.setattr(loop.Run, "step", step)
     fit(sets, tmp_path, plan)
     return used
 
@@ -369,15 +385,16 @@ def test_matrices_decay_and_vectors_do_not_and_a_new_head_is_faster(
     model[0].bias.requires_grad = False  # type: ignore[union-attr]
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     used: dict[str, tuple[float, float]] = {}
-    honest = loop._Run._step
+    honest = loop.Run.step
 
-    def step(self: Any, batch: Any) -> float:
+    def step(self: Any, batches: Any, rate: float) -> float:
+        loss = honest(self, batches, rate)
         for group in self.optimiser.param_groups:
             used.update({names[id(parameter)]: (group["weight_decay"], group["lr"]) for parameter in group["params"]})
-        return honest(self, batch)
+        return loss
 
-    monkeypatch.setattr(loop._Run, "_step", step)
-    plan = dataclasses.replace(PLAN, fresh=("6.",), fresh_factor=10.0, epochs=1, warmup=1.0, learning_rate=1e-2)
+    monkeypatch.setattr(loop.Run, "step", step)
+    plan = dataclasses.replace(PLAN, factors={"6.weight": 10.0, "6.bias": 10.0}, epochs=1, warmup=1.0, learning_rate=1e-2)
     fit(sets, tmp_path, plan, model=model)
     slow, fast = pytest.approx(1e-2), pytest.approx(1e-1)
     assert used == {
@@ -392,7 +409,7 @@ def test_matrices_decay_and_vectors_do_not_and_a_new_head_is_faster(
 def test_what_a_network_names_does_not_decay() -> None:
     model = network()
     model.no_weight_decay = lambda: {"0.weight"}  # type: ignore[assignment]
-    groups = loop._parameter_groups(model, PLAN)
+    groups = optimiser.groups(model, PLAN.weight_decay, PLAN.factors)
     decay = {id(parameter): group["weight_decay"] for group in groups for parameter in group["params"]}
     told = {name: decay[id(parameter)] for name, parameter in model.named_parameters()}
     assert told["0.weight"] == told["6.bias"] == 0.0 and told["6.weight"] == 0.05
@@ -414,7 +431,7 @@ def test_dropout_stays_on_while_it_trains_and_goes_off_to_validate(sets: Sets, t
     model = network()
     model[3].register_forward_hook(lambda module, *_: told.append(module.training))
     fit(sets, tmp_path, dataclasses.replace(PLAN, epochs=1, batch_size=6), model=model)
-    assert told == [True] * 3 + [False] * 2
+    assert told == [True] * 3 + [False] * 2 + [False] * 3, "three steps, validation, and a look at the training pictures"
 
 
 def test_divergence_is_three_breaths(sets: Sets, tmp_path: Path) -> None:
@@ -440,7 +457,7 @@ def test_a_lost_picture_stops_the_run(sets: Sets, held: Make, tmp_path: Path) ->
     [(18, 4, 5), (16, 4, 4), (17, 4, 4), (1, 4, 1), (3, 4, 1), (5, 1, 5), (4, 4, 1), (5, 4, 1)],
 )
 def test_no_step_is_left_with_one_picture(pictures: int, batch_size: int, steps: int) -> None:
-    assert loop.steps_of(pictures, batch_size) == steps
+    assert loop.batches_of(pictures, batch_size) == steps
 
 
 def test_a_left_over_picture_does_not_stop_batchnorm_and_is_another_each_epoch(sets: Sets, tmp_path: Path) -> None:
@@ -471,14 +488,6 @@ def test_a_bar_counts_every_step_once(sets: Sets, tmp_path: Path) -> None:
     assert bars == [["train", 20, 20]]
 
 
-def test_precision_is_native_or_full() -> None:
-    assert loop.native_precision("cpu") in ("fp32", "bf16")
-    with loop.autocast("cpu", "bf16"):
-        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.bfloat16
-    with loop.autocast("cpu", "fp32"):
-        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
-
-
 @pytest.mark.gpu
 def test_a_killed_run_goes_on_on_an_accelerator(sets: Sets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if not torch.cuda.is_available():
@@ -491,8 +500,183 @@ def test_a_killed_run_goes_on_on_an_accelerator(sets: Sets, tmp_path: Path, monk
         bench.scratch.mkdir()
         if kill:
             with pytest.raises(Killed):
-                loop.train(network(), *sets, TASK, PLAN, bench)
+                loop.train(network(), *sets, TASK, PLAN, bench, pictures(sets, PLAN, device="cuda"))
             bench = dataclasses.replace(bench, progress=Silent())
-        ended.append(loop.train(network(), *sets, TASK, PLAN, bench).state_dict())
+        ended.append(loop.train(network(), *sets, TASK, PLAN, bench, pictures(sets, PLAN, device="cuda")).state_dict())
     for name, tensor in ended[0].items():
         torch.testing.assert_close(ended[1][name], tensor, rtol=1e-4, atol=1e-5, msg=name)
+
+
+# --- what a plan may ask for ---------------------------------------------------------------------------------------------------
+
+
+def steady() -> nn.Module:
+    """A network that treats each picture by itself: no BatchNorm, no dropout."""
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(24, 3))
+
+
+def apart(one: nn.Module, two: nn.Module) -> float:
+    pairs = zip(one.parameters(), two.parameters(), strict=True)
+    return max(float((left - right).detach().abs().max()) for left, right in pairs)
+
+
+def test_accumulated_batches_are_one_large_batch(sets: Sets, tmp_path: Path) -> None:
+    whole = fit(sets, tmp_path / "a", dataclasses.replace(PLAN, batch_size=8), model=steady())
+    summed = fit(sets, tmp_path / "b", dataclasses.replace(PLAN, batch_size=4, accumulate=2), model=steady())
+    small = fit(sets, tmp_path / "c", dataclasses.replace(PLAN, batch_size=4), model=steady())
+    assert apart(whole, summed) < 1e-6 < 1e-3 < apart(whole, small)
+
+
+@pytest.mark.parametrize("kill", [3, 7])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"accumulate": 2, "schedule": "linear"},
+        {"ema": 0.9},
+        {"sampling": "balanced", "class_weights": "balanced", "monitor": "macro_f1"},
+        {"augmentation": Augmentation(mixup=0.5, cutmix=1.0, rotate=10, brightness=0.4, erase=0.5), "views": 2},
+        {"augmentation": Augmentation(policy="randaugment"), "monitor": "loss", "clip": 0.0},
+    ],
+)
+def test_whatever_is_asked_for_is_resumed_to_the_bit(
+    sets: Sets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], kill: int
+) -> None:
+    plan = dataclasses.replace(PLAN, epochs=3, **change)
+    whole = fit(sets, tmp_path / "whole", plan)
+    assert not same(whole, fit(sets, tmp_path / "plain", dataclasses.replace(PLAN, epochs=3)))
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    with pytest.raises(Killed):
+        fit(sets, tmp_path / "killed", plan, progress=Dying(kill))
+    assert same(fit(sets, tmp_path / "killed", plan), whole)
+
+
+def test_the_running_mean_is_what_is_validated_and_kept(sets: Sets, tmp_path: Path) -> None:
+    """After three steps at a decay of one half, with the warm-up of (1 + t) / (10 + t): worked out by hand from the weights in between."""
+    seen: list[torch.Tensor] = []
+    model = steady()
+    start = model[4].weight.detach().clone()  # type: ignore[operator, union-attr]
+    honest = loop.Run.step
+
+    def step(self: Any, batches: Any, rate: float) -> float:
+        loss = honest(self, batches, rate)
+        seen.append(self.model[4].weight.detach().clone())
+        return loss
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop.Run, "step", step)
+        fit(sets, tmp_path, dataclasses.replace(PLAN, epochs=1, batch_size=6, ema=0.15), model=model)
+    mean = start
+    for at, weights in enumerate(seen):
+        decay = min(0.15, (1 + at) / (10 + at))
+        mean = decay * mean + (1 - decay) * weights
+    assert len(seen) == 3
+    torch.testing.assert_close(model[4].weight.detach(), mean)  # type: ignore[operator, union-attr]
+    assert not torch.allclose(mean, seen[-1])
+
+
+def test_rare_classes_weigh_more(held: Make, tmp_path: Path) -> None:
+    many = [example for example in examples(held, 90) if example.label != "red"]
+    few = [example for example in examples(held, 12, seed=5) if example.label == "red"]
+    lists = ([*many, *few], [])
+    run = loop.Run(
+        steady(), *lists, TASK, dataclasses.replace(PLAN, class_weights="balanced"), Bench(tmp_path), pictures(lists, PLAN)
+    )
+    assert run.weights is not None
+    assert run.weights.tolist() == pytest.approx([64 / 90, 64 / 90, 64 / 12])
+    plain = fit(lists, tmp_path / "plain", dataclasses.replace(PLAN, epochs=6), model=steady())
+    heavy = fit(lists, tmp_path / "heavy", dataclasses.replace(PLAN, epochs=6, class_weights="balanced"), model=steady())
+    even = fit(lists, tmp_path / "even", dataclasses.replace(PLAN, epochs=6, sampling="balanced"), model=steady())
+
+    def says_red(model: nn.Module) -> float:
+        batches = pictures(lists, PLAN).plain(range(len(lists[0])))
+        with torch.inference_mode():
+            return float(torch.cat([model(batch.pixels).softmax(1)[:, 2] for batch in batches]).mean())
+
+    assert says_red(heavy) > 2 * says_red(plain)
+    assert says_red(even) > 2 * says_red(plain)
+
+
+@pytest.mark.parametrize(("monitor", "best"), [("accuracy", 1), ("macro_f1", 2), ("loss", 0)])
+def test_what_is_monitored_decides(
+    sets: Sets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, monitor: Any, best: int
+) -> None:
+    told = [(0.5, 0.5, 0.1), (0.6, 0.4, 0.2), (0.5, 0.6, 0.3)]
+    said = iter([{"val_accuracy": a, "val_macro_f1": f, "val_loss": loss} for a, f, loss in told])
+    monkeypatch.setattr(loop.Run, "_validate", lambda self: next(said))
+    fit(sets, tmp_path, dataclasses.replace(PLAN, epochs=3, monitor=monitor))
+    assert read_log(tmp_path / "log.jsonl")[-1]["epoch"] == best
+
+
+@pytest.mark.parametrize(
+    ("schedule", "last"), [("linear", [1.0, 0.75, 0.5, 0.25]), ("constant", [1.0] * 4), ("cosine", [1.0, 0.854, 0.5, 0.146])]
+)
+def test_schedules(schedule: Any, last: list[float]) -> None:
+    assert [optimiser.rate(step, 4, 0.0, schedule) for step in range(4)] == pytest.approx(last, abs=1e-3)
+    assert optimiser.rate(0, 10, 0.2, schedule) == 0.5
+
+
+def test_memory_that_runs_out_makes_pieces_and_the_same_step(
+    sets: Sets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that holds no more than two pictures at once trains on batches of eight all the same, and remembers how."""
+    plan = dataclasses.replace(PLAN, batch_size=8, epochs=2)
+    whole = fit(sets, tmp_path / "whole", plan, model=steady())
+    honest = Pictures.logits
+    sizes: list[int] = []
+
+    def little(self: Any, network: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(inputs))
+        if network.training and len(inputs) > 2:
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp:119] . DefaultCPUAllocator: can't allocate memory")
+        return honest(self, network, inputs)
+
+    monkeypatch.setattr(Pictures, "logits", little)
+    small = fit(sets, tmp_path / "small", plan, model=steady())
+    assert apart(whole, small) < 1e-6
+    facts = [event for event in read_log(tmp_path / "small" / "log.jsonl") if event["event"] == "fact"]
+    assert [event["batches_cut_into"] for event in facts] == [2, 4]
+    assert sizes[:3] == [8, 4, 2] and sizes.count(8) == 5, (
+        "the batch that failed, validation twice, and the look at 18 training pictures"
+    )
+    sizes.clear()
+    fit(sets, tmp_path / "small", dataclasses.replace(plan, learning_rate=1e-3), model=steady())
+    assert sizes[0] == 2, "remembered"
+    monkeypatch.setattr(Pictures, "logits", lambda *_: (_ for _ in ()).throw(MemoryError()))
+    with pytest.raises(MemoryError):
+        fit(sets, tmp_path / "none", plan, model=steady())
+
+
+def test_a_mistake_is_no_lack_of_memory(sets: Sets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(*_: Any) -> torch.Tensor:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr(Pictures, "logits", wrong)
+    with pytest.raises(RuntimeError, match="mat1"):
+        fit(sets, tmp_path)
+    assert not (tmp_path / "decisions.json").exists()
+
+
+def test_what_is_frozen_answers_as_it_will(sets: Sets, tmp_path: Path) -> None:
+    """Dropout in a frozen part would make its activations another thing than those that predict."""
+    model = nn.Sequential(
+        nn.Sequential(nn.Conv2d(3, 6, 3), nn.Dropout(0.5), nn.BatchNorm2d(6)), nn.Flatten(), nn.Linear(216, 3)
+    )
+    for parameter in model[0].parameters():
+        parameter.requires_grad = False
+    loop.train_mode(model)
+    assert [module.training for module in model[0].modules()] == [False] * 4  # type: ignore[union-attr]
+    assert model.training and model[2].training
+
+
+def test_the_kept_weights_are_tried_on_their_own_pictures(sets: Sets, tmp_path: Path) -> None:
+    model = fit(sets, tmp_path, dataclasses.replace(PLAN, epochs=8, learning_rate=2e-2))
+    last = read_log(tmp_path / "log.jsonl")[-1]
+    batches = list(pictures(sets, PLAN).plain(range(18)))
+    with torch.inference_mode():
+        answers = torch.cat([model(batch.pixels) for batch in batches]).argmax(1)
+    truth = torch.tensor([TASK.index[str(example.label)] for example in sets[0]])
+    assert last["train_accuracy"] == pytest.approx(float((answers == truth).double().mean()))
+    assert last["train_pictures"] == 18
+    best = max(epochs(tmp_path), key=lambda event: (event["val_accuracy"], -event["val_loss"]))
+    assert (last["epoch"], last["val_accuracy"], last["val_loss"]) == (best["epoch"], best["val_accuracy"], best["val_loss"])

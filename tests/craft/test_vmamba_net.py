@@ -18,9 +18,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fieldguide.craft import timm_models, vmamba_net
-from fieldguide.craft.vmamba_files import read_state, to_safetensors
+from fieldguide.craft import anatomy, vmamba_net
 from fieldguide.craft.vmamba_net import SIZES, SS2D, DropPath, Shape, VMamba, from_checkpoint
+from fieldguide.craft.zoo.weights import read_state, to_safetensors
 from fieldguide.errors import DataProblem, Problem, UsageProblem
 
 SMALL = Shape((1, 2, 1, 1), 8, 2.0, classes=5)
@@ -254,18 +254,19 @@ def test_no_decay_on_states_norms_and_biases() -> None:
 
 def test_blocks_are_counted_for_freezing() -> None:
     network = VMamba(SMALL)
-    trained, total = timm_models.freeze(network, "last-2")
+    counts = anatomy.freeze(network, "last-2")
+    trained, total = sum(count.trained for count in counts), sum(count.total for count in counts)
     free = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
     heads = ("layers.2.blocks.0.", "layers.2.downsample.", "layers.3.", "classifier.")
     assert free == {name for name, _ in network.named_parameters() if name.startswith(heads)}
     assert trained == sum(p.numel() for p in network.parameters() if p.requires_grad) < total
-    timm_models.freeze(network, "head")
+    anatomy.freeze(network, "head")
     assert {name for name, p in network.named_parameters() if p.requires_grad} == {
         "classifier.head.weight",
         "classifier.head.bias",
     }
-    with pytest.raises(UsageProblem, match="has 6 blocks"):  # five and the stem
-        timm_models.freeze(network, "last-7")
+    with pytest.raises(UsageProblem, match="has 5 blocks"):
+        anatomy.freeze(network, "last-6")
 
 
 def test_exported_it_says_the_same() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing, nullcontext
 
@@ -15,12 +16,12 @@ from hypothesis import strategies as st
 from PIL import Image as Pillow
 
 from fieldguide.data import batches
+from fieldguide.data.augment import Augmentation, Views, draw_views
 from fieldguide.data.batches import (
-    Augmentation,
     Preprocessing,
     as_dict,
+    draw_balanced,
     draw_order,
-    draw_views,
     evaluation_batches,
     from_dict,
     normalise,
@@ -58,6 +59,27 @@ def test_evaluation_views_are_timms(held: Make, interpolation: str, size: int, c
         # Pillow resizes very tall pictures in the other order of passes, which rounds noise otherwise.
         assert off.max() <= (2.01 if shape[0] < 2 * shape[1] else 10), (shape, float(off.max()))
         assert off.mean() < 0.4, (shape, float(off.mean()))
+
+
+@pytest.mark.parametrize("crop", [1.0, 0.8])
+def test_squashed_views_are_timms_and_torchvisions(held: Make, crop: float) -> None:
+    from timm.data import create_transform
+    from torchvision.transforms import v2
+
+    pictures = [scene(*shape, seed=at) for at, shape in enumerate(SHAPES)]
+    preprocessing = Preprocessing(32, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), "bicubic", crop, squash=True)
+    assert preprocessing.resize == int(32 / crop)
+    timms = create_transform(
+        (3, 32, 32), interpolation="bicubic", crop_pct=crop, crop_mode="squash", mean=(0, 0, 0), std=(1, 1, 1)
+    )
+    bicubic = v2.InterpolationMode.BICUBIC
+    theirs = v2.Compose([v2.Resize((preprocessing.resize, preprocessing.resize), bicubic), v2.CenterCrop(32)])
+    [batch] = evaluation_batches(held(pictures), preprocessing, len(pictures))
+    for shape, picture, view in zip(SHAPES, pictures, batch.pixels, strict=True):
+        whole = torch.from_numpy(picture.copy()).permute(2, 0, 1)
+        torch.testing.assert_close(view * 255, theirs(whole).float(), atol=1e-3, rtol=0)
+        off = (view - timms(Pillow.fromarray(picture))).abs() * 255
+        assert off.max() <= (3.01 if shape[0] < 2 * shape[1] else 10), (shape, float(off.max()))
 
 
 def test_normalising_is_timms(held: Make) -> None:
@@ -112,65 +134,61 @@ SEEDS = st.integers(0, 2**31 - 1)
 
 
 @given(SEEDS, st.integers(0, 500), st.integers(1, 50))
-def test_draws_are_a_function_of_seed_and_epoch(seed: int, epoch: int, pictures: int) -> None:
-    augmentation = Augmentation()
-    views = draw_views(pictures, augmentation, seed, epoch)
-    np.random.default_rng().random(10)
-    assert np.array_equal(views, draw_views(pictures, augmentation, seed, epoch))
-    # A longer list does not change the views of those that were there: a view belongs to a position.
-    assert np.array_equal(views, draw_views(pictures + 7, augmentation, seed, epoch)[:pictures])
+def test_orders_are_a_function_of_seed_and_epoch(seed: int, epoch: int, pictures: int) -> None:
     order = draw_order(pictures, seed, epoch)
+    np.random.default_rng().random(10)
     assert np.array_equal(order, draw_order(pictures, seed, epoch))
     assert sorted(order) == list(range(pictures))
-    for other in (draw_views(pictures, augmentation, seed + 1, epoch), draw_views(pictures, augmentation, seed, epoch + 1)):
-        assert not np.array_equal(views[:, :4], other[:, :4])
 
 
 def test_orders_differ_from_epoch_to_epoch() -> None:
     assert len({tuple(draw_order(30, seed, epoch)) for seed in range(3) for epoch in range(5)}) == 15
 
 
-def test_pictures_are_mirrored_only_when_asked() -> None:
-    assert not draw_views(1000, Augmentation(flip=False), 0, 0)[:, 4].any()
-    assert 400 < draw_views(1000, Augmentation(flip=True), 0, 0)[:, 4].sum() < 600
-    same = [draw_views(50, Augmentation(flip=flip), 3, 1)[:, :4] for flip in (True, False)]
-    assert np.array_equal(*same)
-
-
-@pytest.mark.parametrize(("least", "ratio"), [(0.5, 4 / 3), (0.08, 2.0), (1.0, 1.0)])
-def test_views_have_the_area_and_shape_they_were_drawn_with(least: float, ratio: float) -> None:
-    views = draw_views(4000, Augmentation(least, ratio), 0, 0)
-    assert views[:, 0].min() >= least
-    assert views[:, 0].max() <= 1
-    assert abs(views[:, 1]).max() <= np.log(ratio) + 1e-12
-    assert views[:, 0].mean() == pytest.approx((1 + least) / 2, abs=0.02)
-    assert views[:, 1].mean() == pytest.approx(0, abs=0.03)
-    assert views[:, 2:4].min() >= 0
-    assert views[:, 2:4].max() < 1
-
-
 @settings(max_examples=60)
-@given(
-    st.integers(1, 70),
-    st.integers(1, 70),
-    st.tuples(st.floats(0.05, 1), st.floats(-0.7, 0.7), st.floats(0, 1), st.floats(0, 1), st.sampled_from([0.0, 1.0])),
-)
-def test_crops_stay_inside(height: int, width: int, box: tuple[float, ...]) -> None:
-    """The picture stands in a frame of another colour inside a larger array; no view may show the frame."""
-    inner = np.full((height, width, 3), 200, np.uint8)
-    view = batches._view(inner, np.array(box), Preprocessing(16))
-    assert view.shape == (16, 16, 3)
-    assert (view == 200).all()
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=60), SEEDS, st.integers(0, 40))
+def test_balanced_orders_are_even(targets: list[int], seed: int, epoch: int) -> None:
+    """Over all epochs so far no class has had more than one draw more than another, and no picture of a class either."""
+    epochs = [draw_balanced(targets, seed, number) for number in range(epoch, epoch + 3)]
+    assert np.array_equal(epochs[0], draw_balanced(np.array(targets), seed, epoch))
+    assert {len(order) for order in epochs} == {len(targets)}
+    for order in (epochs[0], np.concatenate(epochs)):
+        drawn = Counter(order.tolist())
+        by_class = Counter(targets[row] for row in order.tolist())
+        counts = [by_class[label] for label in set(targets)]
+        assert max(counts) - min(counts) <= 1
+        for label in set(targets):
+            used = [drawn[row] for row, other in enumerate(targets) if other == label]
+            assert max(used) - min(used) <= (2 if epoch else 1)
+
+
+def test_balanced_orders_go_through_all_pictures_of_a_class() -> None:
+    targets = [0] * 90 + [1] * 10
+    orders = [draw_balanced(targets, 4, epoch) for epoch in range(9)]
+    assert all(np.isin(order, range(90)).sum() == 50 for order in orders)
+    drawn = Counter(np.concatenate(orders).tolist())
+    assert {drawn[row] for row in range(90)} == {5}
+    assert {drawn[row] for row in range(90, 100)} == {45}
+    assert len({tuple(order) for order in [*orders, draw_balanced(targets, 5, 0)]}) == 10
+    # Both classes are spread over the whole epoch.
+    assert all(20 < np.isin(order[:60], range(90)).sum() < 40 for order in orders)
+    # But not in turns: who follows whom is left to chance.
+    assert all(35 < (np.diff(order >= 90) == 0).sum() < 65 for order in orders)
+    assert len(draw_balanced([], 0, 0)) == 0
+
+
+def viewed(picture: Pixels, box: list[float], preprocessing: Preprocessing) -> Pixels:
+    return batches._view(picture, Views(Augmentation(), np.array([box]), np.empty((0, 0))), 0, preprocessing)
 
 
 def test_the_view_is_the_part_that_was_drawn() -> None:
     picture = scene(40, 60)
-    whole = batches._view(picture, np.array([1.0, np.log(60 / 40), 0.3, 0.8, 0]), Preprocessing(40))
+    whole = viewed(picture, [1.0, np.log(60 / 40), 0.3, 0.8, 0], Preprocessing(40))
     expected = Pillow.fromarray(picture).resize((40, 40), Pillow.Resampling.BILINEAR)
     assert abs(whole.astype(int) - np.asarray(expected)).max() <= 2
-    mirrored = batches._view(picture, np.array([1.0, np.log(60 / 40), 0.3, 0.8, 1]), Preprocessing(40))
+    mirrored = viewed(picture, [1.0, np.log(60 / 40), 0.3, 0.8, 1], Preprocessing(40))
     assert np.array_equal(mirrored, whole[:, ::-1])
-    quarter = batches._view(scene(40, 40), np.array([0.25, 0.0, 1.0, 0.0, 0]), Preprocessing(20))
+    quarter = viewed(scene(40, 40), [0.25, 0.0, 1.0, 0.0, 0], Preprocessing(20))
     assert np.array_equal(quarter, scene(40, 40)[:20, 20:])
 
 
@@ -200,8 +218,11 @@ def test_normalising_leaves_the_pixels_alone() -> None:
 def test_preprocessing_survives_a_file() -> None:
     import json
 
-    for preprocessing in (Preprocessing(224), Preprocessing(96, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), "bicubic", 0.875)):
+    odd = Preprocessing(96, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), "bicubic", 0.875, squash=True)
+    for preprocessing in (Preprocessing(224), odd):
         assert from_dict(json.loads(json.dumps(as_dict(preprocessing)))) == preprocessing
+    older = {key: value for key, value in as_dict(Preprocessing(96)).items() if key != "squash"}
+    assert from_dict(older) == Preprocessing(96, squash=False)
 
 
 def cutters() -> set[threading.Thread]:
@@ -238,7 +259,7 @@ def test_training_views_are_torchvisions(interpolation: str) -> None:
     for at, (height, width) in enumerate(SHAPES):
         picture = scene(height, width, at)
         for area, left, top, mirrored in ((0.4, 0.0, 1.0, 0.0), (0.9, 0.5, 0.2, 1.0)):
-            view = batches._view(picture, np.array([area, 0.0, left, top, mirrored]), preprocessing)
+            view = viewed(picture, [area, 0.0, left, top, mirrored], preprocessing)
             side = round(np.sqrt(height * width * area))
             wide, tall = min(side, width), min(side, height)
             box = [round(top * (height - tall)), round(left * (width - wide)), tall, wide]

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from tests.pictures import stripes
 
 from fieldguide.bench import Bench
-from fieldguide.craft import timm_models
+from fieldguide.craft import zoo
 from fieldguide.craft.frozen import AT_ONCE
 from fieldguide.data.classes import propose
 from fieldguide.errors import EnvironmentProblem, UsageProblem
@@ -31,7 +31,7 @@ SMALL = {"features": "test_resnet", "image_size": 32, "strengths": (0.1,)}
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights that differ from those any seed draws, with a head of another size."""
     torch.manual_seed(99)
-    network = timm_models.create({"model": "test_resnet", "classes": 7, "arguments": {}})
+    network = zoo.create({"model": "test_resnet", "classes": 7, "arguments": {}})
     path = tmp_path_factory.mktemp("weights") / "net.safetensors"
     save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, path)
     return path
@@ -61,7 +61,7 @@ def test_a_network_is_named_after_the_slash(weights: Path) -> None:
 def test_features_are_pooled_and_those_of_the_weights_file(weights: Path, examples: list[Example], tmp_path: Path) -> None:
     model = fitted(examples, Settings(**SMALL, weights=str(weights)), tmp_path)
     torch.manual_seed(99)
-    network = timm_models.create({"model": "test_resnet", "classes": 7, "arguments": {}}).eval()
+    network = zoo.create({"model": "test_resnet", "classes": 7, "arguments": {}}).eval()
     noise = torch.randn(2, 3, 32, 32)
     with torch.inference_mode():
         expected = network.forward_head(network.forward_features(noise), pre_logits=True)  # type: ignore[operator]
@@ -73,7 +73,7 @@ def test_features_are_pooled_and_those_of_the_weights_file(weights: Path, exampl
 def test_the_network_stays_as_it_is(weights: Path, examples: list[Example], tmp_path: Path) -> None:
     model = fitted(examples, Settings(**SMALL, weights=str(weights)), tmp_path)
     torch.manual_seed(99)
-    before = timm_models.create({"model": "test_resnet", "classes": 7, "arguments": {}}).state_dict()
+    before = zoo.create({"model": "test_resnet", "classes": 7, "arguments": {}}).state_dict()
     assert model.frozen is not None
     for name, tensor in model.frozen.network.state_dict().items():
         assert torch.equal(tensor, before[name]), name
@@ -178,6 +178,6 @@ def test_the_estimate_grows_with_the_pictures(weights: Path) -> None:
     settings = Settings(**SMALL, weights=str(weights))
     few, many = (linear.estimate(settings, TASK, Sizes(count, 10, 10)) for count in (10, 10**7))
     assert few.seconds is not None and many.seconds is not None and many.seconds > few.seconds + 10
-    network = timm_models.create({"model": "test_resnet", "classes": 0, "arguments": {}})
+    network = zoo.create({"model": "test_resnet", "classes": 0, "arguments": {}})
     assert few.disk_bytes is not None
     assert few.disk_bytes > sum(4 * tensor.numel() for tensor in network.state_dict().values()) > 1_000_000

@@ -53,7 +53,8 @@ def fitted(examples: list[Example], settings: Settings, scratch: Path, seed: int
 
 
 def fact(scratch: Path) -> dict[str, Any]:
-    return next(event for event in read_log(scratch / "log.jsonl") if event["event"] == "fact")
+    events = [event for event in read_log(scratch / "log.jsonl") if event["event"] == "fact"]
+    return {name: value for event in events for name, value in event.items()}
 
 
 def test_a_network_is_named_after_the_slash(weights: Path) -> None:
@@ -71,7 +72,7 @@ def test_a_network_is_named_after_the_slash(weights: Path) -> None:
         ({"depths": ["1", "0", "1", "1"]}, "a stage has 1 to 64 blocks"),
         ({"depths": ["1", "1"]}, "depths"),
         ({"dim": 15}, "multiple of 2"),
-        ({"train": "some"}, "allowed are all, head and last-N"),
+        ({"train": "some"}, "allowed are all, head, last-N and blocks:I-J"),
         ({"drop_path": 1.0}, "less than 1"),
         ({"scan": "fast"}, "'steps'"),
     ],
@@ -98,6 +99,7 @@ def test_shapes_and_drop_path_are_those_asked_for() -> None:
     [
         ({"model": "tinny"}, UsageProblem, "Did you mean tiny?"),
         ({"weights": "hub"}, UsageProblem, "weights=FILE"),
+        ({"model": "tiny", "weights": "hub"}, EnvironmentProblem, "vssm1_tiny_0230s_ckpt_epoch_264.pth"),
         ({"weights": "absent.pth"}, UsageProblem, "There is no weights file absent.pth"),
         ({"weights": "absent.safetensors"}, UsageProblem, "There is no weights file absent.safetensors"),
         (
@@ -175,30 +177,30 @@ def test_rates_follow_what_is_trained(weights: Path, examples: list[Example], tm
 
 
 @pytest.mark.parametrize(
-    ("more", "fresh"),
+    ("more", "factors"),
     [
-        ({"weights": "{net}"}, (f"{HEAD}.",)),
-        ({"weights": "{net}", "train": "head"}, ()),
-        ({"depths": (1, 1, 1, 1), "dim": 8}, ()),
+        ({"weights": "{net}"}, {f"{HEAD}.weight": 7.0, f"{HEAD}.bias": 7.0}),
+        ({"weights": "{net}", "train": "head"}, {}),
+        ({"depths": (1, 1, 1, 1), "dim": 8}, {}),
     ],
 )
 def test_only_a_new_head_on_old_weights_learns_faster(
-    weights: Path, examples: list[Example], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any], fresh: Any
+    weights: Path, examples: list[Example], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any], factors: Any
 ) -> None:
     plans: list[loop.Plan] = []
 
-    def noting(network: VMamba, train: Any, val: Any, task: Any, plan: loop.Plan, bench: Any) -> VMamba:
+    def noting(network: VMamba, train: Any, val: Any, task: Any, plan: loop.Plan, bench: Any, feed: Any) -> VMamba:
         plans.append(plan)
         return network
 
     monkeypatch.setattr(loop, "train", noting)
     more = {name: value.format(net=weights) if isinstance(value, str) else value for name, value in more.items()}
     fitted(examples, Settings(**QUICK, **more, head_factor=7.0), tmp_path / "scratch")
-    assert [(plan.fresh, plan.fresh_factor) for plan in plans] == [(fresh, 7.0)]
+    assert [plan.factors for plan in plans] == [factors]
 
 
 def test_it_learns_stripes(examples: list[Example], tmp_path: Path) -> None:
-    more = {"epochs": 30, "patience": 30, "min_area": 1.0, "flip": False, "learning_rate": 1e-2}
+    more = {"epochs": 30, "patience": 30, "min_area": 0.7, "flip": False, "learning_rate": 1e-2}
     model = fitted(examples, Settings(**{**QUICK, **more}, depths=(1, 1, 1, 1), dim=8), tmp_path / "scratch")
     answers = model.predict(example.image for example in examples)
     right = [answer.label == example.label for answer, example in zip(answers, examples, strict=True)]
@@ -217,16 +219,16 @@ def test_a_stopped_run_ends_in_the_same_weights(
     settings = Settings(**QUICK, depths=(1, 1, 1, 1), dim=8, drop_path=0.5)
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
     whole = fitted(examples, settings, tmp_path / "whole")
-    honest, taken = loop._Run._step, []
+    honest, taken = loop.Run.step, []
 
-    def dying(run: Any, batch: Any) -> float:
-        taken.append(batch)
+    def dying(run: Any, batches: Any, rate: float) -> float:
+        taken.append(batches)
         if len(taken) > step:
             raise Killed
-        return honest(run, batch)
+        return honest(run, batches, rate)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop._Run, "_step", dying)
+        patch.setattr(loop.Run, "step", dying)
         with pytest.raises(Killed):
             fitted(examples, settings, tmp_path / "cut")
     again = fitted(examples, settings, tmp_path / "cut")
@@ -276,3 +278,23 @@ def test_cost_grows_with_the_work() -> None:
     wide = vmamba.estimate(Settings(**QUICK, depths=(1, 1, 1, 1), dim=32), TASK, Sizes(10, 5, 5))
     assert few.seconds is not None and many.seconds is not None and many.seconds / few.seconds > 100
     assert few.memory_bytes is not None and wide.memory_bytes is not None and wide.memory_bytes > 4 * few.memory_bytes > 0
+
+
+def test_official_weights_come_from_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fieldguide.craft import vmamba_files, vmamba_net
+
+    assert set(vmamba_files.FILES) == set(SIZES) and all(
+        name in (vmamba_net.__doc__ or "") for name in vmamba_files.FILES.values()
+    )
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    (tmp_path / "checkpoints").mkdir()
+    with torch.device("meta"):
+        shapes = VMamba(SIZES["tiny"][0]).state_dict()
+    state = {name: torch.full(tensor.shape, 0.01) for name, tensor in shapes.items()}
+    torch.save({"model": state}, tmp_path / "checkpoints" / vmamba_files.FILES["tiny"])
+    settings = Settings(model="tiny", weights="hub")
+    vmamba.check(settings, online=False)
+    source = vmamba._source(settings)
+    assert source is not None and source.described == "hub: vssm1_tiny_0230s_ckpt_epoch_264.pth"
+    network = vmamba._network(settings, source, 3)
+    assert torch.equal(network.patch_embed[0].bias, torch.full((48,), 0.01))  # type: ignore[arg-type]

@@ -390,13 +390,13 @@ class Injector:
         )
         for owner, name, phase in places:
             setattr(owner, name, self._in_phase(getattr(owner, name), phase))
-        step = loop._Run._step
+        step = loop.Run.step
 
-        def stepping(run: Any, batch: Any) -> float:
+        def stepping(run: Any, batches: Any, rate: float) -> float:
             with self.done("step", self.base + "/step"):
-                return step(run, batch)
+                return step(run, batches, rate)
 
-        loop._Run._step = stepping  # type: ignore[method-assign]
+        loop.Run.step = stepping  # type: ignore[method-assign]
 
     def _in_phase(self, real: Callable[..., Any], phase: str) -> Callable[..., Any]:
         @functools.wraps(real)

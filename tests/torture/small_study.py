@@ -77,9 +77,13 @@ def at_once() -> None:
 
 @dataclass(frozen=True)
 class Place:
-    """Pictures and a study that lie side by side in `base`, below which operations are counted; `plan` is the command's source."""
+    """Pictures and a study that lie side by side in `base`, below which operations are counted; `plan` is the command's source.
+
+    With more than one of `seeds` the network alone takes part.
+    """
 
     base: Path
+    seeds: int = 1
 
     @property
     def study(self) -> Path:
@@ -92,7 +96,8 @@ class Place:
     @cached_property
     def plan(self) -> Path:
         path = self.base.with_name(self.base.name + ".toml")
-        write_toml(path, {"source": str(self.photos), "contestants": CONTESTANTS})
+        contestants = CONTESTANTS if self.seeds == 1 else CONTESTANTS[-1:]
+        write_toml(path, {"source": str(self.photos), "seeds": self.seeds, "contestants": contestants})
         return path
 
     def start(self, plan: Plan | None = None, count: bool = False, setup: Callable[[], None] | None = None) -> Running:
@@ -110,8 +115,8 @@ class Place:
         return self
 
 
-def make(base: Path) -> Place:
-    place = Place(base)
+def make(base: Path, seeds: int = 1) -> Place:
+    place = Place(base, seeds)
     write_folder(place.photos, ("cat", "dog", "eel"), each=4)
     return place
 
@@ -129,6 +134,9 @@ def numbers(study: Path) -> dict[str, Any]:
         if (run / "predictions.parquet").exists():
             answers = read_predictions(run / "predictions.parquet")
             found[f"answers of {run.name}"] = [dataclasses.replace(answer, seconds=None) for answer in answers]
+        for place in sorted(run.glob("seeds/*")):
+            answers = read_predictions(place / "predictions.parquet") if (place / "predictions.parquet").exists() else []
+            found[f"answers of {run.name} with seed {place.name}"] = [dataclasses.replace(one, seconds=None) for one in answers]
         if (run / "model").exists():
             files = sorted(path for path in (run / "model").rglob("*") if path.is_file())
             found[f"model of {run.name}"] = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
@@ -143,8 +151,8 @@ def numbers(study: Path) -> dict[str, Any]:
 def curves(study: Path) -> dict[str, list[Any]]:
     """Return the learning curve of each contestant: no epoch twice, none lost."""
     return {
-        path.parent.name: [_timeless(event) for event in read_log(path) if event["event"] == "epoch"]
-        for path in sorted(study.glob("runs/*/log.jsonl"))
+        str(path.parent.relative_to(study)): [_timeless(event) for event in read_log(path) if event["event"] == "epoch"]
+        for path in sorted([*study.glob("runs/*/log.jsonl"), *study.glob("runs/*/seeds/*/log.jsonl")])
     }
 
 
@@ -195,6 +203,8 @@ def _check(path: Path) -> None:
             assert len(data) == length + max(entry["data_offsets"][1] for entry in tensors), "cut"
         case ".html":
             assert data.rstrip().endswith(b"</html>")
+        case _ if path.name == "LATEST":
+            assert data.isdigit(), "the number of a checkpoint"
         case _:
             assert path.name in (".lock", "run.log"), "a file nobody knows"
 
@@ -300,7 +310,7 @@ class Small:
         return ends
 
     def _share(self, at: int, moments: Sequence[Moment], trial: Trial) -> None:
-        place = make(self.place.base.parent / f"share-{at}" / "base")
+        place = make(self.place.base.parent / f"share-{at}" / "base", self.place.seeds)
         results = []
         for moment in moments:
             try:
@@ -314,7 +324,7 @@ class Small:
         return self.place.base.parent / f"share-{at}.json"
 
 
-def small(folder: Path) -> Small:
+def small(folder: Path, seeds: int = 1) -> Small:
     """Make the pictures and run the study twice: here, so that a child finds every library warm, and in a child that is counted."""
     from fieldguide import runs, terminal  # noqa: F401
     from fieldguide.craft import loop
@@ -323,12 +333,12 @@ def small(folder: Path) -> Small:
     for package in ("fieldguide", "torch", "torchvision", "timm", "scikit-learn", "numpy", "scipy", "pillow", "safetensors"):
         _version(package)
     _entry_points("fieldguide.families")
-    other = make(folder / "other" / "base")
+    other = make(folder / "other" / "base", seeds)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runs, "CHUNK", 2)
         patch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
         assert compare(*read_asked(str(other.plan), other.study)).exit_code == DONE
-    place = make(folder / "base")
+    place = make(folder / "base", seeds)
     seen = place.compare(count=True)
     assert seen.code == DONE, seen.text
     assert seen.unseen == [], "operations that the injector does not see, or renames from another folder"

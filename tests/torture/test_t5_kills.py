@@ -80,6 +80,19 @@ def test_stopped_and_called_again(block: str, study: Small, told: Tell) -> None:
     told(f"{line(ends)}; exit {SIGNALS[name]}")
 
 
+@pytest.fixture(scope="module")
+def seeded(tmp_path_factory: pytest.TempPathFactory) -> Small:
+    """The same with two seeds; only the network takes part."""
+    return small(tmp_path_factory.mktemp("kills-among-seeds"), seeds=2)
+
+
+@pytest.mark.parametrize("words", MOMENTS, ids=lambda words: f"kill -9 among further seeds, {words}")
+def test_killed_among_further_seeds(words: str, seeded: Small, told: Tell) -> None:
+    kinds, after, most = MOMENTS[words]
+    moments = drawn(seeded.of(kinds, name=r"runs/net/(seeds|cost)"), most, f"seeds {words}")
+    told(line(seeded.tried(moments, ended_by(seeded, signal.SIGKILL, -signal.SIGKILL, after=after))))
+
+
 # --- real processes -----------------------------------------------------------------------------------------------------------
 
 

@@ -1,6 +1,6 @@
-"""A network of timm that is only looked through: its pooled features, with weights that never change.
+"""A network that is only looked through: its pooled features, with weights that never change.
 
-Weights, preprocessing and error texts are those of `fieldguide.craft.timm_models`.
+Networks, weights, preprocessing and error texts are those of `fieldguide.craft.zoo`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from fieldguide.craft import loop, timm_models
+from fieldguide.craft import zoo
+from fieldguide.craft.pace import placed
+from fieldguide.craft.zoo.borrowed import require_size
 from fieldguide.data.batches import Interpolation, Preprocessing, as_dict, from_dict
 from fieldguide.files import read_json, write_json
 
@@ -28,7 +30,7 @@ _TIMED = 4
 
 @dataclass(frozen=True)
 class Lens:
-    """What decides the features of a picture; the fields are those of `fieldguide.craft.timm_models.Wanted`."""
+    """What decides the features of a picture; the fields are those of `fieldguide.craft.zoo.wanted.Wanted`."""
 
     model: str
     weights: str
@@ -38,10 +40,9 @@ class Lens:
     std: tuple[float, float, float] | None = None
     interpolation: Interpolation | None = None
     crop: float | None = None
+    fit: Literal["crop", "squash"] | None = None
     batch_size: int = 1
     patch_size: int | None = None
-    train: str = "head"
-    epochs: int = 1
 
 
 @dataclass(frozen=True)
@@ -74,36 +75,31 @@ class Frozen:
 def build(lens: Lens, *, seed: int, device: str, online: bool) -> tuple[Frozen, str]:
     """Return the network of `lens` and where its weights came from, in words.
 
-    Without weights the features are those of random weights drawn from `seed`. Raises what `timm_models.find_weights` and
-    `timm_models.load_weights` raise.
+    Without weights the features are those of random weights drawn from `seed`. Raises what `zoo.find_weights` and `zoo.built` raise.
     """
     torch.manual_seed(seed)
-    source = timm_models.find_weights(lens.model, lens.weights, online)
-    recipe = timm_models.recipe(lens, source, 0)
-    network = timm_models.create(recipe)
-    if source is not None:
-        timm_models.load_weights(network, source)
-    preprocessing = timm_models.preprocessing(network, lens, source)
+    source = zoo.find_weights(lens, online)
+    network, recipe = zoo.built(lens, source, 0)
     described = "random" if source is None else source.described
-    return Frozen(loop.placed(network, device).eval(), recipe, preprocessing, device), described
+    return Frozen(placed(network, device).eval(), recipe, zoo.preprocessing(lens, source), device), described
 
 
 def load(folder: Path) -> Frozen:
     """Read what `Frozen.save` wrote; needs no weights from elsewhere."""
     values = read_json(folder / "network.json")
-    network = timm_models.create(values["recipe"])
+    network = zoo.create(values["recipe"])
     network.load_state_dict(load_file(folder / "network.safetensors"))
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return Frozen(loop.placed(network, device).eval(), values["recipe"], from_dict(values["preprocessing"]), device)
+    return Frozen(placed(network, device).eval(), values["recipe"], from_dict(values["preprocessing"]), device)
 
 
 def cost(lens: Lens) -> tuple[float, int, int]:
     """Return seconds a picture, features a picture and bytes of weights, from a timed forward pass on noise."""
-    source = timm_models.find_weights(lens.model, lens.weights, online=False) if lens.weights not in ("hub", "none") else None
-    recipe = timm_models.recipe(lens, source, 0)
-    network = timm_models.create(recipe)
-    preprocessing = timm_models.preprocessing(network, lens, source)
-    frozen = Frozen(loop.placed(network, "cpu").eval(), recipe, preprocessing, "cpu")
+    source = zoo.find_weights(lens, online=False) if lens.weights not in ("hub", "none") else None
+    recipe, preprocessing = zoo.recipe(lens, source, 0), zoo.preprocessing(lens, source)
+    network = zoo.create(recipe)
+    require_size(network, preprocessing.size, lens.model)
+    frozen = Frozen(placed(network, "cpu").eval(), recipe, preprocessing, "cpu")
     noise = torch.randn(_TIMED, 3, preprocessing.size, preprocessing.size)
     frozen.features(noise[:1])
     start = time.perf_counter()

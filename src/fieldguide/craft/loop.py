@@ -1,52 +1,51 @@
-"""The training loop, to be read aloud: AdamW, cosine with warm-up, early stop on validation, best epoch kept, exact resume.
+"""The training loop, to be read aloud: AdamW, warm-up and decay, early stop on validation, best epoch kept, exact resume.
 
 Order and views of an epoch are functions of (seed, epoch), so a checkpoint needs only tensors, the random state of dropout and
 the position. Killed at any moment, the same call goes on to the same weights (bit for bit on a CPU with as many threads).
-AdamW: Loshchilov and Hutter, arXiv 1711.05101. Cosine: arXiv 1608.03983.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from typing import Literal
 
+import numpy as np
 import torch
+from sklearn.metrics import f1_score
+from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fieldguide.bench import Bench, trim_log
-from fieldguide.craft import checkpoint
-from fieldguide.data.batches import (
-    Augmentation,
-    Batch,
-    Preprocessing,
-    draw_order,
-    draw_views,
-    evaluation_batches,
-    prepare,
-    training_batches,
-)
+from fieldguide.craft import checkpoint, decisions, optimiser, ranks
+from fieldguide.craft.feed import Feed
+from fieldguide.craft.pace import Pace, autocast, placed
+from fieldguide.data.augment import Augmentation, mixed
+from fieldguide.data.batches import Batch, Preprocessing, draw_balanced, draw_order
 from fieldguide.errors import EnvironmentProblem
 from fieldguide.files import digest
 from fieldguide.records import Example
 from fieldguide.tasks.classify import Classify
 
-Precision = Literal["fp32", "bf16"]
-#: Validation views are kept in memory between epochs up to this size.
-_HELD_BYTES = 256 * 2**20
 #: A long epoch writes a checkpoint this often, in seconds; every epoch ends with one.
 CHECKPOINT_SECONDS = 120.0
+#: Training pictures, at most, on which the kept weights are looked at without augmentation.
+LOOKED_AT = 2000
+#: Events of the log that outlive a training that begins anew.
+_KEPT = ("sitting", "fact", "parts", "rates")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All that shapes a training run; the checkpoint of another plan is not resumed. `warmup` is a part of all steps.
+    """All that shapes a training run; the checkpoint of another plan is not resumed.
 
-    Parameters whose names begin with one of `fresh` (a new head on old weights) learn `fresh_factor` times faster.
+    `warmup` is a part of all steps. `factors` are rates of single parameters against `learning_rate`, by name. `views` is how many
+    distinct views a picture has (`None`: a new one every epoch). A step sees ``batch_size * accumulate`` pictures a process.
     """
 
     epochs: int
@@ -55,12 +54,20 @@ class Plan:
     weight_decay: float
     warmup: float
     patience: int
-    label_smoothing: float
-    precision: Precision
     preprocessing: Preprocessing
     augmentation: Augmentation
-    fresh: tuple[str, ...] = ()
-    fresh_factor: float = 1.0
+    pace: Pace = field(default_factory=Pace)
+    accumulate: int = 1
+    schedule: optimiser.Schedule = "cosine"
+    factors: dict[str, float] = field(default_factory=dict)
+    monitor: Literal["accuracy", "macro_f1", "loss"] = "accuracy"
+    label_smoothing: float = 0.0
+    class_weights: Literal["none", "balanced"] = "none"
+    sampling: Literal["shuffled", "balanced"] = "shuffled"
+    ema: float = 0.0
+    clip: float = 1.0
+    views: int | None = None
+    compile: bool = False
 
 
 @dataclass
@@ -73,245 +80,314 @@ class _Position:
     pictures: int = 0
     seconds: float = 0.0
     best_epoch: int = -1
-    best_rank: tuple[float, float] = (-1.0, -math.inf)
+    best: dict[str, float] = field(default_factory=dict)
+    averaged: int = 0
     finished: bool = False
 
 
-def placed(model: nn.Module, device: str) -> nn.Module:
-    """Move a network to its device with channels last, which convolutions prefer and attention does not mind."""
-    return model.to(device).to(memory_format=torch.channels_last)
-
-
-def steps_of(pictures: int, batch_size: int) -> int:
-    """Return the steps of an epoch; a single picture that would be left for the last one is another in every epoch, and sits it out.
+def batches_of(pictures: int, batch_size: int) -> int:
+    """Return the batches of an epoch; a single picture that would be left for the last one is another in every epoch, and sits it out.
 
     BatchNorm cannot train on a batch of one, once the picture has shrunk to one position.
     """
-    steps, rest = divmod(pictures, batch_size)
-    return steps + (rest > 1 or (rest == 1 and steps == 0))
-
-
-def native_precision(device: str) -> Precision:
-    """Return ``"bf16"`` where the hardware multiplies it natively, else ``"fp32"``."""
-    if device.startswith("cuda"):
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    able = torch.cpu.get_capabilities() if device == "cpu" else {}
-    return "bf16" if able.get("amx_bf16") or able.get("avx512_bf16") else "fp32"
-
-
-def autocast(device: str, precision: Precision) -> AbstractContextManager[Any]:
-    """Return the context in which a forward pass runs at `precision`."""
-    return torch.autocast(device.split(":")[0], dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
+    whole, rest = divmod(pictures, batch_size)
+    least = 2 * ranks.size()
+    return whole + (rest >= least or (rest > 0 and whole == 0))
 
 
 def train(
-    model: nn.Module, train: Sequence[Example], val: Sequence[Example], task: Classify, plan: Plan, bench: Bench
+    model: nn.Module, train: Sequence[Example], val: Sequence[Example], task: Classify, plan: Plan, bench: Bench, feed: Feed
 ) -> nn.Module:
     """Train the parameters of `model` that require gradients; return it with the weights of its best epoch, in eval mode.
 
-    `model` maps ``"pictures 3 size size"`` to logits ``"pictures classes"``. The best epoch has the highest validation
-    accuracy, then the lowest validation loss; without validation pictures the last epoch is kept.
+    `feed` makes the network's inputs from pictures, and logits ``"pictures classes"`` from inputs. The best epoch is the best by
+    `plan.monitor` on validation, then the one with the lower loss; without validation pictures the last epoch is kept.
     """
-    return _Run(model, train, val, task, plan, bench).go()
+    return Run(model, train, val, task, plan, bench, feed).go()
 
 
-class _Run:
+class Run:
     """The state of one training run."""
 
     def __init__(
-        self, model: nn.Module, train: Sequence[Example], val: Sequence[Example], task: Classify, plan: Plan, bench: Bench
+        self,
+        model: nn.Module,
+        train: Sequence[Example],
+        val: Sequence[Example],
+        task: Classify,
+        plan: Plan,
+        bench: Bench,
+        feed: Feed,
     ) -> None:
-        self.model, self.plan, self.bench = placed(model, bench.device), plan, bench
-        self.images = [example.image for example in train]
+        self.model, self.plan, self.bench, self.feed = placed(model, bench.device, plan.pace.layout), plan, bench, feed
+        self.network = ranks.together(torch.compile(self.model) if plan.compile else self.model)  # type: ignore[arg-type]
         self.targets = torch.tensor([task.index[str(example.label)] for example in train])
-        self.val_images = [example.image for example in val]
         self.val_targets = torch.tensor([task.index[str(example.label)] for example in val], dtype=torch.long)
-        prepare([*self.images, *self.val_images], plan.preprocessing.resize)
-        self.optimiser = torch.optim.AdamW(_parameter_groups(model, plan), lr=plan.learning_rate, fused=True)
-        self.steps = steps_of(len(self.images), plan.batch_size)
+        self.weights = _class_weights(self.targets, len(task.ids), bench.device) if plan.class_weights == "balanced" else None
+        self.classes = len(task.ids)
+        self.optimiser = torch.optim.AdamW(
+            optimiser.groups(model, plan.weight_decay, plan.factors), lr=plan.learning_rate, fused=True
+        )
+        self.scaler = torch.amp.GradScaler(bench.device.split(":")[0], enabled=plan.pace.precision == "fp16")
+        self.batches = batches_of(len(train), plan.batch_size * ranks.size())
+        self.steps = math.ceil(self.batches / plan.accumulate)
         self.position = _Position()
-        self.best = _copy(model)
-        self.path = bench.scratch / "checkpoint.safetensors"
-        self.identity = digest(asdict(plan), [image.key for image in self.images], self.targets.tolist(), bench.seed)
-        self.held: list[Batch] | None = None
+        self.names = optimiser.changing(model)
+        self.best = optimiser.copied(model, self.names)
+        self.mean = optimiser.RunningMean(model, self.names, plan.ema) if plan.ema else None
+        self.folder = bench.scratch / "checkpoints"
+        keys = [example.image.key for example in train]
+        self.identity = digest(asdict(plan), keys, self.targets.tolist(), bench.seed, feed.name, ranks.size())
+        self.pieces = int(decisions.known(bench).get("pieces", 1))
 
     def go(self) -> nn.Module:
+        """Train to the end from wherever the last sitting came to."""
         self._resume()
         done = self.position.epoch * self.steps + self.position.step
         with self.bench.progress.bar("train", self.plan.epochs * self.steps) as bar:
             bar.advance(done)
             while not self.position.finished:
                 self._epoch(bar.advance)
-        self.model.load_state_dict(self.best)
-        self.bench.log("best", epoch=self.position.best_epoch)
-        return self.model.eval()
+        self.model.load_state_dict({**self.model.state_dict(), **self.best})
+        self.model.eval()
+        kept = {name: value for name, value in self.position.best.items() if name != "epoch"}
+        self.bench.log("best", epoch=self.position.best_epoch, **kept, **(self._learned() if ranks.rank() == 0 else {}))
+        return self.model
 
     def _epoch(self, advance: Callable[..., None]) -> None:
-        here, plan = self.position, self.plan
+        here = self.position
         started = saved = time.perf_counter()
-        _train_mode(self.model)
-        with closing(self._batches()) as batches:  # whatever ends the epoch ends the threads that cut ahead
-            for number, batch in enumerate(batches, start=here.step):
-                self._set_rate(here.epoch * self.steps + number)
-                loss = self._step(batch)
-                here.step, here.loss_sum, here.pictures = (
-                    number + 1,
-                    here.loss_sum + loss * len(batch.images),
-                    here.pictures + len(batch.images),
-                )
+        train_mode(self.model)
+        with closing(
+            self.training(here.epoch, here.step)
+        ) as batches:  # whatever ends the epoch ends the threads that cut ahead
+            together = iter(lambda: list(islice(batches, self.plan.accumulate)), [])
+            for number, step in enumerate(together, start=here.step):
+                loss = self.step(step, self.rate(here.epoch * self.steps + number))
+                pictures = round(ranks.summed(sum(len(batch.rows) for batch in step)))
+                here.step, here.pictures = number + 1, here.pictures + pictures
+                here.loss_sum += loss * pictures
                 advance(note=f"epoch {here.epoch} loss {here.loss_sum / here.pictures:.3f}")
                 if time.perf_counter() - saved > CHECKPOINT_SECONDS:
                     here.seconds += time.perf_counter() - started
                     started = saved = time.perf_counter()
                     self._save()
-        accuracy, val_loss = self._validate()
-        rank = (accuracy, -val_loss) if self.val_images else (float(here.epoch), 0.0)
-        if rank > here.best_rank:
-            here.best_rank, here.best_epoch = rank, here.epoch
-            self.best = _copy(self.model)
+        scores = self._validate()
+        if self._rank(scores) > self._rank(here.best):
+            here.best, here.best_epoch = scores, here.epoch
+            self.best = self._current()
         stale = here.epoch - here.best_epoch
         self.bench.log(
             "epoch",
             epoch=here.epoch,
             train_loss=here.loss_sum / here.pictures,
-            val_loss=val_loss if self.val_images else None,
-            val_accuracy=accuracy if self.val_images else None,
-            learning_rate=self._rate((here.epoch + 1) * self.steps - 1),
+            **{name: scores.get(name) for name in ("val_loss", "val_accuracy", "val_macro_f1")},
+            learning_rate=self.rate((here.epoch + 1) * self.steps - 1),
             seconds=here.seconds + time.perf_counter() - started,
         )
         here.epoch, here.step, here.loss_sum, here.pictures, here.seconds = here.epoch + 1, 0, 0.0, 0, 0.0
-        here.finished = here.epoch >= plan.epochs or (bool(self.val_images) and stale >= plan.patience)
+        here.finished = here.epoch >= self.plan.epochs or (len(self.val_targets) > 0 and stale >= self.plan.patience)
         self._save()
 
-    def _batches(self) -> Generator[Batch]:
-        """Yield the batches of this epoch from the current position on."""
-        here, plan = self.position, self.plan
-        order = draw_order(len(self.images), self.bench.seed, here.epoch)
-        views = draw_views(len(self.images), plan.augmentation, self.bench.seed, here.epoch)
-        rest = order[here.step * plan.batch_size : self.steps * plan.batch_size]
-        return training_batches(self.images, rest, views, plan.preprocessing, plan.batch_size, self.bench.device)
+    def training(self, epoch: int, step: int = 0) -> Generator[Batch]:
+        """Yield this process's batches of an epoch, from one of its steps on."""
+        plan, pictures = self.plan, len(self.targets)
+        if plan.sampling == "balanced":
+            order = draw_balanced(self.targets.numpy(), self.bench.seed, epoch)
+        else:
+            order = draw_order(pictures, self.bench.seed, epoch)
+        mine = ranks.share(order[: self.batches * plan.batch_size * ranks.size()], plan.batch_size)
+        rest = mine[step * plan.accumulate * plan.batch_size :]
+        return self.feed.training(rest, epoch if plan.views is None else epoch % plan.views)
 
-    def _step(self, batch: Batch) -> float:
-        targets = self.targets[list(batch.rows)].to(self.bench.device)
-        with autocast(self.bench.device, self.plan.precision):
-            logits = self.model(_to_device(batch.pixels, self.bench.device))
-        loss = F.cross_entropy(logits.float(), targets, label_smoothing=self.plan.label_smoothing)
-        value = float(loss.detach())
+    def rate(self, step: int) -> float:
+        """Return the learning rate of a step, counted from the first of the run."""
+        plan = self.plan
+        return plan.learning_rate * optimiser.rate(step, self.steps * plan.epochs, plan.warmup, plan.schedule)
+
+    def step(self, batches: Sequence[Batch], rate: float) -> float:
+        """Learn from the pictures of one step; return their mean loss. Where memory runs out, in smaller pieces."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate * group["factor"]
+        while True:
+            self.optimiser.zero_grad(set_to_none=True)
+            try:
+                value = self._gradient(batches)
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error) or not self._halve(max(len(batch.rows) for batch in batches)):
+                    raise
+                continue
+            break
         if not math.isfinite(value):
             raise EnvironmentProblem(
                 f"Training diverged: the loss is {value} in epoch {self.position.epoch}.",
-                f"The learning rate was {self.plan.learning_rate:g} at precision {self.plan.precision}.",
+                f"The learning rate was {self.plan.learning_rate:g} at precision {self.plan.pace.precision}.",
                 f"Try learning_rate={self.plan.learning_rate / 10:g} or precision=fp32.",
             )
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimiser.step()
+        if self.plan.clip:
+            self.scaler.unscale_(self.optimiser)
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.plan.clip)
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        if self.mean is not None:
+            self.mean.update(self.model)
         return value
 
-    def _rate(self, step: int) -> float:
-        """Return the learning rate of a step, counted from the first of the run."""
-        total = self.steps * self.plan.epochs
-        warm = max(1, round(self.plan.warmup * total))
-        part = (step + 1) / warm if step < warm else 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
-        return self.plan.learning_rate * part
+    def _gradient(self, batches: Sequence[Batch]) -> float:
+        """Add up the gradients of a step; return the mean loss over its pictures in all processes."""
+        own, device = sum(len(batch.rows) for batch in batches), self.bench.device
+        total, value = ranks.summed(own), 0.0
+        first = self.position.step * self.plan.accumulate
+        work = [piece for at, batch in enumerate(batches, first) for piece in self._pieces(batch, at)]
+        for number, (inputs, targets) in enumerate(work):
+            with ranks.unsynced(self.network, wait=number + 1 < len(work)):
+                with autocast(device, self.plan.pace.precision):
+                    logits = self.feed.logits(self.network, inputs)
+                loss = F.cross_entropy(
+                    logits.float(), targets, self.weights, label_smoothing=self.plan.label_smoothing, reduction="none"
+                ).sum()
+                # Processes average their gradients; so that every picture of the step counts alike, each scales its own sum.
+                self.scaler.scale(loss * (ranks.size() / total)).backward()  # type: ignore[no-untyped-call]
+            value += float(loss.detach())
+        return ranks.summed(value) / total
 
-    def _set_rate(self, step: int) -> None:
-        for group in self.optimiser.param_groups:
-            group["lr"] = self._rate(step) * group["factor"]
+    def _pieces(self, batch: Batch, number: int) -> list[tuple[Tensor, Tensor]]:
+        """Return inputs and targets of a batch, the `number`-th of its epoch, in as many pieces as memory asks for."""
+        inputs, targets = batch.pixels.to(self.bench.device), self.targets[list(batch.rows)].to(self.bench.device)
+        if self.plan.augmentation.mixes:
+            soft = F.one_hot(targets, self.classes).float()
+            inputs, targets = mixed(inputs, soft, self.plan.augmentation, self.bench.seed, self.position.epoch, number)
+        count = min(self.pieces, max(1, len(targets) // 2))
+        return list(zip(inputs.tensor_split(count), targets.tensor_split(count), strict=True))
+
+    def _halve(self, pictures: int) -> bool:
+        """Cut every batch into twice as many pieces, and remember it; `False` where a piece is as small as it can be."""
+        if self.pieces * 2 > max(1, pictures // 2):
+            return False
+        self.pieces *= 2
+        decisions.remember(self.bench, "pieces", self.pieces)
+        self.bench.log("fact", batches_cut_into=self.pieces, why="memory ran out")
+        if self.bench.device.startswith("cuda"):
+            torch.cuda.empty_cache()
+        return True
+
+    def _rank(self, scores: dict[str, float]) -> tuple[float, float]:
+        """Return what is compared between epochs; without validation pictures a later epoch is better."""
+        if not scores:
+            return (-math.inf, -math.inf)
+        if "val_loss" not in scores:
+            return (scores["epoch"], 0.0)
+        if self.plan.monitor == "loss":
+            return (-scores["val_loss"], scores["val_accuracy"])
+        return (scores[f"val_{self.plan.monitor}"], -scores["val_loss"])
+
+    def _current(self) -> dict[str, Tensor]:
+        """Return copies of the weights as they would be kept now."""
+        if self.mean is None:
+            return optimiser.copied(self.model, self.names)
+        return {name: tensor.clone() for name, tensor in self.mean.tensors.items()}
+
+    def _validate(self) -> dict[str, float]:
+        """Return accuracy, macro-F1 and mean loss on validation, of the running mean where there is one."""
+        if not len(self.val_targets):
+            return {"epoch": float(self.position.epoch)}
+        if ranks.rank() > 0:
+            return dict(ranks.told())
+        before = optimiser.copied(self.model, self.names) if self.mean is not None else None
+        if self.mean is not None:
+            self.model.load_state_dict({**self.model.state_dict(), **self.mean.tensors})
+        self.model.eval()
+        scores = self._scored(self.feed.validation(), self.val_targets, "val_")
+        if before is not None:
+            self.model.load_state_dict({**self.model.state_dict(), **before})
+        return dict(ranks.told(scores))
 
     @torch.inference_mode()
-    def _validate(self) -> tuple[float, float]:
-        """Return accuracy and mean loss on validation."""
-        if not self.val_images:
-            return 0.0, 0.0
-        self.model.eval()
-        logits = torch.cat([self._logits(batch) for batch in self._validation_batches()])
-        loss = float(F.cross_entropy(logits, self.val_targets))
-        return float((logits.argmax(dim=1) == self.val_targets).double().mean()), loss
+    def _scored(self, batches: Iterable[Batch], targets: Tensor, prefix: str) -> dict[str, float]:
+        """Return accuracy, macro-F1 and mean loss of the network on batches; their pictures are in the order of `targets`."""
+        found = []
+        for batch in batches:
+            with autocast(self.bench.device, self.plan.pace.precision):
+                found.append(self.feed.logits(self.model, batch.pixels).float().cpu())
+        logits = torch.cat(found)
+        answers = logits.argmax(dim=1)
+        return {
+            f"{prefix}accuracy": float((answers == targets).double().mean()),
+            f"{prefix}macro_f1": float(f1_score(targets, answers, average="macro", zero_division=0)),
+            f"{prefix}loss": float(F.cross_entropy(logits, targets)),
+        }
 
-    def _logits(self, batch: Batch) -> Tensor:
-        for _, error in batch.failed:
-            raise error
-        with autocast(self.bench.device, self.plan.precision):
-            logits: Tensor = self.model(_to_device(batch.pixels, self.bench.device))
-        return logits.float().cpu()
-
-    def _validation_batches(self) -> Sequence[Batch] | Iterator[Batch]:
-        if self.held is not None:
-            return self.held
-        batches = evaluation_batches(self.val_images, self.plan.preprocessing, self.plan.batch_size)
-        if len(self.val_images) * self.plan.preprocessing.size**2 * 12 > _HELD_BYTES:
-            return batches
-        self.held = list(batches)
-        return self.held
+    def _learned(self) -> dict[str, float]:
+        """Return how well the kept weights know their own training pictures, without augmentation: a sample of them, as large as validation."""
+        count = min(len(self.targets), max(200, len(self.val_targets)), LOOKED_AT)
+        rows = sorted(np.random.default_rng(self.bench.seed).permutation(len(self.targets))[:count].tolist())
+        found = self._scored(self.feed.plain(rows), self.targets[rows], "train_")
+        return {"train_accuracy": found["train_accuracy"], "train_loss_plain": found["train_loss"], "train_pictures": count}
 
     def _save(self) -> None:
-        state = {"identity": self.identity, "position": asdict(self.position)}
+        if ranks.rank() > 0:
+            return
+        here = self.position
+        here.averaged = self.mean.steps if self.mean is not None else 0
         random = {"cpu": torch.get_rng_state()}
         if self.bench.device.startswith("cuda"):
             random["cuda"] = torch.cuda.get_rng_state(self.bench.device)
         groups = {
-            "model": _copy(self.model),
+            "model": optimiser.copied(self.model, self.names),
             "best": self.best,
+            "mean": self.mean.tensors if self.mean is not None else {},
             "optimiser": checkpoint.optimiser_tensors(self.optimiser, self.model),
             "random": random,
         }
-        checkpoint.save(self.path, groups, state)
+        state = {"identity": self.identity, "position": asdict(here), "scaler": self.scaler.state_dict()}
+        checkpoint.save(self.folder, groups, state)
 
     def _resume(self) -> None:
-        found = checkpoint.load(self.path)
+        found = checkpoint.load(self.folder)
+        log = self.bench.scratch / "log.jsonl"
         if found is None or found[1]["identity"] != self.identity:
-            trim_log(self.bench.scratch / "log.jsonl", lambda event: event["event"] in ("sitting", "fact"))
+            if ranks.rank() == 0:
+                trim_log(log, lambda event: event["event"] in _KEPT)
             return
         groups, state = found
-        self.model.load_state_dict(groups["model"])
+        self.model.load_state_dict({**self.model.state_dict(), **groups["model"]})
         self.best = groups["best"]
+        self.position = _Position(**state["position"])
+        if self.mean is not None:
+            self.mean.steps = self.position.averaged
+            for name, tensor in self.mean.tensors.items():
+                tensor.copy_(groups["mean"][name])
         checkpoint.restore_optimiser(self.optimiser, self.model, groups["optimiser"])
+        self.scaler.load_state_dict(state["scaler"])
         torch.set_rng_state(groups["random"]["cpu"])
         if "cuda" in groups["random"]:
             torch.cuda.set_rng_state(groups["random"]["cuda"], self.bench.device)
-        self.position = _Position(**{**state["position"], "best_rank": tuple(state["position"]["best_rank"])})
         epoch = self.position.epoch
-        trim_log(self.bench.scratch / "log.jsonl", lambda event: event["event"] != "best" and event.get("epoch", -1) < epoch)
+        if ranks.rank() == 0:
+            trim_log(log, lambda event: event["event"] != "best" and event.get("epoch", -1) < epoch)
         self.bench.log("resumed", at_epoch=epoch, at_step=self.position.step)
 
 
-def _parameter_groups(model: nn.Module, plan: Plan) -> list[dict[str, Any]]:
-    """Decay matrices only: norms, biases, other vectors and what the network names are left alone.
-
-    Fresh parameters have a rate of their own.
-    """
-    # timm's networks name their position embeddings and class tokens, VMamba its decays and step biases.
-    named: Any = getattr(model, "no_weight_decay", frozenset)
-    spared = frozenset(named())
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            matrix = parameter.ndim > 1 and name not in spared
-            groups.setdefault((matrix, name.startswith(plan.fresh)), []).append(parameter)
-    return [
-        {
-            "params": parameters,
-            "weight_decay": plan.weight_decay if matrix else 0.0,
-            "factor": plan.fresh_factor if fresh else 1.0,
-        }
-        for (matrix, fresh), parameters in groups.items()
-    ]
-
-
-def _train_mode(model: nn.Module) -> None:
-    """Switch to training, but keep frozen BatchNorm as it is: its statistics belong to its weights."""
+def train_mode(model: nn.Module) -> None:
+    """Switch to training, but keep what is wholly frozen as it answers: BatchNorm's statistics belong to its weights."""
     model.train()
     for module in model.modules():
-        own = list(module.parameters(recurse=False))
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and own and not any(p.requires_grad for p in own):
+        own = list(module.parameters())
+        if own and not any(parameter.requires_grad for parameter in own):
             module.eval()
 
 
-def _copy(model: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+def out_of_memory(error: BaseException) -> bool:
+    """Tell whether memory ran out, of the machine or of its accelerator."""
+    words = str(error).lower()
+    return (
+        isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "out of memory" in words or "can't allocate memory" in words
+    )
 
 
-def _to_device(pixels: Tensor, device: str) -> Tensor:
-    return pixels.to(device, memory_format=torch.channels_last, non_blocking=True)
+def _class_weights(targets: Tensor, classes: int, device: str) -> Tensor:
+    """Return ``"classes"`` weights inverse to each class's share, one on average over the training pictures; 0 for one without any."""
+    present = np.unique(targets.numpy())
+    weights = torch.zeros(classes)
+    weights[present] = torch.tensor(compute_class_weight("balanced", classes=present, y=targets.numpy()), dtype=torch.float32)
+    return weights.to(device)

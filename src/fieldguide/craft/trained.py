@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from fieldguide.bench import Bench
 from fieldguide.craft.answering import answer, softmax
-from fieldguide.craft.loop import Precision, autocast, native_precision, placed
+from fieldguide.craft.pace import Pace, autocast, memory_format, placed
 from fieldguide.data.batches import Preprocessing, as_dict, from_dict
 from fieldguide.files import read_json, write_json
 from fieldguide.records import Image, Prediction
@@ -30,7 +29,7 @@ class Trained:
     preprocessing: Preprocessing
     ids: tuple[str, ...]
     device: str
-    precision: Precision
+    pace: Pace
     batch_size: int
 
     def predict(self, images: Iterable[Image]) -> Iterator[Prediction]:
@@ -38,8 +37,8 @@ class Trained:
 
         @torch.inference_mode()
         def probabilities(pixels: Tensor) -> NDArray[np.float64]:
-            with autocast(self.device, self.precision):
-                logits = self.network(pixels.to(self.device, memory_format=torch.channels_last))
+            with autocast(self.device, self.pace.precision):
+                logits = self.network(pixels.to(self.device, memory_format=memory_format(self.pace.layout)))
             return softmax(logits.double().cpu().numpy())
 
         return answer(images, self.preprocessing, self.batch_size, self.ids, probabilities)
@@ -49,7 +48,7 @@ class Trained:
         tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in self.network.state_dict().items()}
         save_file(tensors, folder / "model.safetensors")
         described = {"recipe": self.recipe, "preprocessing": as_dict(self.preprocessing), "classes": self.ids}
-        write_json(folder / "model.json", {**described, "precision": self.precision, "batch_size": self.batch_size})
+        write_json(folder / "model.json", {**described, "pace": asdict(self.pace), "batch_size": self.batch_size})
 
 
 def load(folder: Path, create: Callable[[dict[str, Any]], nn.Module]) -> Trained:
@@ -58,18 +57,7 @@ def load(folder: Path, create: Callable[[dict[str, Any]], nn.Module]) -> Trained
     network = create(values["recipe"])
     network.load_state_dict(load_file(folder / "model.safetensors"))
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    network = placed(network, device).eval()
+    pace = Pace(**values["pace"])
+    network = placed(network, device, pace.layout).eval()
     ids = tuple(values["classes"])
-    return Trained(
-        network, values["recipe"], from_dict(values["preprocessing"]), ids, device, values["precision"], values["batch_size"]
-    )
-
-
-def decided(bench: Bench, asked: Literal["auto", "fp32", "bf16"]) -> Precision:
-    """Return the precision; decided once, written down before it is used, and replayed by every later sitting."""
-    path = bench.scratch / "decisions.json"
-    if not path.exists():
-        chosen = native_precision(bench.device) if asked == "auto" else asked
-        write_json(path, {"precision": chosen, "asked": asked})
-    precision: Precision = read_json(path)["precision"]
-    return precision
+    return Trained(network, values["recipe"], from_dict(values["preprocessing"]), ids, device, pace, values["batch_size"])

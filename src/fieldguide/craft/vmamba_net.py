@@ -34,7 +34,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fieldguide.craft.scan import WALKS, Grid, Way, cross_scan
-from fieldguide.craft.vmamba_files import read_state
+from fieldguide.craft.zoo.weights import read_state
 from fieldguide.errors import DataProblem, plain
 
 HEAD = "classifier.head"
@@ -243,7 +243,7 @@ def from_checkpoint(path: str | Path, num_classes: int | None = None) -> VMamba:
 
     Every tensor must be there, in its shape, and no other: else a `DataProblem` names it. Only the head may differ: for
     `num_classes` other than the file's it is put on anew, all zeros, so that training starts at the loss of guessing.
-    Raises what `fieldguide.craft.vmamba_files.read_state` raises for a file that cannot be read.
+    Raises what `fieldguide.craft.zoo.weights.read_state` raises for a file that cannot be read.
     """
     return from_state(read_state(Path(path)), Path(path).name, num_classes)
 

@@ -1,8 +1,8 @@
 """From stored pixels to tensors: the only place that knows sizes, crops and normalisation.
 
 Evaluation follows timm's order (resize the shorter side, centre crop, normalise) picture by picture, so an answer does not
-depend on its neighbours in the batch. A training view is a function of (seed, epoch, position in the list) alone, so any
-epoch can be replayed.
+depend on its neighbours in the batch. What a training view shows is drawn in `fieldguide.data.augment`; the order of an epoch is
+a function of (seed, epoch) alone, so any epoch can be replayed.
 
 Batches are cut by threads, a few ahead of the one that is asked for, and handed out in order; each is a function of its own
 pictures, so how many threads there are changes nothing but the time. They stay bytes until they are asked for: what waits is
@@ -11,7 +11,6 @@ a quarter of the size, and the arithmetic of normalising runs where the network 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fieldguide.bench import cores
+from fieldguide.data.augment import Views
 from fieldguide.data.store import in_threads
 from fieldguide.errors import PictureError
 from fieldguide.records import Image, Pixels
@@ -39,27 +39,23 @@ _ALONE = 32_768
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a network wants its pictures. `size` in pixels (square); `crop` is the part of the shorter side that is kept."""
+    """How a network wants its pictures. `size` in pixels (square); `crop` is the part of the shorter side that is kept.
+
+    `squash`: both sides are resized alike, whatever the shape of the picture, so that with a `crop` of 1 the whole of it is seen;
+    as torchvision's ``Resize((224, 224))``, Hugging Face's ViT processors and timm's crop mode of that name have it.
+    """
 
     size: int
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
     interpolation: Interpolation = "bilinear"
     crop: float = 1.0
+    squash: bool = False
 
     @property
     def resize(self) -> int:
-        """Length of the shorter side, in pixels, before the centre crop."""
+        """Length of the shorter side, in pixels, before the centre crop; of both sides where they are squashed."""
         return int(self.size / self.crop)
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """Random views for training: a crop of at least `min_area` of the picture, shape within `ratio`, perhaps mirrored."""
-
-    min_area: float = 0.5
-    ratio: float = 4 / 3
-    flip: bool = True
 
 
 @dataclass(frozen=True)
@@ -116,29 +112,30 @@ def evaluation_batches(
 def training_batches(
     images: Sequence[Image],
     order: NDArray[np.int64],
-    boxes: NDArray[np.float64],
+    views: Views,
     preprocessing: Preprocessing,
     batch_size: int,
     device: str = "cpu",
     threads: int | None = None,
 ) -> Generator[Batch]:
-    """Yield batches of augmented views of ``images[order]``; `boxes` are the views `draw_views` chose for this epoch.
+    """Yield batches of augmented views of ``images[order]``; `views` were drawn for all of `images`.
 
-    `Batch.rows` are positions in `images`; `Batch.pixels` lie on `device`. Close the iterator where it is left early, so that
-    its threads end. Raises `PictureError` where a picture can no longer be read: nothing takes its place.
+    A picture may stand in `order` several times. `Batch.rows` are positions in `images`; `Batch.pixels` lie on `device`.
+    Close the iterator where it is left early, so that its threads end. Raises `PictureError` where a picture can no longer be
+    read: nothing takes its place.
     """
 
     def cut(rows: tuple[int, ...]) -> Pixels:
-        views = _empty(len(rows), preprocessing)
-        for view, row in zip(views, rows, strict=True):
-            view[:] = _view(images[row].pixels(preprocessing.resize), boxes[row], preprocessing)
-        return views
+        found = _empty(len(rows), preprocessing)
+        for view, row in zip(found, rows, strict=True):
+            view[:] = _view(images[row].pixels(preprocessing.resize), views, row, preprocessing)
+        return found
 
     starts = range(0, len(order), batch_size)
     chunks = (tuple(int(row) for row in order[start : start + batch_size]) for start in starts)
     with closing(in_threads(cut, chunks, threads, _ahead(batch_size, preprocessing, threads))) as done:
-        for rows, views in done:
-            yield Batch(tuple(images[row] for row in rows), _normal(views, preprocessing, device), rows=rows)
+        for rows, found in done:
+            yield Batch(tuple(images[row] for row in rows), _normal(found, preprocessing, device), rows=rows)
 
 
 def _ahead(batch_size: int, preprocessing: Preprocessing, threads: int | None) -> int:
@@ -147,38 +144,47 @@ def _ahead(batch_size: int, preprocessing: Preprocessing, threads: int | None) -
     return max(2, min((threads or cores()) + 2, most))
 
 
-def draw_views(pictures: int, augmentation: Augmentation, seed: int, epoch: int) -> NDArray[np.float64]:
-    """Return ``"pictures 5"``: area, log ratio, left and top (all in 0..1 of what is possible) and mirrored (0 or 1)."""
-    random = np.random.default_rng([seed, epoch])
-    draws = random.random((pictures, 5))
-    draws[:, 0] = augmentation.min_area + draws[:, 0] * (1 - augmentation.min_area)
-    draws[:, 1] = (2 * draws[:, 1] - 1) * np.log(augmentation.ratio)
-    draws[:, 4] = (draws[:, 4] < 0.5) & augmentation.flip
-    return draws
-
-
 def draw_order(pictures: int, seed: int, epoch: int) -> NDArray[np.int64]:
     """Return the order of an epoch, a function of seed and epoch alone."""
     return np.random.default_rng([seed, epoch, 1]).permutation(pictures)
 
 
-def _view(pixels: Pixels, box: NDArray[np.float64], preprocessing: Preprocessing) -> Pixels:
-    """Return ``"size size 3"``: the part of the picture that `box` chose, perhaps mirrored."""
-    height, width = pixels.shape[:2]
-    area, log_ratio, left, top, mirrored = box.tolist()
-    side, stretch = math.sqrt(height * width * area), math.exp(log_ratio / 2)
-    wide, tall = min(max(round(side * stretch), 1), width), min(max(round(side / stretch), 1), height)
-    x, y = round(left * (width - wide)), round(top * (height - tall))
-    size = preprocessing.size
-    view = _resized(pixels[y : y + tall, x : x + wide], size, size, preprocessing.interpolation)
-    return _mirrored(view) if mirrored else view
+def draw_balanced(targets: Sequence[int] | NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.int64]:
+    """Return an epoch as long as the list in which every class comes up equally often, a function of targets, seed and epoch alone.
+
+    The draws of all epochs are dealt to the classes in turn, and a class deals its own out in one permutation of its pictures after
+    another. So, over any number of epochs, classes differ by one draw at most, and so do the pictures of a class.
+    """
+    rows = np.asarray(targets, dtype=np.int64)
+    classes, count = np.unique(rows), len(rows)
+    order, turns = np.empty(count, np.int64), epoch * count + np.arange(count)
+    for turn, label in enumerate(classes.tolist()):
+        mine, slots = np.flatnonzero(rows == label), np.flatnonzero(turns % len(classes) == turn)
+        first = int(turns[slots[0]]) // len(classes)
+        cycles = range(first // len(mine), (first + len(slots) - 1) // len(mine) + 1)
+        deck = np.concatenate([np.random.default_rng([seed, label, cycle, 5]).permutation(mine) for cycle in cycles])
+        order[slots] = deck[first % len(mine) :][: len(slots)]
+    return order[np.random.default_rng([seed, epoch, 4]).permutation(count)]
+
+
+def _view(pixels: Pixels, views: Views, row: int, preprocessing: Preprocessing) -> Pixels:
+    """Return ``"size size 3"``: the part of the picture that was drawn for this row, mirrored and changed as was drawn for it."""
+    box = views.box(row, *pixels.shape[:2])
+    if box is None:
+        view = _evaluation_view(pixels, preprocessing)
+    else:
+        y, x, tall, wide = box
+        view = _resized(pixels[y : y + tall, x : x + wide], preprocessing.size, preprocessing.size, preprocessing.interpolation)
+    return views.changed(row, _mirrored(view) if views.mirrored(row) else view, preprocessing.mean)
 
 
 def _evaluation_view(pixels: Pixels, preprocessing: Preprocessing) -> Pixels:
-    """Return ``"size size 3"``: the middle of the picture, its shorter side resized first."""
+    """Return ``"size size 3"``: the middle of the picture, its shorter side (or both, if squashed) resized first."""
     height, width = pixels.shape[:2]
     short, size = preprocessing.resize, preprocessing.size
     tall, wide = (short, int(short * width / height)) if height <= width else (int(short * height / width), short)
+    if preprocessing.squash:
+        tall, wide = short, short
     y, x = round((tall - size) / 2), round((wide - size) / 2)
     return _resized(pixels, tall, wide, preprocessing.interpolation)[y : y + size, x : x + size]
 
@@ -227,9 +233,10 @@ def as_dict(preprocessing: Preprocessing) -> dict[str, Any]:
         "std": list(preprocessing.std),
         "interpolation": preprocessing.interpolation,
         "crop": preprocessing.crop,
+        "squash": preprocessing.squash,
     }
 
 
 def from_dict(values: dict[str, Any]) -> Preprocessing:
-    """Return what `as_dict` wrote."""
+    """Return what `as_dict` wrote; a file from before there was `squash` says nothing of it, and did not squash."""
     return Preprocessing(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})

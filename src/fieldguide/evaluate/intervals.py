@@ -151,3 +151,14 @@ def difference_interval(n: int, only_a: int, only_b: int, alpha: float = 0.05) -
     low, high = np.quantile((drawn[:, 0] - drawn[:, 1]) / n, (alpha / 2, 1 - alpha / 2))
     difference = (only_a - only_b) / n
     return min(float(low), difference), max(float(high), difference)
+
+
+def newcombe(count_a: int, total_a: int, count_b: int, total_b: int) -> Interval:
+    """Return an interval for the difference a - b of two shares that come from different pictures.
+
+    Newcombe's hybrid score interval (Statistics in Medicine 17, 1998, method 10): Wilson's two intervals, put together. Both
+    totals must be positive.
+    """
+    a, b = count_a / total_a, count_b / total_b
+    (low_a, high_a), (low_b, high_b) = wilson(count_a, total_a), wilson(count_b, total_b)
+    return a - b - math.hypot(a - low_a, high_b - b), a - b + math.hypot(high_a - a, b - low_b)

@@ -61,7 +61,11 @@ def holm(p: Sequence[float]) -> list[float]:
 
 def all_pairs(sheets: Sequence[AnswerSheet], alpha: float) -> list[Pair]:
     """Test every pair of `sheets`, earlier against later, and correct over all of them."""
-    couples = list(itertools.combinations(sheets, 2))
+    return paired(list(itertools.combinations(sheets, 2)), alpha)
+
+
+def paired(couples: Sequence[tuple[AnswerSheet, AnswerSheet]], alpha: float) -> list[Pair]:
+    """Test the first of each couple against its second, and correct after Holm over the `couples`."""
     only = [(int((a.right & ~b.right).sum()), int((b.right & ~a.right).sum())) for a, b in couples]
     p = [mcnemar(*counts) for counts in only]
     adjusted = holm(p)

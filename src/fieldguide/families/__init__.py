@@ -7,10 +7,12 @@ A family is a module in this folder, or an entry point of the group ``fieldguide
     load(folder) -> Fitted
     LEARNS                         True, or False for a family that uses no training picture
 
-and, where it makes sense, `knows(name) -> bool` and `names() -> list[str]` (bare names it answers to), `check(settings, online)`
-(raise a Problem now rather than after an hour), `pixels(settings) -> int` (the size it will ask for, so that pictures are
-decoded once) and `estimate(settings, task, sizes) -> Estimate`. Heavy libraries are imported inside these functions, so that
-listing families takes no second. Nothing else is registered anywhere; `fieldguide.contract` checks every room it finds.
+and, where it makes sense, `CHANCE` (True where another seed trains another model; absent means that it does not), `TOGETHER`
+(True where `fit` may be called in several processes at once to train one model),
+`knows(name) -> bool` and `names() -> list[str]` (bare names it answers to), `check(settings, online)` (raise a Problem now rather
+than after an hour), `pixels(settings) -> int` (the size it will ask for, so that pictures are decoded once) and
+`estimate(settings, task, sizes) -> Estimate`. Heavy libraries are imported inside these functions, so that listing families takes
+no second. Nothing else is registered anywhere; `fieldguide.contract` checks every room it finds.
 """
 
 from __future__ import annotations
@@ -35,6 +37,9 @@ from fieldguide.tasks.classify import Classify
 
 ENTRY_POINTS = "fieldguide.families"
 _FILES = frozenset({".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".json", ".toml", ".safetensors"})
+
+#: A network in a folder of this machine, whose last part is its name.
+_FOLDER = re.compile(r"^((?:\w+/)?hf/)([/.~].*)$")
 
 
 class Fitted(Protocol):
@@ -75,11 +80,15 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Contestant:
-    """One entry of a comparison: a folder-safe name, a family and its complete settings."""
+    """One entry of a comparison: a folder-safe name, a family, its complete settings, and how much of the training part it gets.
+
+    With a `fraction` below 1 the name ends in ``@`` and its per cent.
+    """
 
     name: str
     family: str
     settings: Settings
+    fraction: float = 1.0
 
 
 @lru_cache(maxsize=1)
@@ -99,6 +108,14 @@ def family(name: str) -> Family:
         if point.name == name:
             return typing.cast(Family, point.load())
     return typing.cast(Family, importlib.import_module(f"{__name__}.{name}"))
+
+
+def by_chance(name: str) -> bool:
+    """Tell whether the training of the family `name` depends on chance; False where its package is missing, for it trains nothing."""
+    try:
+        return bool(getattr(family(name), "CHANCE", False))
+    except ModuleNotFoundError:
+        return False
 
 
 def needs_extra(error: ModuleNotFoundError) -> EnvironmentProblem:
@@ -146,6 +163,7 @@ def parse(text: str) -> Contestant:
 def _spoken(head: str, values: Mapping[str, str]) -> str:
     """Return a contestant's name from its words; of a file only the stem is said."""
     told = [f"{key}={_stem(value) if '/' in value else value}" for key, value in values.items()]
+    head = _FOLDER.sub(lambda found: f"{found[1]}{Path(found[2]).name}", head)
     return "-".join([f"{Path(head).parent}/{_stem(head)}" if "/" in head else head, *told])
 
 

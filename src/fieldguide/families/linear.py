@@ -2,7 +2,7 @@
 
 Pixels and colours are the honest floor under every network: if colours alone do well, the data set gives its classes away by
 background or lighting. Features of a pretrained network (``linear/resnet50``) make a quick and strong contestant.
-Optimiser and loss: scikit-learn's LogisticRegression (L-BFGS). Networks: timm (Ross Wightman, Apache-2.0).
+Optimiser and loss: scikit-learn's LogisticRegression (L-BFGS). Networks: those of `fieldguide.craft.zoo`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 LEARNS = True
 
-#: Features that need no network; every other name is a network of timm.
+#: Features that need no network; every other name is one of timm, torchvision (``torchvision/NAME``) or transformers (``hf/NAME``).
 PLAIN = ("pixels", "colour")
 #: Side of the small copy for plain features, in pixels, where none is given.
 SMALL = 16
@@ -47,7 +47,7 @@ class Settings(Base):
     NAME_FIELD: ClassVar[str | None] = "features"
 
     features: str = "pixels"
-    """What it looks at: ``pixels`` (of a small copy), ``colour`` (mean and spread of the three colours alone), or a network of timm."""
+    """What it looks at: ``pixels`` (of a small copy), ``colour`` (mean and spread of the three colours alone), or a network as backbone has them."""
     image_size: int | None = Field(None, ge=2, le=2048)
     """Side of the picture it looks at, in pixels; if not given 16, or the network's own."""
     strengths: tuple[float, ...] = (0.001, 0.01, 0.1, 1.0)
@@ -55,7 +55,7 @@ class Settings(Base):
     batch_size: int = Field(256, ge=1)
     """Pictures read at a time; does not change the answers."""
     weights: str | None = None
-    """Of a network: ``hub`` (cached, or downloaded with --online; so if not given), ``none`` (random), or a .safetensors file."""
+    """Of a network: ``hub`` (cached, or downloaded with --online; so if not given), ``none`` (random), or a weights file."""
     pad_type: Literal["", "same"] | None = None
     """Of a network: padding of convolutions that came from TensorFlow; read from the weights file if it says."""
     mean: tuple[float, float, float] | None = None
@@ -207,27 +207,24 @@ def check(settings: Settings, online: bool) -> None:
     """Raise now what would stop the fit later: an unknown network, or weights that are not there."""
     if settings.plain:
         return
-    import timm
+    from fieldguide.craft import zoo
 
-    from fieldguide.craft import timm_models
-
-    if not timm.is_model(settings.features):
+    if not zoo.knows(settings.features):
         raise UsageProblem(
-            f"linear cannot look at {plain(settings.features)!r}: timm has no network of that name.",
-            allowed_names(settings.features, [*PLAIN, *timm.list_models()]),
+            f"linear cannot look at {plain(settings.features)!r}: no library has a network of that name.",
+            f"{allowed_names(settings.features, [*PLAIN, *zoo.names()])} Also hf/OWNER/NAME of the hub, and hf/FOLDER.",
             "Write linear/pixels, linear/colour or linear/NETWORK; settings follow after a colon.",
         )
-    lens = _lens(settings)
-    timm_models.find_weights(lens.model, lens.weights, online)
+    zoo.find_weights(_lens(settings), online)
 
 
 def pixels(settings: Settings) -> int:
     """Return the size it asks the store for, before a network's centre crop."""
     if settings.plain:
         return settings.image_size or SMALL
-    from fieldguide.craft import timm_models
+    from fieldguide.craft import zoo
 
-    return timm_models.planned(_lens(settings)).resize
+    return zoo.planned(_lens(settings)).resize
 
 
 def estimate(settings: Settings, task: Classify, sizes: Sizes) -> Estimate:

@@ -18,13 +18,15 @@ from fieldguide.records import Estimate, Example
 from fieldguide.tasks.classify import Classify
 
 if TYPE_CHECKING:
-    from fieldguide.craft.timm_models import Source
     from fieldguide.craft.trained import Trained
     from fieldguide.craft.vmamba_net import Shape, VMamba
+    from fieldguide.craft.zoo.weights import Source
     from fieldguide.data.batches import Preprocessing
     from fieldguide.families import Sizes
 
 LEARNS = True
+CHANCE = True
+TOGETHER = True
 #: The name of a network whose size is its file's, or that of `depths`, `dim` and `ratio`.
 OWN = "own"
 
@@ -35,9 +37,7 @@ class Settings(_training.Training):
     model: str = OWN
     """Published size: ``tiny``, ``tiny_s2l5``, ``small``, ``small_s1l20``, ``base``, ``base_s1l20``; ``own``: as the file is, or as given here."""
     weights: str = "none"
-    """``none`` (from scratch), or the path of a .safetensors file or of an official .pth checkpoint, of which only tensors are read."""
-    learning_rate: float | None = Field(None, gt=0, le=10)
-    """Peak rate of AdamW. If not given: 1e-3 from scratch and for a head alone, 1e-4 from weights (rates of fieldguide's own)."""
+    """``none`` (from scratch), ``hub`` (the official file of a published size), or the path of a .safetensors or official .pth file."""
     depths: tuple[int, int, int, int] | None = None
     """Blocks of the four stages of an own network (``1+1+2+1`` on the command line); 1, 1, 2, 1 if not given."""
     dim: int | None = Field(None, ge=4, le=512, multiple_of=2)
@@ -74,7 +74,7 @@ def fit(train: Sequence[Example], val: Sequence[Example], task: Classify, settin
     import torch
 
     torch.manual_seed(bench.seed)
-    source = _source(settings)
+    source = _source(settings, bench.online)
     network = _network(settings, source, len(task.ids))
     loaded = source is not None
     built = _training.Built(
@@ -83,7 +83,6 @@ def fit(train: Sequence[Example], val: Sequence[Example], task: Classify, settin
         _preprocessing(settings, source),
         described=source.described if source else "none",
         fresh=loaded,
-        rate=1e-4 if loaded and settings.train != "head" else 1e-3,
     )
     return _training.fit(built, train, val, task, settings, bench)
 
@@ -99,7 +98,7 @@ def check(settings: Settings, online: bool) -> None:
     """Raise now what would stop the fit later: an unknown size, a file that is not there or does not fit, a missing extra."""
     from fieldguide.craft.scan import available
 
-    _shape(settings, _source(settings), classes=2)
+    _shape(settings, _source(settings, online), classes=2)
     available(settings.scan)
 
 
@@ -110,37 +109,31 @@ def pixels(settings: Settings) -> int:
 
 def estimate(settings: Settings, task: Classify, sizes: Sizes) -> Estimate:
     """Time two training steps of random pictures and scale up; memory from parameters and saved activations."""
-    from fieldguide.craft import loop, timm_models
+    from fieldguide.craft.pace import placed
     from fieldguide.craft.vmamba_net import VMamba
+    from fieldguide.craft.zoo.costs import measured
 
     source = _source(settings)
     network = VMamba(_shape(settings, source, len(task.ids)), way=settings.scan)
-    return timm_models.measured(loop.placed(network, "cpu"), _preprocessing(settings, source).size, settings, sizes)
+    return measured(placed(network, "cpu"), _preprocessing(settings, source).size, settings, sizes)
 
 
-def _source(settings: Settings) -> Source | None:
+def _source(settings: Settings, online: bool = False) -> Source | None:
     """Return the weights file with what it says of itself, or `None` for a network from scratch."""
-    from fieldguide.craft import timm_models, vmamba_files
+    from fieldguide.craft import vmamba_files
+    from fieldguide.craft.zoo import weights
 
     if settings.weights == "none":
         return None
-    if settings.weights == "hub":
-        raise UsageProblem(
-            "VMamba's weights are on no hub that is read here.",
-            "Allowed: weights=none (from scratch), or weights=FILE, an official .pth or a .safetensors file.",
-            f"The official files are in the releases of github.com/MzeroMiko/VMamba; then vmamba/{plain(settings.model)}:weights=FILE",
-        )
-    path = Path(settings.weights).expanduser()
-    if path.suffix in vmamba_files.PICKLED:
-        return timm_models.Source(path, f"file: {path.name}")
-    return timm_models.find_weights(settings.model, settings.weights, online=False)
+    return vmamba_files.official(settings.model, online) if settings.weights == "hub" else weights.located(settings.weights)
 
 
 def _shape(settings: Settings, source: Source | None, classes: int) -> Shape:
     """Return the shape that was asked for; raises where it is unknown, or where the file's is another."""
     import dataclasses
 
-    from fieldguide.craft import vmamba_files, vmamba_net
+    from fieldguide.craft import vmamba_net
+    from fieldguide.craft.zoo.weights import read_state
 
     sizes = vmamba_net.SIZES
     if settings.model != OWN and settings.model not in sizes:
@@ -152,7 +145,7 @@ def _shape(settings: Settings, source: Source | None, classes: int) -> Shape:
     if source is None:
         own = vmamba_net.Shape(settings.depths or (1, 1, 2, 1), settings.dim or 32, settings.ratio or 1)
         return dataclasses.replace(own if settings.model == OWN else sizes[settings.model][0], classes=classes)
-    found = dataclasses.replace(vmamba_net.fitting(vmamba_files.read_state(source.path), source.path.name), classes=classes)
+    found = dataclasses.replace(vmamba_net.fitting(read_state(source.path), source.path.name), classes=classes)
     wanted = found if settings.model == OWN else dataclasses.replace(sizes[settings.model][0], classes=classes)
     if found != wanted:
         name = next((name for name, (size, _) in sizes.items() if dataclasses.replace(size, classes=classes) == found), OWN)
@@ -172,14 +165,15 @@ def _network(settings: Settings, source: Source | None, classes: int) -> VMamba:
     """Return the network with its weights; on those of a file a new head is put, all zeros."""
     from torch import nn
 
-    from fieldguide.craft import vmamba_files, vmamba_net
+    from fieldguide.craft import vmamba_net
+    from fieldguide.craft.zoo.weights import read_state
 
     shape = _shape(settings, source, classes)
     dropped = vmamba_net.SIZES[settings.model][1] if settings.model in vmamba_net.SIZES else 0.0
     dropped = dropped if settings.drop_path is None else settings.drop_path
     if source is None:
         return vmamba_net.VMamba(shape, dropped, settings.scan)
-    network = vmamba_net.from_state(vmamba_files.read_state(source.path), source.path.name, classes, dropped)
+    network = vmamba_net.from_state(read_state(source.path), source.path.name, classes, dropped)
     # A file with as many classes as the study has other classes all the same.
     for parameter in network.get_submodule(vmamba_net.HEAD).parameters():
         nn.init.zeros_(parameter)
@@ -200,7 +194,7 @@ def _create(recipe: dict[str, Any]) -> VMamba:
 
 
 def _preprocessing(settings: Settings, source: Source | None) -> Preprocessing:
-    from fieldguide.craft import timm_models
     from fieldguide.craft.vmamba_net import CONFIGURATION
+    from fieldguide.craft.zoo import looks
 
-    return timm_models.described_preprocessing(CONFIGURATION, settings, source.says if source else {})
+    return looks.described(CONFIGURATION, settings, source.says if source else {})

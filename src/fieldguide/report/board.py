@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from markupsafe import Markup
@@ -52,6 +52,7 @@ class Row:
     fit: Value
     per_image: Value
     money: Value
+    seeds: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +110,18 @@ def _row(contestant: Contestant, study: Study, axis: Axis, chance: float | None)
         gap=_gap(contestant),
         failures=_failures(contestant.test or {}),
         parameters=say.number(parameters, say.amount, "this family has no count of parameters" if has_none else ""),
-        fit=say.number(cost.get("fit_seconds"), say.seconds),
+        fit=_fit(cost),
         per_image=say.number(cost.get("ms_per_image"), say.milliseconds),
         money=say.number(cost.get("money"), lambda amount: f"{amount:.2f}"),
+        seeds=say.over_seeds(contestant.spread),
     )
+
+
+def _fit(cost: Json) -> Value:
+    """Return the time of all fits together; where there were more than one, their number beneath."""
+    told = say.number(cost.get("fit_seconds"), say.seconds)
+    fits = int(cost.get("fits") or 1)
+    return told if told.absent or fits == 1 else replace(told, note=f"{fits} fits", title=f"all {fits} fits together")
 
 
 def _group(name: str, compared: Json) -> tuple[str, str]:

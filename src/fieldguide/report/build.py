@@ -20,7 +20,7 @@ from markupsafe import Markup, escape
 
 from fieldguide.errors import DataProblem
 from fieldguide.files import write_text
-from fieldguide.report import board, confusion, curves, gallery, honest, say, trust
+from fieldguide.report import board, confusion, curves, fitting, fractions, gallery, honest, published, say, seeds, trust
 from fieldguide.report.read import Study, read_study
 from fieldguide.report.thumbnails import Pictures, thumbnail
 
@@ -83,15 +83,19 @@ def _page(study: Study, picture: Any, most: int) -> str:
             look=_look(),
             compared=study.comparison or {},
             board=board.board(study),
+            published=published.beside(study),
             honest=honest.honest(study, picture, most),
             trust=trust.trust(study),
             differences=board.differences(study),
+            seeds=seeds.seeds(study),
+            fractions=fractions.fractions(study),
             class_rows=rows,
             class_more=hidden,
             panels=confusion.panels(study, shots),
             gallery=shots,
             curves=drawn,
             without_curves=without,
+            fitting=fitting.section(study),
             study_lines=_lines(study.text),
         )
     )

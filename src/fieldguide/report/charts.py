@@ -76,6 +76,16 @@ def strip_axis(axis: Axis, chance: float | None) -> Markup:
     return _svg("strip", STRIP_WIDTH, 26, f"axis from {percent(axis.low)} to {percent(axis.high)}", parts)
 
 
+def strip_frame(axis: Axis, height: float, spoken: str, parts: Sequence[Markup]) -> Markup:
+    """Return `parts` on the grid of a common axis; `spoken` is what those are told who cannot see it."""
+    return _svg("strip", STRIP_WIDTH, height, spoken, [_grid(axis, height), *parts])
+
+
+def ruler(axis: Axis) -> Markup:
+    """Return the ruler of a common axis, in per cent."""
+    return strip_axis(axis, None)
+
+
 def curve(
     title: str, series: Mapping[str, Sequence[tuple[int, float]]], chosen: int | None, as_percent: bool = False
 ) -> Markup:
@@ -175,8 +185,8 @@ def _svg(kind: str, width: float, height: float, title: str, parts: Sequence[Mar
     return head.format(kind, width, height, width, height, clean(title)) + Markup("").join(parts) + Markup("</svg>")
 
 
-def _grid(axis: Axis) -> Markup:
-    route = "".join(f"M{axis.x(tick)} 0V{STRIP_HEIGHT}" for tick in axis.ticks)
+def _grid(axis: Axis, height: float = STRIP_HEIGHT) -> Markup:
+    route = "".join(f"M{axis.x(tick)} 0V{height:g}" for tick in axis.ticks)
     return Markup('<path class="grid" d="{}"/>').format(route)
 
 

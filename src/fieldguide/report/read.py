@@ -48,7 +48,11 @@ class Contestant:
     settings: Json = field(default_factory=dict)
     epochs: tuple[Json, ...] = ()
     chosen_epoch: int | None = None
+    kept: Json = field(default_factory=dict)
     answers: Mapping[str, Answer] = field(default_factory=dict, repr=False)
+    fraction: float = 1.0
+    seeds: tuple[Json, ...] = ()
+    spread: Json | None = None
 
     def metric(self, name: str, part: str = "test") -> Json | None:
         """Return one score of ``scores.json`` as it stands there, or `None`."""
@@ -59,7 +63,10 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Study:
-    """A finished study as the report sees it. `contestants` stand in leaderboard order, the ones without scores last."""
+    """A finished study as the report sees it. `contestants` stand in leaderboard order, the ones without scores last.
+
+    Those that were fitted on a part of the training pictures are not among them but in `parts`.
+    """
 
     title: str
     manifest: Manifest
@@ -71,6 +78,7 @@ class Study:
     environment: Json | None
     contestants: tuple[Contestant, ...]
     suspects: Json | None = None
+    parts: tuple[Contestant, ...] = ()
 
     @cached_property
     def scored(self) -> tuple[Contestant, ...]:
@@ -125,7 +133,8 @@ def read_study(folder: Path) -> Study:
     )
     settings = {path: _toml(path / "settings.toml") for path in found}
     slots = family_slots(str(values.get("family") or "unknown") for values in settings.values())
-    unordered = [_contestant(path, settings[path], slots, wanted, index) for path in found]
+    every = [_contestant(path, settings[path], slots, wanted, index) for path in found]
+    unordered = [contestant for contestant in every if contestant.fraction == 1]
     order = {name: rank for rank, name in enumerate((comparison or {}).get("order", []))}
     states = ("scored", "failed", "not run", "unfinished")
     contestants = sorted(unordered, key=lambda c: (states.index(c.state), order.get(c.name, len(order)), -_accuracy(c), c.name))
@@ -142,6 +151,7 @@ def read_study(folder: Path) -> Study:
         environment=_json(folder / "environment.json"),
         contestants=tuple(contestants),
         suspects=_json(folder / "suspects.json"),
+        parts=tuple(contestant for contestant in every if contestant.fraction < 1),
     )
 
 
@@ -165,7 +175,7 @@ def _contestant(
     scores, problem = _json(folder / "scores.json"), _json(folder / "failed.json")
     events = read_log(folder / "log.jsonl")
     parts = (scores or {}).get("parts", {})
-    family = str(settings.get("family") or "unknown")
+    family, fraction = str(settings.get("family") or "unknown"), float(settings.get("fraction", 1.0))
     state = "scored" if parts.get("test") else str(problem.get("state") or "failed") if problem else "unfinished"
     return Contestant(
         name=str(settings.get("name") or folder.name),
@@ -180,10 +190,12 @@ def _contestant(
         facts=_facts(events),
         settings=settings.get("settings") or {},
         epochs=_epochs(events),
-        chosen_epoch=next(
-            (event["epoch"] for event in reversed(events) if event.get("event") == "best" and _first(event)), None
-        ),
-        answers=_answers(folder / "predictions.parquet", wanted, index) if parts.get("test") else {},
+        chosen_epoch=_kept(events).get("epoch"),
+        kept=_kept(events),
+        answers=_answers(folder / "predictions.parquet", wanted, index) if parts.get("test") and fraction == 1 else {},
+        fraction=fraction,
+        seeds=tuple((scores or {}).get("seeds", ())),
+        spread=(scores or {}).get("spread"),
     )
 
 
@@ -198,6 +210,11 @@ def _facts(events: list[dict[str, Any]]) -> Json:
 def _first(event: Json) -> bool:
     """Return whether an event belongs to the curve that is drawn: the only one, or that of fold 0."""
     return not event.get("fold") and isinstance(event.get("epoch"), int)
+
+
+def _kept(events: list[dict[str, Any]]) -> Json:
+    """Return what was measured of the weights that were kept."""
+    return next((event for event in reversed(events) if event.get("event") == "best" and _first(event)), {})
 
 
 def _epochs(events: list[dict[str, Any]]) -> tuple[Json, ...]:

@@ -123,6 +123,7 @@ def _notes(study: Study) -> Iterable[str]:
         off = shape(manifest, rule).deviation
         asked = f"{rule.folds} even folds" if rule.folds else str(study.asked["split"])
         yield f"Asked for {asked}; the furthest that any class is from that, in any part, is {off:.1f} pictures."
+    yield from _one_seed(study)
     yield from (str(note) for note in (study.findings or {}).get("notes", []))
     sides: dict[str, set[object]] = {}
     for row in manifest.part():
@@ -136,6 +137,16 @@ def _notes(study: Study) -> Iterable[str]:
     keys = Counter(row.key for row in manifest.part())
     if (doubles := sum(number - 1 for number in keys.values())) > 0:
         yield f"{say.count(doubles)} pictures are exact copies of another one in the same part."
+
+
+def _one_seed(study: Study) -> Iterable[str]:
+    """Yield that chance in training was not measured, where it played a part and nothing repeated it."""
+    moved = [contestant for contestant in study.scored if (contestant.cost or {}).get("by_chance")]
+    if moved and not study.manifest.folds and not any(contestant.spread for contestant in moved):
+        yield (
+            f"One seed ({study.manifest.seed}) was run: how far another one would move a trained score is not known here. "
+            "The same command with --seeds 3 measures it."
+        )
 
 
 def _rule(study: Study) -> SplitRule | None:

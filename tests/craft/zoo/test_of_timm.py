@@ -11,18 +11,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from fieldguide.craft import timm_models
-from fieldguide.craft.timm_models import (
-    Source,
-    create,
-    find_weights,
-    freeze,
-    load_weights,
-    planned,
-    preprocessing,
-    probe,
-    recipe,
-)
+from fieldguide.craft import zoo
+from fieldguide.craft.zoo import create, load_weights, of_timm, planned, preprocessing, probe, recipe
+from fieldguide.craft.zoo.weights import Source
 from fieldguide.errors import DataProblem, EnvironmentProblem, Problem, UsageProblem
 
 
@@ -40,8 +31,13 @@ class Asked:
     std: tuple[float, float, float] | None = None
     interpolation: str | None = None
     crop: float | None = None
+    fit: str | None = None
     epochs: int = 1
     batch_size: int = 4
+
+
+def find_weights(model: str, weights: str, online: bool) -> Source | None:
+    return zoo.find_weights(Asked(model, weights), online)  # type: ignore[arg-type]
 
 
 def built(model: str, classes: int = 3, **asked: object) -> nn.Module:
@@ -74,7 +70,7 @@ def test_every_tensor_is_loaded_but_the_heads(tmp_path: Path, model: str) -> Non
     assert source.described == "file: w.safetensors"
     fresh = built(model)
     load_weights(fresh, source)
-    heads = timm_models.head_names(fresh)
+    heads = zoo.head_names(fresh)
     assert heads
     for name, tensor in fresh.state_dict().items():
         if name.startswith(heads):
@@ -141,8 +137,8 @@ def test_half_precision_weights_are_loaded_as_float(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("weights", "content", "kind", "said"),
     [
-        ("w.pth", b"x", UsageProblem, "pickled checkpoints can run code"),
-        ("w", b"x", UsageProblem, "not a .safetensors file"),
+        ("w", b"x", UsageProblem, "no weights file"),
+        ("w.pth", None, UsageProblem, "no weights file"),
         ("w.safetensors", None, UsageProblem, "no weights file"),
         ("w.safetensors", b"", DataProblem, "damaged"),
         ("w.safetensors", b"\x10\0\0\0\0\0\0\0{not a header at all", DataProblem, "damaged"),
@@ -185,21 +181,17 @@ def test_hub_weights_that_are_not_here_are_named_without_a_call(tmp_path: Path, 
 
 
 def test_cached_hub_weights_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import huggingface_hub
-
     path = tmp_path / "model.safetensors"
-    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda repository, name: str(path))
+    monkeypatch.setattr(of_timm, "try_to_load_from_cache", lambda repository, name: str(path))
     assert find_weights("resnet18.a1_in1k", "hub", online=False) == Source(path, "hub: timm/resnet18.a1_in1k")
 
 
 def test_a_download_that_fails_is_three_breaths(monkeypatch: pytest.MonkeyPatch) -> None:
-    import huggingface_hub
-
     def broken(*_: object) -> str:
         raise RuntimeError("503 \x1b[2J")
 
-    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: None)
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", broken)
+    monkeypatch.setattr(of_timm, "try_to_load_from_cache", lambda *_: None)
+    monkeypatch.setattr(of_timm, "hf_hub_download", broken)
     with pytest.raises(EnvironmentProblem, match="could not be downloaded: 503") as caught:
         find_weights("resnet18", "hub", online=True)
     assert "\x1b" not in caught.value.given
@@ -208,57 +200,6 @@ def test_a_download_that_fails_is_three_breaths(monkeypatch: pytest.MonkeyPatch)
 def test_a_network_without_hub_weights_says_so() -> None:
     with pytest.raises(UsageProblem, match="no pretrained weights on the hub"):
         find_weights("cspresnet50d", "hub", online=True)
-
-
-def trained_names(model: str, part: str) -> set[str]:
-    network = built(model)
-    trained, total = freeze(network, part)
-    names = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
-    assert trained == sum(parameter.numel() for name, parameter in network.named_parameters() if name in names)
-    assert total == sum(parameter.numel() for parameter in network.parameters())
-    return names
-
-
-@pytest.mark.parametrize("model", NETWORKS)
-def test_all_and_head(model: str) -> None:
-    every = {name for name, _ in built(model).named_parameters()}
-    assert trained_names(model, "all") == every
-    heads = timm_models.head_names(built(model))
-    assert trained_names(model, "head") == {name for name in every if name.startswith(heads)} != set()
-
-
-@pytest.mark.parametrize(
-    ("model", "part", "prefixes"),
-    [
-        ("test_resnet", "last-1", ("layer4.", "fc.")),
-        ("test_resnet", "last-2", ("layer3.", "layer4.", "fc.")),
-        ("test_vit", "last-1", ("blocks.5.", "norm.", "head.")),
-        ("test_vit", "last-2", ("blocks.4.", "blocks.5.", "norm.", "head.")),
-        ("test_convnext", "last-1", ("stages.3.", "head.")),
-        ("test_convnext", "last-2", ("stages.2.", "stages.3.", "head.")),
-    ],
-)
-def test_the_last_blocks_are_whole_blocks(model: str, part: str, prefixes: tuple[str, ...]) -> None:
-    every = {name for name, _ in built(model).named_parameters()}
-    assert trained_names(model, part) == {name for name in every if name.startswith(prefixes)}
-
-
-@pytest.mark.parametrize(("model", "blocks"), [("test_resnet", 5), ("test_vit", 7), ("test_convnext", 5)])
-def test_too_many_blocks_are_refused_with_their_number(model: str, blocks: int) -> None:
-    assert trained_names(model, f"last-{blocks}") == trained_names(model, "all")
-    with pytest.raises(UsageProblem, match=f"has {blocks} blocks") as caught:
-        freeze(built(model), f"last-{blocks + 1}")
-    assert f"last-1 to last-{blocks}" in caught.value.allowed
-    assert caught.value.next == "For example train=last-2"
-
-
-def test_a_network_that_names_no_blocks_trains_whole_or_its_head(monkeypatch: pytest.MonkeyPatch) -> None:
-    network = built("test_resnet")
-    monkeypatch.setattr(type(network), "group_matcher", None)
-    with pytest.raises(UsageProblem, match="has 0 blocks") as caught:
-        freeze(network, "last-1")
-    assert caught.value.allowed == "Allowed: all, head."
-    assert freeze(network, "head")[0] == sum(p.numel() for p in network.get_classifier().parameters())
 
 
 SAYS = {"input_mean": "0.1,0.2,0.3", "input_std": "0.4,0.5,0.6", "interpolation": "bicubic", "crop_pct": "0.5"}
@@ -284,14 +225,21 @@ def test_the_file_comes_before_the_model_and_what_was_asked_before_both(tmp_path
 
 
 @pytest.mark.parametrize("model", NETWORKS)
-@pytest.mark.parametrize(("weights", "size"), [("none", 64), ("none", None), ("file", None), ("file", 96)])
-def test_what_is_planned_is_what_the_network_gets(tmp_path: Path, model: str, weights: str, size: int | None) -> None:
-    asked = Asked(model, image_size=size)
-    if weights == "file":
-        asked = dataclasses.replace(asked, weights=str(file_of(tmp_path, built(model), says=SAYS)))
-    source = find_weights(model, asked.weights, online=False)
-    network = create(recipe(asked, source, 3))
-    assert planned(asked) == preprocessing(network, asked, source)
+@pytest.mark.parametrize("size", [64, None])
+def test_what_is_planned_is_what_the_network_says(model: str, size: int | None) -> None:
+    from timm.data.config import resolve_model_data_config
+
+    network = create(recipe(Asked(model, image_size=size), None, 3))
+    own = resolve_model_data_config(network)
+    found = planned(Asked(model, "hub", image_size=size))
+    assert (found.mean, found.std, found.interpolation, found.crop, found.squash) == (
+        own["mean"],
+        own["std"],
+        own["interpolation"],
+        own["crop_pct"],
+        False,
+    )
+    assert found.size == (size or own["input_size"][-1])
 
 
 @pytest.mark.parametrize(
@@ -340,11 +288,12 @@ def test_a_probe_measures_and_counts() -> None:
     assert small.seconds is not None
     assert 0 < small.seconds < 600
     network = built("test_resnet")
-    weights = sum(tensor.numel() for tensor in network.state_dict().values()) * 4
-    assert small.disk_bytes == weights * 5
+    weights = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
+    trained = sum(parameter.numel() * 4 for parameter in network.parameters())
+    assert small.disk_bytes == weights + 8 * trained
     assert small.memory_bytes is not None
     assert large.memory_bytes is not None
-    assert large.memory_bytes > small.memory_bytes > weights * 5
+    assert large.memory_bytes > small.memory_bytes > weights + 4 * trained
 
 
 @pytest.mark.realdata
@@ -357,7 +306,7 @@ def test_a_converted_imagenet_network_is_what_it_says(data_root: Path) -> None:
     made = recipe(asked, source, 37)
     network = create(made)
     load_weights(network, source)
-    found = preprocessing(network, asked, source)
+    found = preprocessing(asked, source)
     assert found == planned(asked)
     assert found.mean == found.std == (0.5, 0.5, 0.5)
     assert any("Same" in type(module).__name__ for module in network.modules())

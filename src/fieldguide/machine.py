@@ -1,0 +1,46 @@
+"""What a number depends on besides the study: versions of libraries, and the machine in words that do not identify it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import sys
+from typing import Any
+
+from fieldguide.bench import cores
+from fieldguide.records import SCHEMA_VERSION
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what a number depends on."""
+    packages = (
+        "fieldguide",
+        "torch",
+        "torchvision",
+        "timm",
+        "scikit-learn",
+        "cleanlab",
+        "numpy",
+        "scipy",
+        "pillow",
+        "safetensors",
+    )
+    found = {}
+    for package in packages:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def environment(device: str) -> dict[str, Any]:
+    """Return what the machine is, in words that do not identify it."""
+    return {
+        "schema": SCHEMA_VERSION,
+        "python": sys.version.split()[0],
+        "platform": f"{platform.system()} {platform.machine()}",
+        "cores": cores(),
+        "device": device,
+        "versions": versions(),
+    }

@@ -1,0 +1,179 @@
+"""The recipes: one file for each published experiment, holding its study, its steps, what it needs and what was published.
+
+A recipe is a TOML file in this folder; adding one adds a recipe, nothing is registered anywhere. This module reads them.
+`fieldguide.recipe` follows them, the report puts their figures beside the measured ones, and docs/recipes.md is drawn from them.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from functools import cache
+from importlib import resources
+from importlib.resources.abc import Traversable
+from typing import Any, Literal
+
+from pydantic import Field
+
+from fieldguide.errors import UsageProblem, allowed_names, plain
+from fieldguide.settings import Settings, build
+
+#: What stands behind the name of a recipe in ``study.toml`` where the study is its rehearsal.
+TINY = "/tiny"
+
+
+class Data(Settings):
+    """The pictures of an experiment."""
+
+    name: str
+    """Name of the data set."""
+    page: str
+    """Where it can be had, by name."""
+    layout: str
+    """What the folder has to look like, and how to get there."""
+    classes: int = Field(ge=2)
+    """Classes it has."""
+    pictures: int = Field(ge=2)
+    """Pictures it has."""
+    example: str
+    """What to write behind --data."""
+    megabytes: int | None = Field(None, gt=0)
+    """Size of the pictures, as downloaded; not known if not given."""
+    licence: str
+    """Licence as its page states it."""
+
+
+class Needs(Settings):
+    """What it takes besides the pictures."""
+
+    weights: str
+    """Pretrained weights, and where they come from."""
+    time: str
+    """Time to expect, on a GPU and on a CPU."""
+    memory: str
+    """Memory of the accelerator."""
+    disk: str
+    """Room on the disk."""
+
+
+class Figure(Settings):
+    """One published figure."""
+
+    contestant: str
+    """Name of the contestant in this recipe."""
+    accuracy: float = Field(ge=0, le=100)
+    """Accuracy in per cent, as printed."""
+    correct: int | None = Field(None, ge=0)
+    """Pictures it had right; not known if not given."""
+    pictures: int | None = Field(None, gt=0)
+    """Pictures it was asked about; not known if not given."""
+    about: bool = False
+    """The source says "about"."""
+
+    @property
+    def share(self) -> float:
+        """The figure as a share between 0 and 1: from its counts where they are known, for printed ones are rounded or cut."""
+        return self.correct / self.pictures if self.correct is not None and self.pictures else self.accuracy / 100
+
+
+class Group(Settings):
+    """Contestants whose mean was published, or that this recipe sets against others."""
+
+    name: str
+    """What they are called."""
+    contestants: tuple[str, ...]
+    """Their names in this recipe."""
+    accuracy: float | None = Field(None, ge=0, le=100)
+    """Published mean in per cent."""
+
+
+class Published(Settings):
+    """What the source reports."""
+
+    what: str
+    """What its figures are."""
+    part: Literal["val", "test"]
+    """Part of our split that is of the same kind: ``val`` where the source reports the pictures it selects on."""
+    figures: tuple[Figure, ...] = ()
+    """The figures."""
+    groups: tuple[Group, ...] = ()
+    """Means of several."""
+    against: tuple[tuple[str, str], ...] = ()
+    """Pairs of groups whose means are compared."""
+    caveats: tuple[str, ...] = ()
+    """Why they may differ from what is measured here."""
+
+
+class Question(Settings):
+    """What the source left open and this recipe answers."""
+
+    asks: str
+    """The question."""
+    contestants: tuple[str, ...]
+    """Whose training, validation and gap answer it."""
+
+
+class Rehearsal(Settings):
+    """What ``--tiny`` runs: the same steps on small networks and pictures that the project makes itself."""
+
+    steps: tuple[str, ...]
+    """Steps, in order."""
+    classes: int = Field(6, ge=2, le=12)
+    """Classes of the made pictures."""
+    each: int = Field(30, ge=7)
+    """Pictures of a class."""
+    shared: dict[str, Any] = {}
+    """Settings that come before the recipe's own for every contestant."""
+    settings: dict[str, dict[str, Any]] = {}
+    """Settings of one contestant; they come before all others. ``{networks}`` is the folder of the networks made here."""
+
+
+class Recipe(Settings):
+    """One published experiment as something that can be run."""
+
+    title: str
+    """What is compared, on what."""
+    about: str
+    """Why one would run it."""
+    source: str
+    """Who published it."""
+    steps: tuple[str, ...]
+    """Steps, in order."""
+    study: dict[str, Any]
+    """What ``study.toml`` gets: fields of a study, with contestants as tables."""
+    shared: dict[str, Any] = {}
+    """Settings that every contestant gets which does not set them itself."""
+    stated: dict[str, str] = {}
+    """For each setting that the source states: its words."""
+    ours: dict[str, str] = {}
+    """For each setting that the source does not state: why it is as it is."""
+    data: Data
+    """Its pictures."""
+    needs: Needs
+    """What else it takes."""
+    published: Published
+    """What the source reports."""
+    questions: tuple[Question, ...] = ()
+    """What the source left open."""
+    rehearsal: Rehearsal
+    """What ``--tiny`` runs."""
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of all recipes."""
+    return tuple(sorted(_files()))
+
+
+@cache
+def read(name: str) -> Recipe:
+    """Return the recipe `name`; raises `UsageProblem` for an unknown one and for a file that is no recipe."""
+    files = _files()
+    if name not in files:
+        raise UsageProblem(
+            f"There is no recipe called {plain(name)!r}.", allowed_names(name, files), "fieldguide recipe   lists them."
+        )
+    return build(Recipe, tomllib.loads(files[name].read_text(encoding="utf-8")), f"The recipe {name}")
+
+
+def _files() -> dict[str, Traversable]:
+    folder = resources.files(__name__)
+    return {entry.name.removesuffix(".toml"): entry for entry in folder.iterdir() if entry.name.endswith(".toml")}

@@ -1,0 +1,84 @@
+"""Another seed: what each seed scored, how far chance moves each contestant, and whether neighbours could change places."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from fieldguide.report import say
+from fieldguide.report.read import Contestant, Study
+
+_SIGNS = {"apart": "✓", "overlap": "!", "not known": "○"}
+_STATES = {"apart": "kept apart", "overlap": "within the spread", "not known": "not known"}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One contestant that was fitted more than once: its mean, deviation and ends, and the accuracy of each seed."""
+
+    contestant: Contestant
+    mean: say.Value
+    deviation: say.Value
+    ends: str
+    each: tuple[say.Value, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """Two neighbours of the leaderboard; `sign` repeats the state in form."""
+
+    state: str
+    sign: str
+    title: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Seeds:
+    """The section; it is `shown` where anything was fitted with more than one seed, or should have been."""
+
+    shown: bool
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    neighbours: tuple[Neighbours, ...]
+    stopped: tuple[Contestant, ...]
+
+
+def seeds(study: Study) -> Seeds:
+    """Return the section for `study`."""
+    told = (study.comparison or {}).get("seeds") or {}
+    columns = sorted({int(line["seed"]) for contestant in study.scored for line in contestant.seeds})
+    rows = tuple(_row(contestant, columns) for contestant in study.scored if contestant.spread)
+    several = int(study.asked.get("seeds") or 1) > 1
+    stopped = tuple(contestant for contestant in study.scored if contestant.problem and several)
+    return Seeds(
+        shown=bool(rows or stopped),
+        columns=tuple(str(seed) for seed in columns),
+        rows=rows,
+        neighbours=tuple(_neighbours(told.get("neighbours", []))),
+        stopped=stopped,
+    )
+
+
+def _row(contestant: Contestant, columns: Iterable[int]) -> Row:
+    spread = contestant.spread or {}
+    each = {int(line["seed"]): line for line in contestant.seeds}
+    return Row(
+        contestant=contestant,
+        mean=say.number(spread.get("mean"), say.percent),
+        deviation=say.number(spread.get("sd"), lambda sd: say.points(sd, signed=False)),
+        ends=say.interval(spread["min"], spread["max"]),
+        each=tuple(say.number((each.get(seed) or {}).get("accuracy"), say.percent) for seed in columns),
+    )
+
+
+def _neighbours(lines: Iterable[object]) -> Iterable[Neighbours]:
+    for line in lines:
+        assert isinstance(line, dict)
+        outcome = str(line["outcome"])
+        yield Neighbours(
+            state={"apart": "fine", "overlap": "found"}.get(outcome, "other"),
+            sign=_SIGNS.get(outcome, "○"),
+            title=_STATES.get(outcome, outcome),
+            sentence=say.glued(str(line["sentence"])),
+        )

@@ -1,0 +1,98 @@
+"""From answers to scores: every ``scores.json``, ``suspects.json`` and ``comparison.json``, from the files of a study alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fieldguide.data.tables import read_predictions
+from fieldguide.files import damaged, read_own, read_toml, sweep, write_json
+from fieldguide.records import Manifest, Prediction
+
+if TYPE_CHECKING:
+    from fieldguide.evaluate.answers import AnswerSheet
+    from fieldguide.evaluate.fractions import Point
+
+
+@dataclass
+class _Pile:
+    """What has been scored so far: contestants on all training pictures, and those on parts of them."""
+
+    scores: list[dict[str, Any]] = field(default_factory=list)
+    sheets: list[AnswerSheet] = field(default_factory=list)
+    wider: list[AnswerSheet] = field(default_factory=list)
+    points: list[Point] = field(default_factory=list)
+    by_chance: dict[str, bool] = field(default_factory=dict)
+
+
+def score(folder: Path, manifest: Manifest) -> None:
+    """Score the study in `folder` and compare its contestants.
+
+    Those fitted on a part of the training pictures stay out of the comparison: they answer another question, and every contestant
+    more makes the corrected tests blinder.
+    """
+    from fieldguide.evaluate.compare import compare
+    from fieldguide.evaluate.fractions import growth
+    from fieldguide.evaluate.metrics import chance, choose
+    from fieldguide.evaluate.seeds import told
+    from fieldguide.evaluate.subsets import doubts_of, with_and_without
+    from fieldguide.evaluate.suspects import find_suspects
+
+    dropped = _settings(folder / "study.toml").get("leaks") != "keep"
+    pile = _scored(folder, manifest, dropped)
+    if pile.sheets:
+        comparison = compare(pile.sheets, chance(manifest), choose(pile.scores))
+        suspects = find_suspects(pile.wider, comparison)
+        comparison["subsets"] = with_and_without(pile.sheets, manifest.part("test"), doubts_of(suspects, dropped=dropped))
+        comparison |= told(pile.scores, comparison["order"], pile.by_chance) | growth(pile.points, comparison["alpha"])
+        write_json(folder / "suspects.json", suspects)
+        write_json(folder / "comparison.json", comparison)
+    else:
+        for name in ("suspects.json", "comparison.json"):
+            (folder / name).unlink(missing_ok=True)
+
+
+def _scored(folder: Path, manifest: Manifest, dropped: bool) -> _Pile:
+    """Write every ``scores.json`` and return what a comparison needs."""
+    from fieldguide.evaluate.answers import sheet
+    from fieldguide.evaluate.fractions import Point
+    from fieldguide.evaluate.metrics import score_run
+    from fieldguide.evaluate.seeds import with_seeds
+    from fieldguide.evaluate.suspects import unseen
+
+    test, new, pile = manifest.part("test"), unseen(manifest, dropped=dropped), _Pile()
+    for run in sorted(path.parent for path in (folder / "runs").glob("*/predictions.parquet")):
+        sweep(run)
+        predictions = read_predictions(run / "predictions.parquet")
+        scored = with_seeds(score_run(run.name, predictions, manifest), manifest.seed, _others(run), manifest)
+        write_json(run / "scores.json", scored)
+        fraction = float(_settings(run / "settings.toml").get("fraction", 1.0))
+        answered = sheet(run.name, predictions, test, manifest.classes)
+        if (run / "fit.json").exists() and not manifest.folds:
+            pictures = int(read_own(run / "fit.json").get("n_train", 0))
+            pile.points.append(
+                Point(run.name.rpartition("@")[0] if fraction < 1 else run.name, fraction, pictures, answered, scored)
+            )
+        if fraction < 1:
+            continue
+        pile.scores.append(scored)
+        pile.sheets.append(answered)
+        pile.wider.append(sheet(run.name, predictions, new, manifest.classes))
+        by_chance = read_own(run / "cost.json").get("by_chance") if (run / "cost.json").exists() else None
+        if by_chance is not None:
+            pile.by_chance[run.name] = bool(by_chance)
+    return pile
+
+
+def _others(run: Path) -> dict[int, list[Prediction]]:
+    """Return the answers of further seeds, in order of the seeds."""
+    found = {int(path.parent.name): path for path in run.glob("seeds/*/predictions.parquet") if path.parent.name.isdigit()}
+    return {seed: read_predictions(found[seed]) for seed in sorted(found)}
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    try:
+        return read_toml(path) if path.exists() else {}
+    except ValueError as error:  # TOML that is cut, or no UTF-8
+        raise damaged(path, error) from error

@@ -1,0 +1,127 @@
+"""The files of the recipes: what they say holds together, and every setting is stated by its source or marked as ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fieldguide import plan, recipe, recipes
+from fieldguide.asked import Asked
+from fieldguide.errors import UsageProblem
+
+NAMES = recipes.names()
+
+
+def contestants(name: str) -> dict[str, dict[str, Any]]:
+    return {entry["name"]: entry for entry in recipes.read(name).study["contestants"]}
+
+
+def test_both_are_there_and_more_may_come() -> None:
+    assert {"animals90", "pets_vit"} <= set(NAMES)
+
+
+def test_a_recipe_is_added_by_adding_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (Path(recipes.__file__).parent / "pets_vit.toml").read_text(encoding="utf-8")
+    (tmp_path / "my_own.toml").write_text(text.replace('title = "Pets', 'title = "My pets'), encoding="utf-8")
+    (tmp_path / "broken.toml").write_text(text.replace("classes = 37", "clases = 37"), encoding="utf-8")
+    monkeypatch.setattr(recipes.resources, "files", lambda package: tmp_path)
+    assert recipes.names() == ("broken", "my_own")
+    assert recipes.read("my_own").title.startswith("My pets")
+    with pytest.raises(UsageProblem, match=r"The recipe broken needs the setting 'data\.classes'"):
+        recipes.read("broken")
+
+
+def test_an_unknown_one_names_the_nearest() -> None:
+    with pytest.raises(UsageProblem) as caught:
+        recipes.read("animal90")
+    assert "Did you mean animals90?" in caught.value.allowed
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_setting_is_stated_or_ours_and_never_both(name: str) -> None:
+    said = recipes.read(name)
+    used = set(said.shared) | {key for key in said.study if key != "contestants"}
+    used |= {key for entry in said.study["contestants"] for key in entry.get("settings", {})}
+    assert used <= set(said.stated) | set(said.ours)
+    assert not set(said.stated) & set(said.ours)
+    assert set(said.stated) <= used, "what the source states is set, not left to a default"
+    assert all(reason.startswith("Not stated") for reason in said.ours.values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_ours_names_is_a_setting(name: str) -> None:
+    from fieldguide.families import backbone
+
+    known = set(backbone.Settings.model_fields) | set(Asked.model_fields)
+    said = recipes.read(name)
+    assert set(said.ours) | set(said.stated) <= known
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_figures_groups_and_questions_are_of_its_contestants(name: str) -> None:
+    said, known = recipes.read(name), set(contestants(name))
+    assert {figure.contestant for figure in said.published.figures} <= known
+    groups = {group.name: set(group.contestants) for group in said.published.groups}
+    assert all(members <= known for members in groups.values())
+    assert all(set(pair) <= set(groups) for pair in said.published.against)
+    assert all(set(question.contestants) <= known for question in said.questions)
+    assert set(said.rehearsal.settings) <= known
+    assert {*said.steps, *said.rehearsal.steps} <= set(recipe.STEPS)
+
+
+def test_counts_agree_with_what_is_printed() -> None:
+    """Printed figures are rounded or cut: 771 of 810 is 95.185 and stands as 95.18."""
+    figures = recipes.read("animals90").published.figures
+    assert len(figures) == 14
+    for figure in figures:
+        assert figure.pictures == 810
+        assert 0 <= abs(100 * figure.share - figure.accuracy) < 0.01
+    assert {figure.contestant: figure.correct for figure in figures}["efficientnet-b4"] == 779
+    accuracy = {figure.contestant: figure.accuracy for figure in figures}
+    for group in recipes.read("animals90").published.groups:
+        mean = sum(accuracy[name] for name in group.contestants) / len(group.contestants)
+        assert group.accuracy == pytest.approx(mean, abs=0.006)
+
+
+def test_the_fourteen_and_the_three_are_as_published() -> None:
+    models = {name: entry["settings"]["model"] for name, entry in contestants("animals90").items()}
+    networks = "vgg16 vgg19 resnext50_32x4d resnext101_32x8d efficientnet_b4 mobilenet_v3_large densenet169 densenet121"
+    wanted = [f"torchvision/{model}" for model in f"{networks} swin_v2_t swin_v2_s swin_v2_b".split()]
+    assert list(models.values()) == [*wanted, "tiny", "small", "base"]
+    assert {entry["family"] for entry in contestants("animals90").values()} == {"backbone", "vmamba"}
+    assert [entry["settings"]["train"] for entry in contestants("pets_vit").values()] == ["blocks:10-11", "all", "head"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("tiny", [False, True])
+def test_families_take_every_setting(name: str, tiny: bool, tmp_path: Path) -> None:
+    asked = recipe.asked_of(recipe.Order(name, None if tiny else "somewhere", tmp_path / "out", tiny=tiny))
+    found = plan.read_contestants(asked.contestants)
+    assert [one.name for one in found] == list(contestants(name))
+    assert asked.recipe == (f"{name}/tiny" if tiny else name)
+    assert (asked.split, asked.seed) == ("70/15/15", 42)
+    given: Any = [one.settings for one in found]
+    if tiny:
+        assert {one.image_size for one in given} == {32}
+        assert all(one.weights == "none" or str(tmp_path) in one.model for one in given), "a rehearsal needs no hub"
+    else:
+        assert {(one.image_size, one.fit, one.crop, one.weights) for one in given} == {(224, "squash", 1.0, "hub")}
+    if name == "pets_vit":
+        assert {one.memory for one in given} == {"17 GB"}
+        assert next(one.train for one in given) == ("blocks:2-3" if tiny else "blocks:10-11")
+        assert {one.augment for one in given} == {"turns"}
+    if name == "animals90":
+        assert {one.augment for one in given} == {"mixes"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_libraries_know_every_network(name: str, tmp_path: Path) -> None:
+    from fieldguide.craft import zoo
+
+    for tiny in (False, True):
+        asked = recipe.asked_of(recipe.Order(name, None if tiny else "somewhere", tmp_path / "out", tiny=tiny))
+        for one in plan.read_contestants(asked.contestants):
+            if one.family == "backbone":
+                assert zoo.knows(one.settings.model), one.settings.model  # type: ignore[attr-defined]
