@@ -107,6 +107,14 @@ def test_too_few_pictures_are_noticed_and_some_lost_ones_are_not(ninety: Path, t
     recipe.require_pictures(order, recipe.asked_of(order))
     few = tmp_path / "few"
     shutil.copytree(ninety, few)
+    for path in (few / "animal 0").iterdir():
+        path.rename(few / "animal 1" / f"moved {path.name}")
+    (few / "animal 0").rmdir()
+    with pytest.raises(UsageProblem, match="holds 5,400 pictures in 89 classes"):
+        recipe.require_pictures(replace(order, data=str(few)), recipe.asked_of(replace(order, data=str(few))))
+    (few / "animal 0").mkdir()
+    for path in (few / "animal 1").glob("moved *"):
+        path.rename(few / "animal 0" / path.name.removeprefix("moved "))
     for path in few.rglob("0.jpg"):
         path.unlink()
     recipe.require_pictures(replace(order, data=str(few)), recipe.asked_of(replace(order, data=str(few))))

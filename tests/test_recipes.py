@@ -110,10 +110,14 @@ def test_families_take_every_setting(name: str, tiny: bool, tmp_path: Path) -> N
         assert {(one.image_size, one.fit, one.crop, one.weights) for one in given} == {(224, "squash", 1.0, "hub")}
     if name == "pets_vit":
         assert {one.memory for one in given} == {"17 GB"}
+        assert tiny or {(one.learning_rate, one.batch_size, one.epochs) for one in given} == {(2e-5, 16, 5)}
+        trainers = {(one.schedule, one.warmup, one.weight_decay, one.clip, one.head_factor) for one in given}
+        assert trainers == {("linear", 0.0, 0.0, 1.0, 1.0)}, "the defaults of transformers.Trainer"
         assert next(one.train for one in given) == ("blocks:2-3" if tiny else "blocks:10-11")
         assert {one.augment for one in given} == {"turns"}
     if name == "animals90":
         assert {one.augment for one in given} == {"mixes"}
+        assert tiny or {(one.learning_rate, one.batch_size, one.train) for one in given} == {(None, 32, "all")}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -24,7 +24,9 @@ class Saying(Silent):
 
 
 def test_a_function_of_the_user_hears_every_event(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "mine_to_track.py").write_text("heard = []\n\ndef note(run, event, values):\n    heard.append((run, event, values))\n")
+    (tmp_path / "mine_to_track.py").write_text(
+        "heard = []\n\ndef note(run, event, values):\n    heard.append((run, event, values))\n"
+    )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", ["", *sys.path])
     track = tracker("mine_to_track:note", tmp_path, Silent())

@@ -58,7 +58,9 @@ def told(value: Any = None) -> Any:
     words = json.dumps(value).encode() if rank() == 0 else b""
     length = torch.tensor([len(words)])
     distributed.broadcast(length, 0)
-    letters = torch.frombuffer(bytearray(words), dtype=torch.uint8) if rank() == 0 else torch.empty(int(length), dtype=torch.uint8)
+    letters = (
+        torch.frombuffer(bytearray(words), dtype=torch.uint8) if rank() == 0 else torch.empty(int(length), dtype=torch.uint8)
+    )
     distributed.broadcast(letters, 0)
     return json.loads(letters.numpy().tobytes())
 
