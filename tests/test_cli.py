@@ -115,7 +115,7 @@ def test_families_are_drawn_from_settings(run) -> None:  # type: ignore[no-untyp
         (("compare", "{photos}", "linear:image_size"), USAGE, "is not a setting"),
         (("compare", "{photos}", "resnet18"), ENVIRONMENT, "--online"),
         (("compare", "{photos}", "resnet18:weights=nowhere.safetensors"), USAGE, "There is no weights file"),
-        (("compare", "{photos}", "resnet18:weights=w.pth"), USAGE, "can run code and are refused"),
+        (("compare", "{photos}", "resnet18:weights=w.pkl"), USAGE, "w.pkl"),
         (("compare", "{photos}x", "majority"), USAGE, "photos"),
         (("compare", "{empty}", "majority"), DATA, "empty"),
         (("compare", "{one}", "majority"), DATA, "class"),

@@ -47,8 +47,9 @@ def test_a_network_trains_what_the_budget_allows(monkeypatch: pytest.MonkeyPatch
         return Estimate(seconds=share * cost[settings.train] * slow[settings.model])
 
     monkeypatch.setattr(families, "estimate", estimate)
-    assert chosen("good")[3:] == ["mobilenetv3_large_100", "resnet50-train=last-2", "vit_small_patch16_224-train=head"]
-    assert chosen("good", device="cuda")[3:] == list(plan.NETWORKS["good"])
+    floor = "linear-mobilenetv3_large_100"
+    assert chosen("good")[3:] == [floor, "mobilenetv3_large_100", "resnet50-train=last-2", "vit_small_patch16_224-train=head"]
+    assert chosen("good", device="cuda")[3:] == [floor, *plan.NETWORKS["good"]]
 
 
 def test_names_are_unique_in_a_study() -> None:

@@ -114,7 +114,8 @@ def choose(preset: Preset, task: Classify, sizes: Sizes, *, online: bool, device
     """Return a preset's contestants: floors, and networks that are reachable and fit the budget on this machine.
 
     A network whose full fine-tuning would take more than its share of the budget trains its last two blocks, then its head
-    alone; a larger one than that is left out. Where no pretrained weights are reachable, small networks start from scratch.
+    alone; a larger one than that is left out. Beside the first of them stands logistic regression on its frozen features: the cheap
+    floor that fine-tuning has to beat. Where no pretrained weights are reachable, small networks start from scratch.
     """
     chosen = list(read_contestants(FLOORS))
     share = BUDGET[preset] / len(NETWORKS[preset])
@@ -124,6 +125,7 @@ def choose(preset: Preset, task: Classify, sizes: Sizes, *, online: bool, device
         for part in ("all", "last-2", "head"):
             contestant = families.parse(name if part == "all" else f"{name}:train={part}")
             if device != "cpu" or (families.estimate(contestant, task, sizes).seconds or 0) <= share:
+                chosen += read_contestants([f"linear/{name}"]) if len(chosen) == len(FLOORS) else []
                 chosen.append(contestant)
                 break
     if len(chosen) == len(FLOORS):

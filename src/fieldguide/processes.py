@@ -2,7 +2,7 @@
 
 The first process does the whole page as ever. The others wait; whenever it fits a family that can be trained together, they fit the
 same one on the same pictures, each with its share of every step, and write nothing. A batch is that of one process, so two of
-them see twice as many pictures a step.
+them see twice as many pictures a step. (``accelerate launch --cpu --num_processes 2`` starts one process without a word.)
 """
 
 from __future__ import annotations

@@ -152,13 +152,13 @@ def full_scan(yard: Yard) -> None:
 
 @case("disk full while writing a checkpoint")
 def full_checkpoint(yard: Yard) -> None:
-    full(yard, "net/scratch/.*checkpoint", ENVIRONMENT, 3)
-    kept = (yard.place.study / "runs" / "net" / "scratch" / "checkpoint.safetensors").exists()
-    assert kept, "the last good checkpoint"
+    full(yard, "net/scratch/checkpoints/.*tensors", ENVIRONMENT, 2)
+    kept = yard.place.study / "runs" / "net" / "scratch" / "checkpoints"
+    assert (kept / (kept / "LATEST").read_text() / "manifest.json").exists(), "the last good checkpoint"
     yard.goes_on()
     assert '"event": "resumed"' in (yard.place.study / "runs" / "net" / "log.jsonl").read_text()
     yard.tell(
-        "The disk is full: … checkpoint.safetensors could not be written; the last good one is kept and gone on from; exit 4"
+        "The disk is full: … the checkpoint could not be written; the last good one is kept and gone on from; exit 4"
     )
 
 
@@ -194,9 +194,9 @@ def file_limit(yard: Yard) -> None:
     said = yard.ends(yard.place.compare(setup=limited(8_000)), ENVIRONMENT, "could not be written: File too large")
     assert "store" in said
     said = yard.ends(yard.place.compare(setup=limited(100_000)), PARTLY, "net: failed.", "could not be written: File too large")
-    assert "checkpoint.safetensors" in said and not partial(yard.place.study)
+    assert "checkpoints" in said and not partial(yard.place.study)
     yard.goes_on()
-    yard.tell("net: failed. … checkpoint.safetensors could not be written: File too large. …; the others go on; exit 3")
+    yard.tell("net: failed. … checkpoints/… could not be written: File too large. …; the others go on; exit 3")
 
 
 @case("quota, told when a file is closed")
@@ -364,9 +364,11 @@ def journal_cut(yard: Yard) -> None:
 @case("checkpoint cut")
 def checkpoint_cut(yard: Yard) -> None:
     scratch = stopped(yard, yard.moment("step", "step", -1))
-    cut(scratch / "checkpoint.safetensors")
+    kept = scratch / "checkpoints"
+    cut(kept / (kept / "LATEST").read_text() / "tensors.safetensors")
     yard.goes_on()
-    yard.tell("training begins again, to the same weights; exit 0")
+    assert '"event": "resumed"' in (yard.place.study / "runs" / "net" / "log.jsonl").read_text()
+    yard.tell("the checkpoint before it is gone on from, to the same weights; exit 0")
 
 
 @case("learning curve cut while training")
