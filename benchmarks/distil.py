@@ -303,7 +303,7 @@ def probe(asked: argparse.Namespace) -> None:
             x = {split: frozen(some, one) for split, some in pictures.items()}
             scaler = StandardScaler().fit(x["train"])
             x = {split: scaler.transform(rows) for split, rows in x.items()}
-            fits = [LogisticRegression(C=c, max_iter=300).fit(x["train"], found["train"].labels) for c in (0.001, 0.01, 0.1)]
+            fits = [LogisticRegression(C=c, max_iter=1000).fit(x["train"], found["train"].labels) for c in (0.001, 0.01, 0.1)]
             best = max(fits, key=lambda fit: fit.score(x["val"], found["val"].labels))
             print(
                 f"{folder}, {spec}: {best.score(x['test'], found['test'].labels):.1%} of {len(x['test'])} right "

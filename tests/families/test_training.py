@@ -99,7 +99,7 @@ def plan(network: Any, **asked: Any) -> Any:
     settings = backbone.Settings(**{**SMALL, **asked})
     suits = defaults.default(network, from_weights=True, train=settings.train)
     anatomy.freeze(network, settings.train)
-    return _training._plan(built(network), settings, suits, Pace())
+    return _training._plan(built(network), settings, suits, Pace(), 16)
 
 
 def test_rates_fall_block_by_block_and_a_new_head_is_faster() -> None:
@@ -147,9 +147,13 @@ def test_what_is_not_asked_for_suits_the_network_and_says_why(model: str, train:
 
 def test_defaults_are_written_down_with_their_source(sets: Sets, tmp_path: Path) -> None:
     _, facts = fit(sets, tmp_path / "a", epochs=None, patience=1)
-    assert facts["learning_rate"] == 1e-3 and facts["epochs"] == 20 and "from scratch" in facts["learning_rate_from"]
+    assert facts["learning_rate"] == 1e-3 and facts["epochs"] == 60 and "from scratch" in facts["learning_rate_from"]
     _, facts = fit(sets, tmp_path / "b", learning_rate=2e-3)
     assert facts["learning_rate"] == 2e-3 and facts["learning_rate_from"] == "asked for"
+
+
+def test_a_small_set_gets_more_epochs() -> None:
+    assert [defaults.epochs_for(20, pictures, 32) for pictures in (16, 259, 700, 6000)] == [60, 45, 20, 20]
 
 
 def test_a_rate_can_be_found(sets: Sets, tmp_path: Path) -> None:

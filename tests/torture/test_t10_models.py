@@ -293,14 +293,15 @@ def another_network(yard: Yard) -> None:
 
 @case("a tensor is missing")
 def missing(yard: Yard) -> None:
-    name = "stages.2.0.conv1.weight"
-    state = {key: value for key, value in yard.sound.state.items() if key != name}
+    name = "layer2.0.conv1.weight"
+    state = dict(yard.sound.state)
+    del state[name]
     yard.told(yard.fails(f"{name} is missing.", weights=yard.file("w.safetensors", state)))
 
 
 @case("a tensor of another shape")
 def misshapen(yard: Yard) -> None:
-    name = "stages.2.0.conv1.weight"
+    name = "layer2.0.conv1.weight"
     wrong = yard.sound.state[name]
     state = {**yard.sound.state, name: wrong.transpose(0, 1).contiguous()}
     words = f"{name} has shape {tuple(state[name].shape)}, not {tuple(wrong.shape)}."
@@ -309,10 +310,10 @@ def misshapen(yard: Yard) -> None:
 
 @case("a tensor nobody knows, its name made to deceive a terminal")
 def unknown(yard: Yard) -> None:
-    name = "\x1b[2J\u202estages"
+    name = "\x1b[2J\u202elayer1"
     said = yard.fails(
-        "\\u001b[2J\\u202estages is not part of the network.",
-        weights=yard.file("w.safetensors", {**yard.sound.state, name: yard.sound.state["stem.conv1.weight"].clone()}),
+        "\\u001b[2J\\u202elayer1 is not part of the network.",
+        weights=yard.file("w.safetensors", {**yard.sound.state, name: yard.sound.state["conv1.0.weight"].clone()}),
     )
     assert "\x1b" not in said and "\u202e" not in said
     assert b"\x1b" not in (yard.study / "report.html").read_bytes()
@@ -343,7 +344,7 @@ def half(yard: Yard) -> None:
 
 
 @pytest.mark.parametrize("number", ["nan", "inf"], ids=lambda number: f"one {number} among the weights")
-@pytest.mark.parametrize("where", ["stages.2.0.conv1.weight", "stages.1.0.bn1.running_var"], ids=["a matrix", "a statistic"])
+@pytest.mark.parametrize("where", ["layer2.0.conv1.weight", "layer1.0.bn1.running_var"], ids=["a matrix", "a statistic"])
 def test_no_numbers(number: str, where: str, yard: Yard) -> None:
     state = {name: value.clone() for name, value in yard.sound.state.items()}
     state[where].view(-1)[1] = float(number)
@@ -372,3 +373,465 @@ def test_a_pickle_that_would_run_code(suffix: str, yard: Yard) -> None:
         said = yard.fails("mkdir, which reading could run as code. It was not read.", weights=yard.root / f"w{suffix}")
         shutil.rmtree(yard.study)
     yard.told(said)
+    fires(yard, yard.root / f"w{suffix}")
+    yard.told(said)
+
+
+def fires(yard: Yard, path: Path) -> None:
+    """See that the file is what it is meant to be: read without care, it runs."""
+    import torch
+
+    with path.open("rb") as stream:  # by its name torch would take it for safetensors
+        torch.load(stream, weights_only=False)
+    assert yard.canary.exists()
+    yard.canary.rmdir()
+
+
+@case("a pickle that would run code, called .safetensors")
+def pickled_safetensors(yard: Yard) -> None:
+    torch_save({"model": yard.sound.state, "args": Running(yard.canary)}, yard.root / "w.safetensors")
+    yard.told(yard.refused(DATA, "w.safetensors is damaged: ", weights=yard.root / "w.safetensors"))
+    fires(yard, yard.root / "w.safetensors")
+
+
+@case("a pickle inside an archive of 7z")
+def archived(yard: Yard) -> None:
+    # Some scanners look into zip alone and let anything else pass as "no pickle".
+    inside = pickle.dumps(Running(yard.canary))
+    yard.told(yard.fails("w.pt is damaged: ", weights=yard.file("w.pt", b"7z\xbc\xaf\x27\x1c\x00\x04" + bytes(24) + inside)))
+
+
+@case("a plain pickle that would run code")
+def plain_pickle(yard: Yard) -> None:
+    path = yard.file("w.pt", pickle.dumps({"a": Running(yard.canary)}))
+    yard.told(yard.fails("w.pt", weights=path))
+    pickle.loads(path.read_bytes())
+    assert yard.canary.exists()
+
+
+@case("a TorchScript archive, which is a program")
+def script(yard: Yard) -> None:
+    import zipfile
+
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:  # as torch.jit.save lays them out
+        for name, content in (
+            ("data.pkl", b"\x80\x02}."),
+            ("code/__torch__.py", b"x = 1"),
+            ("constants.pkl", b"\x80\x02)."),
+            ("version", b"3"),
+        ):
+            archive.writestr(f"net/{name}", content)
+    yard.told(yard.fails("w.pt is damaged: ", weights=yard.file("w.pt", stream.getvalue())))
+
+
+@case("a pickled file that is cut, empty, or a page")
+def pickle_cut(yard: Yard) -> None:
+    torch_save(yard.sound.state, yard.root / "w.pth")
+    whole = (yard.root / "w.pth").read_bytes()
+    said = ""
+    for content in (PAGE, b"", whole[:200], whole[: len(whole) // 2]):
+        said = yard.fails("w.pth is damaged: ", weights=yard.file("w.pth", content))
+        shutil.rmtree(yard.study)
+    yard.same_as_sound(weights=yard.file("w.pth", whole))
+    yard.told(said)
+
+
+@case("a pickle of one number that claims to be petabytes")
+def claims(yard: Yard) -> None:
+    import torch
+
+    state = {**yard.sound.state, "layer2.0.conv1.weight": torch.zeros(1).expand(1 << 44, 32, 3, 3)}
+    path = yard.file("w.pt", state)
+    assert path.stat().st_size < 4_000_000
+    yard.told(yard.fails("layer2.0.conv1.weight claims more numbers than the file holds", weights=path))
+
+
+@case("a pickle without a network")
+def no_network(yard: Yard) -> None:
+    for content in ({"epoch": 3, "best": 0.5}, [1, 2], {"model": {"a": 1}}, {}):
+        said = yard.fails("w.pt holds no network: ", weights=yard.file("w.pt", content))  # type: ignore[arg-type]
+        shutil.rmtree(yard.study)
+    yard.told(said)
+
+
+@pytest.mark.parametrize("under", ["model", "state_dict"], ids=lambda under: f"a state dict under {under}")
+def test_wrapped(under: str, yard: Yard) -> None:
+    beside = {"epoch": 3, "optimizer": {"state": {}, "param_groups": [{"lr": 0.1}]}}
+    yard.same_as_sound(weights=yard.file("w.pth", {under: yard.sound.state, **beside}))
+    yard.told("the network is found, what lies beside it is passed over: the same answers to the last bit; exit 0")
+
+
+@case("a state dict with the prefix of a parallel wrapper")
+def prefixed(yard: Yard) -> None:
+    state = {f"module.{name}": value for name, value in yard.sound.state.items()}
+    yard.told(yard.fails("is missing (and ", weights=yard.file("w.pth", state)))
+
+
+# --- files of VMamba ----------------------------------------------------------------------------------------------------------
+
+
+def vmamba_state() -> State:
+    import torch
+
+    from fieldguide.craft.vmamba_net import Shape, VMamba
+
+    torch.manual_seed(3)
+    return dict(VMamba(Shape((1, 1, 1, 1), 8, 1, classes=5)).state_dict())
+
+
+def official(yard: Yard, state: State, **beside: Any) -> Path:
+    """Write a checkpoint as the official training does, its configuration a node of yacs, which is not installed."""
+    module = types.ModuleType("yacs.config")
+    node = type("CfgNode", (dict,), {"__module__": "yacs.config"})
+    module.CfgNode = node  # type: ignore[attr-defined]
+    with yard.monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "yacs", types.ModuleType("yacs"))
+        patch.setitem(sys.modules, "yacs.config", module)
+        torch_save(
+            {"model": state, "epoch": 264, "config": node({"MODEL": node({"TYPE": "vssm"})}), **beside}, yard.root / "w.pth"
+        )
+    return yard.root / "w.pth"
+
+
+VMAMBA: dict[str, Any] = {"family": "vmamba"}
+
+
+@case("an official VMamba file with its configuration")
+def vmamba_official(yard: Yard) -> None:
+    path = official(yard, vmamba_state())
+    said = yard.compare(weights=path, **VMAMBA)
+    assert said.code == DONE, said.text
+    yard.others_answered()
+    have = answers(yard.study, "net")
+    assert all(answer.error is None for answer in have) and "yacs.config" not in sys.modules
+    shutil.rmtree(yard.study)
+    save(vmamba_state(), yard.root / "w.safetensors")
+    assert yard.compare(weights=yard.root / "w.safetensors", **VMAMBA).code == DONE
+    assert answers(yard.study, "net") == have
+    yard.told("read without yacs: the answers of the same tensors as safetensors, to the last bit; exit 0")
+
+
+@case("an official VMamba file with something more that would run")
+def vmamba_harmful(yard: Yard) -> None:
+    path = official(yard, vmamba_state(), more=Running(yard.canary))
+    yard.told(yard.refused(DATA, "mkdir, which reading could run as code. It was not read.", weights=path, **VMAMBA))
+
+
+@case("VMamba: a tensor missing, misshapen, unknown, or the file of a CNN")
+def vmamba_unfit(yard: Yard) -> None:
+    import torch
+
+    state, name = vmamba_state(), "layers.1.blocks.0.op.x_proj_weight"
+    wrong: dict[str, State] = {
+        f"{name} is missing.": {key: value for key, value in state.items() if key != name},
+        f"{name} has shape (4, 1, 16), not {tuple(state[name].shape)}.": {**state, name: torch.zeros(4, 1, 16)},
+        "surplus is not part of the network.": {**state, "surplus": torch.zeros(2)},
+        "w.safetensors is no VMamba that is known here: ": yard.sound.state,
+    }
+    for words, tensors in wrong.items():
+        said = yard.refused(DATA, words, weights=yard.file("w.safetensors", tensors), **VMAMBA)
+    yard.told(said)
+
+
+@case("VMamba: one number that claims to be a layer of petabytes")
+def vmamba_huge(yard: Yard) -> None:
+    import torch
+
+    # A view of one number over and over: a pickled file of a kilobyte that claims a layer of petabytes.
+    state = {**vmamba_state(), "patch_embed.5.weight": torch.zeros(1).expand(1 << 44, 4, 3, 3)}
+    words = "patch_embed.5.weight claims more numbers than the file holds"
+    yard.told(yard.refused(DATA, words, weights=yard.file("w.pt", state), **VMAMBA))
+
+
+@case("VMamba: not a number among the weights")
+def vmamba_nan(yard: Yard) -> None:
+    state = vmamba_state()
+    state["layers.1.blocks.0.op.A_logs"].view(-1)[0] = float("nan")
+    path = yard.file("w.safetensors", state)
+    yard.told(yard.refused(DATA, "layers.1.blocks.0.op.A_logs holds what is no finite number", weights=path, **VMAMBA))
+
+
+# --- published files and folders ----------------------------------------------------------------------------------------------
+
+
+@case("a published file with another hash")
+def other_hash(yard: Yard) -> None:
+    from fieldguide.craft.zoo.of_torchvision import published
+
+    yard.monkeypatch.setenv("TORCH_HOME", str(yard.root / "torch"))
+    name = published("torchvision/squeezenet1_1").url.rsplit("/", 1)[-1]
+    kept = yard.root / "torch" / "hub" / "checkpoints"
+    kept.mkdir(parents=True)
+    torch_save({"model": yard.sound.state}, kept / name)
+    said = yard.fails("is damaged: its SHA-256 begins with ", name, model="torchvision/squeezenet1_1", weights="hub")
+    yard.told(said)
+
+
+@pytest.fixture
+def hugging(yard: Yard) -> Path:
+    """Return a folder as transformers writes it: a tiny transformer and how its pictures must look."""
+    from tests.craft.zoo.asked import folder, quiet
+
+    with quiet():
+        from transformers import ViTConfig, ViTImageProcessor
+
+        config = ViTConfig(
+            hidden_size=16,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=16,
+            image_size=32,
+            patch_size=8,
+            num_labels=7,
+        )
+        folder(yard.root / "net", config, ViTImageProcessor(size={"height": 32, "width": 32}))
+    return yard.root / "net"
+
+
+def rewrite(path: Path, **values: Any) -> None:
+    """Change a JSON file; `None` takes a value away."""
+    told = {**json.loads(path.read_text()), **values}
+    path.write_text(json.dumps({name: value for name, value in told.items() if value is not None}))
+
+
+def runs_when_imported(yard: Yard, path: Path) -> None:
+    path.write_text(f"import os\nos.mkdir({str(yard.canary)!r})\nclass Thing: ...\n")
+
+
+def a_remote_architecture(yard: Yard, folder: Path) -> None:
+    runs_when_imported(yard, folder / "modeling_own.py")
+    auto = {"AutoConfig": "modeling_own.Thing", "AutoModelForImageClassification": "modeling_own.Thing"}
+    rewrite(folder / "config.json", model_type="own_thing", auto_map=auto)
+
+
+def a_remote_processor(yard: Yard, folder: Path) -> None:
+    runs_when_imported(yard, folder / "processing_own.py")
+    rewrite(
+        folder / "preprocessor_config.json",
+        image_processor_type="OwnProcessor",
+        auto_map={"AutoImageProcessor": "processing_own.Thing"},
+    )
+
+
+def pickled_only(yard: Yard, folder: Path) -> None:
+    torch_save({**yard.sound.state, "more": Running(yard.canary)}, folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+
+
+#: What was done to a folder, the exit code, and what is said.
+FOLDERS: dict[str, tuple[Callable[[Yard, Path], None], int, str]] = {
+    "no config.json": (lambda _, folder: (folder / "config.json").unlink(), USAGE, "it has no config.json"),
+    "config.json is cut": (
+        lambda _, folder: (folder / "config.json").write_text('{"model_type": "vi'),  # type: ignore[dict-item]
+        DATA,
+        "The config.json of",
+    ),
+    "config.json is a list": (lambda _, folder: (folder / "config.json").write_text("[1]"), DATA, "The config.json of"),  # type: ignore[dict-item]
+    "an architecture nobody knows": (
+        lambda _, folder: rewrite(folder / "config.json", model_type="own_thing"),
+        DATA,
+        "cannot be read: ",
+    ),
+    "an architecture that classifies no pictures": (
+        lambda _, folder: rewrite(folder / "config.json", model_type="bert"),
+        USAGE,
+        "is a bert, with which transformers classifies no pictures",
+    ),
+    "an architecture that asks for code of its own": (a_remote_architecture, DATA, "code of a repository is never run"),
+    "a processor that asks for code of its own": (a_remote_processor, DATA, "The preprocessor_config.json of"),
+    "no processor": (lambda _, folder: (folder / "preprocessor_config.json").unlink(), DATA, "has no preprocessor_config.json"),
+    "pickled weights alone": (pickled_only, DATA, "has no model.safetensors, but pickled weights (pytorch_model.bin)"),
+}
+
+
+@pytest.mark.parametrize("kind", FOLDERS, ids=lambda kind: f"a folder of transformers: {kind}")
+def test_folders(kind: str, yard: Yard, hugging: Path) -> None:
+    change, code, words = FOLDERS[kind]
+    change(yard, hugging)
+    yard.told(yard.refused(code, words, model=f"hf/{hugging}", weights="hub"))
+
+
+@case("a folder of transformers: code beside an architecture that is known")
+def code_beside(yard: Yard) -> None:
+    """Nothing asks for it, so nothing is lost by leaving it: the library's own classes are taken."""
+    folder = yard.root / "net"
+    runs_when_imported(yard, folder / "modeling_own.py")
+    own = {"AutoConfig": "modeling_own.Thing", "AutoModelForImageClassification": "modeling_own.Thing"}
+    rewrite(folder / "config.json", auto_map=own)
+    said = yard.compare(model=f"hf/{folder}", weights="hub")
+    assert said.code == DONE, said.text
+    assert "auto_map" not in (yard.study / "runs" / "net" / "model" / "model.json").read_text()
+    yard.told("the library's own classes are taken, the code is left alone; exit 0")
+
+
+@case("a folder of transformers: an index that leads to a pickle")
+def index_to_a_pickle(yard: Yard) -> None:
+    from safetensors.torch import load_file
+
+    folder = yard.root / "net"
+    state = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    for name in ("part.bin", "../part.pt"):
+        torch_save({**state, "more": Running(yard.canary)}, folder / name)
+        (folder / "model.safetensors.index.json").write_text(
+            json.dumps({"metadata": {}, "weight_map": dict.fromkeys(state, name)})
+        )
+        said = yard.fails("cannot be loaded: ", model=f"hf/{folder}", weights="hub")
+        shutil.rmtree(yard.study)
+    yard.told(said)
+
+
+@case("a folder of transformers: a tensor missing, misshapen, no number, or the file cut")
+def folder_unfit(yard: Yard) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    path = yard.root / "net" / "model.safetensors"
+    state, whole = load_file(path), path.read_bytes()
+    name = next(key for key in state if key.endswith("layer.1.layernorm_after.weight"))
+    said_as = "vit.layers.1.layernorm_after.weight"  # the library has renamed it since
+    wrong: dict[str, State] = {
+        f"{said_as} is missing.": {key: value for key, value in state.items() if key != name},
+        f"{said_as} has shape (3,), not (16,).": {**state, name: torch.zeros(3)},
+        "surplus is not part of the network.": {**state, "surplus": torch.zeros(2)},
+        f"{said_as} holds what is no finite number": {**state, name: torch.full((16,), float("nan"))},
+    }
+    for words, tensors in wrong.items():
+        save(tensors, path)
+        said = yard.fails(words, model=f"hf/{path.parent}", weights="hub")
+        shutil.rmtree(yard.study)
+    path.write_bytes(whole[: len(whole) // 2])
+    yard.fails("cannot be loaded: ", model=f"hf/{path.parent}", weights="hub")
+    yard.told(said)
+
+
+# --- fitted models ------------------------------------------------------------------------------------------------------------
+
+
+def changed(**values: Any) -> Callable[[Path], None]:
+    return lambda path: rewrite(path, **values)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def gone(path: Path) -> None:
+    path.unlink()
+
+
+def no_number(path: Path) -> None:
+    from safetensors.torch import load_file
+
+    state = load_file(path)
+    state["fc.weight"][0, 0] = float("nan")
+    save(state, path)
+
+
+def one_class_less(path: Path) -> None:
+    from safetensors.torch import load_file
+
+    state = load_file(path)
+    save({**state, "fc.weight": state["fc.weight"][:2].clone(), "fc.bias": state["fc.bias"][:2].clone()}, path)
+
+
+#: A file of ``runs/NAME/model``, and what was done to it. What people may have written themselves is theirs to correct.
+FITTED: dict[str, tuple[str, Callable[[Path], None]]] = {
+    "weights cut": ("model.safetensors", cut),
+    "weights gone": ("model.safetensors", gone),
+    "weights for fewer classes": ("model.safetensors", one_class_less),
+    "description cut": ("model.json", cut),
+    "description gone": ("model.json", gone),
+    "description is a list": ("model.json", lambda path: path.write_text("[]")),  # type: ignore[dict-item]
+    "description names fewer classes": ("model.json", changed(classes=list(CLASSES[:2]))),
+    "description names a library that is none": ("model.json", changed(recipe={"library": "os", "model": "x", "classes": 3})),
+    "description names a network that is none": (
+        "model.json",
+        changed(recipe={"model": "nothing", "classes": 3, "arguments": {}}),
+    ),
+    "description asks for a network of petabytes": (
+        "model.json",
+        changed(recipe={"model": "test_resnet", "classes": 1 << 45, "arguments": {}}),
+    ),
+    "description of the study cut": ("fieldguide.json", cut),
+    "classes cut": ("classes.toml", cut),
+    "classes gone": ("classes.toml", gone),
+}
+
+
+@pytest.fixture
+def fitted(yard: Yard) -> Path:
+    """Return a copy of the sound study's network."""
+    shutil.copytree(yard.sound.study, yard.study)
+    return yard.study / "runs" / "net"
+
+
+@pytest.mark.parametrize("kind", FITTED, ids=lambda kind: f"a fitted model: {kind}")
+def test_fitted(kind: str, yard: Yard, fitted: Path) -> None:
+    name, change = FITTED[kind]
+    change(fitted / "model" / name)
+    said = yard.shell("predict", fitted, yard.sound.photos / "cat")
+    by_hand = kind == "classes cut"
+    assert said.code == (USAGE if by_hand else DATA), (said.code, said.text)
+    lines = [line for line in said.err.splitlines() if line]
+    assert len(lines) == 3, said.text
+    if name == "classes.toml":
+        assert "classes.toml" in lines[0] and ("Correct that line" if by_hand else "Restore it") in lines[2], said.text
+    else:
+        assert "damaged" in lines[0] and "Delete" in lines[2], said.text
+    assert not [line for line in said.out.splitlines() if ".png" in line], "answered all the same"
+    yard.told(f"{yard.short(lines[0])} {yard.short(lines[2])}; exit {said.code}")
+
+
+@case("a fitted model: not a number among its weights")
+def fitted_nan(yard: Yard) -> None:
+    no_number(yard.study / "runs" / "net" / "model" / "model.safetensors")
+    said = yard.shell("predict", yard.study / "runs" / "net", yard.sound.photos / "cat")
+    assert said.code == PARTLY, said.text
+    lines = [line for line in said.out.splitlines() if ".png" in line]
+    assert len(lines) == 4 and all("failed: not a number" in line for line in lines), said.text
+    (yard.study / "runs" / "net" / "predictions.parquet").unlink()
+    again = yard.compare(weights=yard.sound.root / "sound.safetensors")
+    assert again.code == PARTLY, again.text
+    assert all(answer.error and answer.label is None for answer in answers(yard.study, "net"))
+    scores = json.loads((yard.study / "runs" / "net" / "scores.json").read_text())["parts"]["test"]
+    assert scores["failed"] == scores["n"] > 0, scores
+    yard.others_answered()
+    yard.told(f"every answer: {yard.short(lines[0]).rsplit('.png: ')[1]}; all count as wrong, the others go on; exit {PARTLY}")
+
+
+@case("a fitted model: a pickle in the place of its weights")
+def fitted_pickle(yard: Yard) -> None:
+    run = yard.study / "runs" / "net"
+    torch_save({**yard.sound.state, "more": Running(yard.canary)}, run / "model" / "model.safetensors")
+    said = yard.shell("predict", run, yard.sound.photos / "cat")
+    assert said.code == DATA and "damaged" in said.text, said.text
+    (run / "predictions.parquet").unlink()
+    again = yard.compare(weights=yard.sound.root / "sound.safetensors")
+    assert again.code == PARTLY and "net: failed. " in again.text and "damaged" in again.text, again.text
+    yard.others_answered()
+    assert not yard.canary.exists()
+    fires(yard, run / "model" / "model.safetensors")
+    shutil.rmtree(run / "model")
+    yard.same_as_sound(weights=yard.sound.root / "sound.safetensors")
+    yard.told("net: failed. … runs/net/model is damaged …. Delete model and run the same `fieldguide compare` again; exit 3")
+
+
+NEEDS_A_FOLDER = [name for name in CASES if name.startswith("a folder of transformers")]
+NEEDS_A_FIT = [name for name in CASES if name.startswith("a fitted model")]
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name not in {*NEEDS_A_FOLDER, *NEEDS_A_FIT}], ids=str)
+def test_files(name: str, yard: Yard) -> None:
+    CASES[name](yard)
+
+
+@pytest.mark.parametrize("name", NEEDS_A_FOLDER, ids=str)
+def test_more_folders(name: str, yard: Yard, hugging: Path) -> None:
+    CASES[name](yard)
+
+
+@pytest.mark.parametrize("name", NEEDS_A_FIT, ids=str)
+def test_more_fitted(name: str, yard: Yard, fitted: Path) -> None:
+    CASES[name](yard)

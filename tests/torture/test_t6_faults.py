@@ -157,9 +157,7 @@ def full_checkpoint(yard: Yard) -> None:
     assert (kept / (kept / "LATEST").read_text() / "manifest.json").exists(), "the last good checkpoint"
     yard.goes_on()
     assert '"event": "resumed"' in (yard.place.study / "runs" / "net" / "log.jsonl").read_text()
-    yard.tell(
-        "The disk is full: … the checkpoint could not be written; the last good one is kept and gone on from; exit 4"
-    )
+    yard.tell("The disk is full: … the checkpoint could not be written; the last good one is kept and gone on from; exit 4")
 
 
 @case("disk full while the store is built")

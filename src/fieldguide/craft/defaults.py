@@ -6,6 +6,7 @@ reached 94 % and the same ViT reaches 95 % at 2e-5. Every value here says where 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -25,6 +26,9 @@ class Default:
     epochs: int
     source: str
 
+
+#: A small set gets more epochs, up to so many, until training has so many steps: twenty epochs of nine steps hardly move a network.
+LEAST_STEPS, MOST_EPOCHS = 400, 60
 
 _SCRATCH = "common practice for small networks from scratch (AdamW, cosine); checked on the digits of the demo"
 _HEAD = "common practice for a linear head on frozen features"
@@ -52,6 +56,12 @@ def kind_of(network: nn.Module) -> Kind:
         return "state space"
     attention = any("attn" in name or "attention" in name for name, _ in network.named_modules())
     return "attention" if attention else "convolution"
+
+
+def epochs_for(epochs: int, pictures: int, step: int) -> int:
+    """Return how many epochs suit `pictures` in steps of `step` pictures, where `epochs` suit a larger set."""
+    steps = max(1, math.ceil(pictures / step))
+    return max(epochs, min(MOST_EPOCHS, math.ceil(LEAST_STEPS / steps)))
 
 
 def default(network: nn.Module, *, from_weights: bool, train: str) -> Default:

@@ -52,8 +52,13 @@ class Trained:
 
 
 def load(folder: Path, create: Callable[[dict[str, Any]], nn.Module]) -> Trained:
-    """Read what `Trained.save` wrote: `create` rebuilds the empty network from its recipe; the weights are loaded strictly."""
+    """Read what `Trained.save` wrote: `create` rebuilds the empty network from its recipe; the weights are loaded strictly.
+
+    Raises `ValueError` where the classes are not as many as the network answers with.
+    """
     values = read_json(folder / "model.json")
+    if len(values["classes"]) != values["recipe"]["classes"]:
+        raise ValueError(f"{len(values['classes'])} classes for a network of {values['recipe']['classes']}")
     network = create(values["recipe"])
     network.load_state_dict(load_file(folder / "model.safetensors"))
     device = "cuda" if torch.cuda.is_available() else "cpu"

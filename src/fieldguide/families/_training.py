@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fieldguide.craft.defaults import Default
     from fieldguide.craft.feed import Feed
     from fieldguide.craft.loop import Plan
+    from fieldguide.craft.pace import Pace
     from fieldguide.craft.trained import Trained
     from fieldguide.data.batches import Preprocessing
 
@@ -44,7 +45,7 @@ class Training(Settings):
     image_size: int | None = Field(None, ge=8, le=2048)
     """Side of the square input, in pixels; the model's own if not given."""
     epochs: int | None = Field(None, ge=1, le=10_000)
-    """Most passes over the training pictures; if not given, what suits the network and where its weights come from."""
+    """Most passes over the training pictures; if not given, 20, and more for a small set, up to 60."""
     batch_size: int = Field(32, ge=1, le=8192)
     """Pictures that go through the network at once."""
     accumulate: int = Field(1, ge=1, le=1024)
@@ -174,7 +175,7 @@ def fit(
     counts = anatomy.freeze(network, settings.train)
     suits = defaults.default(network, from_weights=built.fresh, train=settings.train)
     chosen = pace.decided(network, own.size, settings.batch_size, bench, settings.precision)
-    plan = _plan(built, settings, suits, chosen)
+    plan = _plan(built, settings, suits, chosen, len(train))
     trained, total = sum(count.trained for count in counts), sum(count.total for count in counts)
     bench.log("parts", parts=[vars(count) for count in counts])
     bench.progress.say(_told(counts))
@@ -226,9 +227,10 @@ def _found(settings: Training, suits: Default) -> str:
     return "found by a range test and a sweep judged on validation" if settings.learning_rate == "auto" else suits.source
 
 
-def _plan(built: Built, settings: Training, suits: Default, chosen: Any) -> Plan:
+def _plan(built: Built, settings: Training, suits: Default, chosen: Pace, pictures: int) -> Plan:
     """Return the plan of a fit: what was asked for, and what suits the network where nothing was."""
     from fieldguide.craft import anatomy, loop
+    from fieldguide.craft.defaults import epochs_for
     from fieldguide.data.augment import augmentation
 
     names = ("min_area", "flip", "rotate", "brightness", "contrast", "erase", "mixup", "cutmix")
@@ -242,7 +244,7 @@ def _plan(built: Built, settings: Training, suits: Default, chosen: Any) -> Plan
         name: getattr(settings, name) for name in ("accumulate", "schedule", "monitor", "label_smoothing", "class_weights")
     }
     return loop.Plan(
-        epochs=settings.epochs or suits.epochs,
+        epochs=settings.epochs or epochs_for(suits.epochs, pictures, settings.batch_size * settings.accumulate),
         batch_size=settings.batch_size,
         learning_rate=settings.learning_rate if isinstance(settings.learning_rate, float) else suits.rate,
         weight_decay=suits.decay if settings.weight_decay is None else settings.weight_decay,

@@ -117,13 +117,34 @@ def read_state(source: Source | Path) -> dict[str, Tensor]:
     """Return the network's tensors of a ``.safetensors`` file or of a pickled state dict.
 
     Raises `UsageProblem` where there is no such file, `DataProblem` where it is damaged, is not the file that was published, or
-    holds what is not allowed.
+    holds what is not allowed or no number.
     """
     path = source if isinstance(source, Path) else source.path
     _require_file(path)
     if isinstance(source, Source) and source.digest:
         _require_digest(path, source.digest)
-    return _unpickled(path) if path.suffix in PICKLED else _safe(path)
+    state = _unpickled(path) if path.suffix in PICKLED else _safe(path)
+    require_numbers(state, path)
+    return state
+
+
+def require_numbers(state: Mapping[str, Tensor], where: object) -> None:
+    """Raise `DataProblem` where a tensor of what was read at `where` is not made of finite numbers: nothing could be learnt from it."""
+    for name, tensor in state.items():
+        why = _amiss(tensor)
+        if why:
+            raise _damaged(where, f"{plain(name)} {why}")
+
+
+def _amiss(tensor: Tensor) -> str:
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
+        return "is no plain tensor"
+    # A pickle can call one number a matrix of any size; a copy of that would fill the memory.
+    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        return "claims more numbers than the file holds"
+    # Some of the narrow formats know no such question; all are converted for loading anyway.
+    asked = tensor.float() if tensor.element_size() == 1 and tensor.is_floating_point() else tensor
+    return "" if bool(asked.isfinite().all()) else "holds what is no finite number"
 
 
 def to_safetensors(path: Path, target: Path) -> None:
@@ -186,7 +207,7 @@ def _told(content: Any) -> str:
     return f"a dictionary of {', '.join(plain(key, 40) for key in list(content)[:6]) or 'nothing'}"
 
 
-def _damaged(path: Path, why: str) -> DataProblem:
+def _damaged(path: object, why: str) -> DataProblem:
     return DataProblem(f"{plain(path)} is damaged: {why}.", "A whole weights file.", "Fetch it again and run the same command.")
 
 
