@@ -18,6 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from tests.pictures import write_folder
@@ -201,6 +202,8 @@ def _check(path: Path) -> None:
             length = 8 + int.from_bytes(data[:8], "little")
             tensors = [entry for name, entry in json.loads(data[8:length]).items() if name != "__metadata__"]
             assert len(data) == length + max(entry["data_offsets"][1] for entry in tensors), "cut"
+        case ".npy":
+            np.load(path, mmap_mode="r")
         case ".html":
             assert data.rstrip().endswith(b"</html>")
         case _ if path.name == "LATEST":

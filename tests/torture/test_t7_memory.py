@@ -44,8 +44,8 @@ NET: dict[str, Any] = {
     "batch_size": 8,
     "precision": "fp32",
 }
-#: Weights of a run in pieces and of one in whole batches lie so close after two epochs.
-CLOSE = 1e-5
+#: Weights of a run in pieces and of one in whole batches lie so close; AdamW makes much of what rounding does to small gradients.
+CLOSE = 1e-4
 OUT = "Memory ran out."
 Fault = Callable[[], None]
 
@@ -65,7 +65,9 @@ class Yard:
     def run(self) -> Path:
         return self.study / "runs" / "net"
 
-    def compare(self, fault: Fault | None = None, plan: Plan | None = None, photos: Path | None = None, **settings: Any) -> Ended:
+    def compare(
+        self, fault: Fault | None = None, plan: Plan | None = None, photos: Path | None = None, **settings: Any
+    ) -> Ended:
         """Run the command in a child in which `fault` is at work; nothing stands half-written when it has ended."""
         asked = self.base.with_name("plan.toml")
         contestants = [
@@ -90,8 +92,7 @@ class Yard:
         ended = self.compare(fault, **settings)
         assert ended.code == DONE, (ended.code, ended.text)
         assert self.cuts() == list(cuts)
-        assert apart(self.study, whole.study) < CLOSE
-        assert len(epochs(self.run)) == len(epochs(whole.study / "runs" / "net"))
+        alike(self.study, whole.study)
 
     def fails(self, ended: Ended, *words: str) -> str:
         """Expect that the network failed by name and that the others answered; return what was said of it."""
@@ -144,6 +145,15 @@ def apart(one: Path, other: Path) -> float:
     return max(float((a[name] - b[name]).abs().max()) for name in a)
 
 
+def alike(one: Path, other: Path) -> None:
+    """Expect the same weights and the same learning curve, to rounding: AdamW alone would not tell a gradient from half of it."""
+    assert apart(one, other) < CLOSE
+    curves = [[(event["train_loss"], event["val_loss"]) for event in epochs(study / "runs" / "net")] for study in (one, other)]
+    assert len(curves[0]) == len(curves[1]) > 0
+    for a, b in zip(*curves, strict=True):
+        assert a == pytest.approx(b, rel=1e-4), curves
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
     """Run the study here, so that a child finds every library warm, and then in a child."""
@@ -154,7 +164,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
     yard = Yard(root / "base", lambda _: None)
     write_folder(yard.base / "photos", ("cat", "dog", "eel"), each=12)
     settings = {"name": "net", "family": "backbone", "settings": {**NET, "epochs": 1}}
-    write_toml(root / "warm.toml", {"source": str(yard.base / "photos"), "contestants": [settings, {"name": "l", "family": "linear"}]})
+    write_toml(
+        root / "warm.toml", {"source": str(yard.base / "photos"), "contestants": [settings, {"name": "l", "family": "linear"}]}
+    )
     assert compare(*read_asked(str(root / "warm.toml"), root / "warm")).exit_code == DONE
     ended = yard.compare()
     assert ended.code == DONE, ended.text
@@ -179,17 +191,18 @@ def too_much(device: str = "cpu") -> None:
 
 
 def forward(most: int, part: str = "VisionTransformer", device: str = "cpu", when: str = "training") -> Fault:
-    """Let a part of the network hold no more than `most` pictures at once, while training or while answering."""
+    """Let a part of the network hold no more than `most` pictures at once, in training, or in validation once it has begun."""
 
     def fault() -> None:
         from timm.layers import Attention
         from timm.models.vision_transformer import VisionTransformer
 
         owner: Any = {"VisionTransformer": VisionTransformer, "Attention": Attention}[part]
-        real = owner.forward
+        real, begun = owner.forward, [when == "training"]
 
         def little(self: Any, x: Any, *more: Any, **named: Any) -> Any:
-            if self.training == (when == "training") and len(x) > most:
+            begun[0] = begun[0] or self.training
+            if begun[0] and self.training == (when == "training") and len(x) > most:
                 too_much(device)
             return real(self, x, *more, **named)
 
@@ -242,7 +255,12 @@ def optimiser(nth: int, device: str = "cpu") -> Fault:
     return fault
 
 
-def raising(module: str, name: str) -> Fault:
+def no_room() -> None:
+    """Ask for as much in the words of numpy."""
+    np.empty(1 << 60, dtype=np.uint8)
+
+
+def raising(module: str, name: str, ask: Callable[[], None] = no_room) -> Fault:
     """Let a function, named with its class if it has one, find no memory."""
 
     def fault() -> None:
@@ -254,7 +272,7 @@ def raising(module: str, name: str) -> Fault:
             owner = getattr(owner, part)
 
         def none(*_: Any, **__: Any) -> None:
-            np.empty(1 << 60, dtype=np.uint8)
+            ask()
 
         setattr(owner, last, none)
 
@@ -287,7 +305,7 @@ def case(name: str) -> Callable[[Callable[[Yard, Whole], None]], Callable[[Yard,
 
 # --- in the middle of training ------------------------------------------------------------------------------------------------
 
-IN_PIECES = "batches of 8 are learnt in {} pieces, the step is the same: the same weights to 1e-5; written down; exit 0"
+IN_PIECES = "batches of 8 are learnt in {} pieces, the step is the same: the same weights to 1e-4; written down; exit 0"
 
 
 @case("in the forward pass")
@@ -324,7 +342,7 @@ def in_accumulation(yard: Yard, whole: Whole) -> None:
         VisionTransformer.forward = little  # type: ignore[method-assign]
 
     yard.fits(fault, (2,), whole, batch_size=4, accumulate=2)
-    yard.tell("what the first batch had added is taken back, both are learnt in 2 pieces: the same weights to 1e-5; exit 0")
+    yard.tell("what the first batch had added is taken back, both are learnt in 2 pieces: the same weights to 1e-4; exit 0")
 
 
 @case("in a step of the optimiser")
@@ -348,23 +366,26 @@ def nothing_left(yard: Yard, whole: Whole) -> None:
     decided = json.loads((yard.run / "scratch" / "decisions.json").read_text())
     assert decided["pieces"] == 4, "as small as a batch of 8 can be cut with two pictures in each piece"
     ended = yard.compare()
-    assert ended.code == DONE and apart(yard.study, whole.study) < CLOSE, ended.text
-    yard.tell(f"{said}; with memory again the same weights to 1e-5")
+    assert ended.code == DONE, ended.text
+    alike(yard.study, whole.study)
+    yard.tell(f"{said}; with memory again the same weights to 1e-4")
 
 
 @case("a limit of the system on the process, while training")
 def system_limit(yard: Yard, whole: Whole) -> None:
-    """24 pictures of 1024 patches keep some 600 MB for the backward pass; there are 300."""
-    large = {"image_size": 256, "batch_size": 24, "epochs": 1}
+    """What 24 pictures of 576 patches keep for the backward pass is more than there is."""
+    large = {"image_size": 192, "batch_size": 24, "epochs": 1}
     ended = yard.compare(**large)
     assert ended.code == DONE and yard.cuts() == [], ended.text
     yard.study.rename(yard.base / "had-enough")
-    ended = yard.compare(limited(300_000_000), **large)
+    ended = yard.compare(limited(150_000_000), **large)
     assert ended.code == DONE, ended.text
     cuts = yard.cuts()
     assert cuts and cuts == [2 << at for at in range(len(cuts))], cuts
-    assert apart(yard.study, yard.base / "had-enough") < CLOSE
-    yard.tell(f"a batch of 24 is learnt in {cuts[-1]} pieces, the step is the same: the same weights to 1e-5; written down; exit 0")
+    alike(yard.study, yard.base / "had-enough")
+    yard.tell(
+        f"a batch of 24 is learnt in {cuts[-1]} pieces, the step is the same: the same weights to 1e-4; written down; exit 0"
+    )
 
 
 @case("the system kills the process for its memory, and how small to cut is remembered")
@@ -386,7 +407,9 @@ def killed(yard: Yard, whole: Whole) -> None:
 
     yard.fits(watched, (2, 4), whole)
     assert [event for event in read_log(yard.run / "log.jsonl") if event["event"] == "resumed"]
-    yard.tell("the same command goes on from the last checkpoint, in pieces from its first step: the same weights to 1e-5; exit 0")
+    yard.tell(
+        "the same command goes on from the last checkpoint, in pieces from its first step: the same weights to 1e-4; exit 0"
+    )
 
 
 # --- before and after training ------------------------------------------------------------------------------------------------
@@ -406,7 +429,9 @@ def large_batch(yard: Yard, whole: Whole) -> None:
     ended = yard.compare(limited(300_000_000), batch_size=8192)
     assert ended.code == DONE and yard.cuts() == [], ended.text
     assert apart(yard.study, yard.base / "all-at-once") == 0
-    yard.tell("batch_size=8192 on 24 pictures takes no more memory than 24, and ends in the same weights to the last bit; exit 0")
+    yard.tell(
+        "batch_size=8192 on 24 pictures takes no more memory than 24, and ends in the same weights to the last bit; exit 0"
+    )
 
 
 @case("a picture too large for what is left")
@@ -421,6 +446,20 @@ def large_picture(yard: Yard, whole: Whole) -> None:
     assert sum(row.excluded is not None for row in rows.values()) == 1
     assert (yard.run / "scores.json").exists()
     yard.tell(f"huge.png is left out by name: {huge.excluded}; the others are compared; exit 0")
+
+
+@case("while the network is tried on a picture of the size asked for")
+def in_trying(yard: Yard, whole: Whole) -> None:
+    said = yard.fails(yard.compare(raising("timm.models.vision_transformer", "VisionTransformer.forward", too_much)), OUT)
+    yard.goes_on(whole)
+    yard.tell(f"{said}; then the same numbers")
+
+
+@case("while the network is built")
+def in_building(yard: Yard, whole: Whole) -> None:
+    said = yard.fails(yard.compare(raising("timm", "create_model", too_much)), OUT)
+    yard.goes_on(whole)
+    yard.tell(f"{said}; then the same numbers")
 
 
 @case("while pictures are looked at")
@@ -515,7 +554,9 @@ def on_an_accelerator(yard: Yard, fault: str, seen: str | None = None) -> Ended:
         pytest.skip(NO_ACCELERATOR)
     plan = yard.base / "plan.toml"
     contestants = [{"name": "majority", "family": "majority"}, {"name": "net", "family": "backbone", "settings": NET}]
-    write_toml(plan, {"source": str(yard.base / "photos"), "contestants": [*contestants, {"name": "linear", "family": "linear"}]})
+    write_toml(
+        plan, {"source": str(yard.base / "photos"), "contestants": [*contestants, {"name": "linear", "family": "linear"}]}
+    )
     command = [sys.executable, "-c", _AT_WORK.format(fault), "compare", str(plan), "--out", str(yard.study)]
     environment = os.environ | {"COLUMNS": "400"} | ({} if seen is None else {"CUDA_VISIBLE_DEVICES": seen})
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)

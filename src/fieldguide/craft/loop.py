@@ -158,9 +158,8 @@ class Run:
         here = self.position
         started = saved = time.perf_counter()
         train_mode(self.model)
-        with closing(
-            self.training(here.epoch, here.step)
-        ) as batches:  # whatever ends the epoch ends the threads that cut ahead
+        # Whatever ends the epoch ends the threads that cut ahead.
+        with closing(self.training(here.epoch, here.step)) as batches:
             together = iter(lambda: list(islice(batches, self.plan.accumulate)), [])
             for number, step in enumerate(together, start=here.step):
                 loss = self.step(step, self.rate(here.epoch * self.steps + number))

@@ -27,8 +27,8 @@ LOWEST, HIGHEST, STEPS = 1e-6, 1.0, 60
 EXPLODED = 4.0
 #: The range test's rate is divided by this: at the smallest loss the rate is already about to be too high.
 BELOW = 10.0
-#: What is swept, against what the range test suggests, and the epochs of each.
-AROUND, EPOCHS = (1 / 3, 1.0, 3.0), 2
+#: What is swept, against what the range test suggests, and the least epochs and steps of each.
+AROUND, EPOCHS, TRIED_STEPS = (1 / 3, 1.0, 3.0), 2, 60
 
 
 def chosen(
@@ -109,7 +109,10 @@ def _tried(
     if ranks.rank() == 0:
         place.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(bench.seed)
-    short = replace(plan, epochs=min(plan.epochs, EPOCHS), patience=EPOCHS)
+    steps = math.ceil(len(lists[0]) / (plan.batch_size * plan.accumulate * ranks.size()))
+    epochs = min(plan.epochs, max(EPOCHS, math.ceil(TRIED_STEPS / steps)))
+    # The loss judges: after so few steps, on so few pictures, two rates are often right equally often.
+    short = replace(plan, epochs=epochs, patience=epochs, monitor="loss")
     told: dict[str, Any] = {"rate": plan.learning_rate}
     try:
         loop.train(network, *lists, task, short, replace(bench, scratch=place), feed)
@@ -118,10 +121,4 @@ def _tried(
     events = [event for event in read_log(place / "log.jsonl") if event["event"] == "epoch"]
     if not lists[1]:
         return {**told, "score": [-events[-1]["train_loss"], 0.0]}
-    found = [
-        [-event["val_loss"], event["val_accuracy"]]
-        if plan.monitor == "loss"
-        else [event[f"val_{plan.monitor}"], -event["val_loss"]]
-        for event in events
-    ]
-    return {**told, "score": max(found)}
+    return {**told, "score": max([-event["val_loss"], event["val_accuracy"]] for event in events)}
