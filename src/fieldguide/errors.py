@@ -40,6 +40,14 @@ class DataProblem(Problem):
     code = DATA
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Tell whether memory ran out, of the machine or of its accelerator, in whatever words a library says so."""
+    words = str(error).lower()
+    return isinstance(error, MemoryError) or any(
+        said in words for said in ("out of memory", "can't allocate memory", "bad_alloc")
+    )
+
+
 class PictureError(Exception):
     """One picture cannot be used. `code` is stable and goes into tables; `detail` is for people."""
 

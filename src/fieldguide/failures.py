@@ -7,7 +7,7 @@ import traceback
 from pathlib import Path
 
 from fieldguide import families
-from fieldguide.errors import DataProblem, EnvironmentProblem, PictureError, Problem, plain
+from fieldguide.errors import DataProblem, EnvironmentProblem, PictureError, Problem, out_of_memory, plain
 from fieldguide.files import system_problem, write_json
 from fieldguide.records import SCHEMA_VERSION, Manifest
 
@@ -37,7 +37,7 @@ def problem_of(error: BaseException, folder: Path, manifest: Manifest) -> Proble
         return problem
     with contextlib.suppress(OSError), open(folder / "run.log", "a", encoding="utf-8") as stream:
         stream.write("".join(traceback.format_exception(error)))
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "out of memory" in str(error).lower():
+    if out_of_memory(error):
         return EnvironmentProblem(
             "Memory ran out.", "Less memory: a smaller batch_size or image_size.", "Set batch_size to half."
         )

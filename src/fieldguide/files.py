@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fieldguide.errors import DataProblem, EnvironmentProblem, plain
+from fieldguide.errors import DataProblem, EnvironmentProblem, out_of_memory, plain
 
 #: Beginning of every name that is not yet whole; leftovers of a killed run are swept by the next one.
 UNFINISHED = ".unfinished-"
@@ -294,6 +294,14 @@ def told_plainly() -> Iterator[None]:
         if problem is None:
             raise
         raise problem from error
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        raise EnvironmentProblem(
+            "Memory ran out.",
+            "What is on disk is whole; nothing is lost.",
+            "Close what else takes memory, then run the same command again.",
+        ) from error
 
 
 def system_problem(error: OSError, path: Path | None = None) -> EnvironmentProblem | None:

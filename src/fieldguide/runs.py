@@ -368,6 +368,10 @@ def _loaded(family: str, model: Path) -> Fitted:
     room = families.family(family)
     try:
         return room.load(model)
+    except FileNotFoundError as error:
+        raise damaged(model, f"a file is missing: {error}") from error
+    except UsageProblem as problem:  # what was written down when it was fitted is nothing the user asks for now
+        raise damaged(model, problem.given) from problem
     except (Problem, OSError, ImportError, MemoryError):
         raise
     except Exception as error:

@@ -16,7 +16,7 @@ import shutil
 import struct
 import sys
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -174,7 +174,7 @@ def timm_state(model: str, classes: int = 5) -> State:
 
 
 @pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sound]:
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Sound:
     from fieldguide.study import compare as call
     from fieldguide.study import read_asked
 
@@ -188,7 +188,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sound]:
         return Said(done.exit_code, "", "")
 
     assert compare(shell, root, root / "photos", root / "study", weights=root / "sound.safetensors").code == DONE
-    yield Sound(root, state, {name: answers(root / "study", name) for name in (*OTHERS, "net")})
+    return Sound(root, state, {name: answers(root / "study", name) for name in (*OTHERS, "net")})
 
 
 @pytest.fixture

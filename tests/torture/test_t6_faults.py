@@ -378,7 +378,7 @@ def scratch_log_cut(yard: Yard) -> None:
     assert ended.code == DONE, ended.text
     other = [name for name in yard.small.whole.differs(yard.place.study) if name != "curves"]
     assert other == [] and left(yard.place.study) == []
-    assert curves(yard.place.study)["net"][-1] == yard.small.whole.curves["net"][-1]
+    assert curves(yard.place.study)["runs/net"][-1] == yard.small.whole.curves["runs/net"][-1]
     yard.tell("the torn line is left out of the curve; the numbers are the same; exit 0")
 
 

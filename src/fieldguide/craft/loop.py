@@ -27,7 +27,7 @@ from fieldguide.craft.feed import Feed
 from fieldguide.craft.pace import Pace, autocast, placed
 from fieldguide.data.augment import Augmentation, mixed
 from fieldguide.data.batches import Batch, Preprocessing, draw_balanced, draw_order
-from fieldguide.errors import EnvironmentProblem
+from fieldguide.errors import EnvironmentProblem, out_of_memory
 from fieldguide.files import digest
 from fieldguide.records import Example
 from fieldguide.tasks.classify import Classify
@@ -374,14 +374,6 @@ def train_mode(model: nn.Module) -> None:
         own = list(module.parameters())
         if own and not any(parameter.requires_grad for parameter in own):
             module.eval()
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Tell whether memory ran out, of the machine or of its accelerator."""
-    words = str(error).lower()
-    return (
-        isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "out of memory" in words or "can't allocate memory" in words
-    )
 
 
 def _class_weights(targets: Tensor, classes: int, device: str) -> Tensor:

@@ -71,7 +71,7 @@ def find_weights(settings: Wanted, online: bool) -> Source | None:
     from fieldguide.craft.zoo import weights
 
     if library_of(settings.model) == "transformers":
-        _of(settings).folder_of(settings.model, online)  # even an empty network needs its configuration
+        _of(settings).require(settings.model, online)
     if settings.weights == "none":
         return None
     found: Source = _of(settings).find(settings, online) if settings.weights == "hub" else weights.located(settings.weights)
@@ -85,8 +85,11 @@ def recipe(settings: Wanted, source: Source | None, classes: int) -> dict[str, A
 
 
 def create(recipe: dict[str, Any]) -> nn.Module:
-    """Build the empty network; an argument it does not take is a `UsageProblem`."""
-    network: nn.Module = _room(recipe.get("library", "timm")).create(recipe)
+    """Build the empty network; an argument it does not take is a `UsageProblem`, a library that is unknown here a `ValueError`."""
+    library = recipe.get("library", "timm")
+    if library not in ("timm", *PREFIXES.values()):
+        raise ValueError(f"no library is called {plain(library)}")
+    network: nn.Module = _room(library).create(recipe)
     return network
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fieldguide.errors import UsageProblem, plain
+from fieldguide.errors import UsageProblem, out_of_memory, plain
 
 #: Tokens, positions and scales have more than one dimension and still no decay, as in the training code of DeiT and Swin.
 _SPARED = (
@@ -66,6 +66,8 @@ def require_size(network: nn.Module, size: int, model: str) -> None:
     try:
         network.eval()(torch.zeros(1, 3, size, size))
     except (RuntimeError, ValueError, AssertionError, TypeError, IndexError, AttributeError) as error:
+        if out_of_memory(error):
+            raise
         raise UsageProblem(
             f"{plain(model)} does not take pictures of {size} x {size} pixels: {plain(error)}.",
             "Allowed are sizes that fit the network: those above its smallest, and multiples of its patch or window.",

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from fieldguide.craft.zoo import weights as files
 from fieldguide.craft.zoo.wanted import Wanted
 from fieldguide.craft.zoo.weights import Source
-from fieldguide.errors import EnvironmentProblem, UsageProblem, plain
+from fieldguide.errors import EnvironmentProblem, UsageProblem, out_of_memory, plain
 
 
 def knows(name: str) -> bool:
@@ -81,6 +81,8 @@ def create(recipe: dict[str, Any]) -> nn.Module:
     try:
         network = timm.create_model(recipe["model"], pretrained=False, num_classes=recipe["classes"], **recipe["arguments"])
     except (TypeError, AssertionError, RuntimeError, ValueError) as error:
+        if out_of_memory(error):
+            raise
         raise UsageProblem(
             f"{plain(recipe['model'])} cannot be built with {plain(recipe['arguments'])}: {plain(error)}.",
             "Allowed are sizes that fit the network: image_size a multiple of its patch or window.",

@@ -14,7 +14,7 @@ from fieldguide.craft.zoo.borrowed import Borrowed
 from fieldguide.craft.zoo.looks import share
 from fieldguide.craft.zoo.wanted import Wanted
 from fieldguide.craft.zoo.weights import Source
-from fieldguide.errors import UsageProblem, allowed_names, plain
+from fieldguide.errors import UsageProblem, allowed_names, out_of_memory, plain
 
 PREFIX = "torchvision/"
 #: Classifiers that help only while ImageNet is learnt; their tensors are in the files, and in no network here.
@@ -91,6 +91,8 @@ def create(recipe: dict[str, Any]) -> Borrowed:
     try:
         network = models.get_model(bare, weights=None, num_classes=classes or 2, **recipe["arguments"])
     except (TypeError, AssertionError, RuntimeError, ValueError) as error:
+        if out_of_memory(error):
+            raise
         raise UsageProblem(
             f"{plain(recipe['model'])} cannot be built with {plain(recipe['arguments'])}: {plain(error)}.",
             "Allowed are sizes that fit the network: image_size a multiple of its patch or window.",

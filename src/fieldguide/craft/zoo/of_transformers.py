@@ -26,7 +26,7 @@ from fieldguide.craft.zoo.borrowed import Borrowed
 from fieldguide.craft.zoo.looks import share
 from fieldguide.craft.zoo.wanted import Wanted
 from fieldguide.craft.zoo.weights import Source
-from fieldguide.errors import DataProblem, EnvironmentProblem, UsageProblem, allowed_names, plain
+from fieldguide.errors import DataProblem, EnvironmentProblem, UsageProblem, allowed_names, out_of_memory, plain
 
 PREFIX = "hf/"
 CONFIG, PROCESSOR = "config.json", "preprocessor_config.json"
@@ -150,6 +150,11 @@ def _config(model: str, online: bool = False) -> Any:
     return config
 
 
+def require(model: str, online: bool) -> None:
+    """Raise where the configuration of `model` is not there, or is none of a classifier: even an empty network needs it."""
+    _config(model, online)
+
+
 def recipe(settings: Wanted, source: Source | None, classes: int) -> dict[str, Any]:
     """Return what rebuilds the empty network: its whole configuration, and what is given to every call."""
     config = _config(settings.model)
@@ -193,6 +198,8 @@ def create(recipe: dict[str, Any]) -> Borrowed:
             network = _class_of(config)._from_config(config, dtype=torch.float32)
         heads = _heads(config)
     except (TypeError, AssertionError, RuntimeError, ValueError, KeyError) as error:
+        if out_of_memory(error):
+            raise
         raise UsageProblem(
             f"{PREFIX}{plain(recipe['model'])} cannot be built: {plain(error)}.",
             "Allowed are sizes that fit the network: image_size a multiple of its patch or window.",
@@ -245,6 +252,7 @@ def load(network: Borrowed, source: Source, heads: tuple[str, ...]) -> None:
         if not name.startswith(own)
     ]
     files.refuse([*wrong, *map(str, told.get("error_msgs") or ())], source.described)
+    files.require_numbers(loaded.state_dict(), source.described)
     body = {f"network.{name}": tensor for name, tensor in loaded.state_dict().items() if not name.startswith(own)}
     network.load_state_dict(body, strict=False)
     files.begin_head(network, heads)
