@@ -265,7 +265,8 @@ class Run:
             return False
         self.pieces *= 2
         decisions.remember(self.bench, "pieces", self.pieces)
-        self.bench.log("fact", batches_cut_into=self.pieces, why="memory ran out")
+        self.bench.fact(batches_cut_into=self.pieces)
+        self.bench.progress.say(f"Memory ran out: batches go through in {self.pieces} pieces from here; steps keep their size.")
         if self.bench.device.startswith("cuda"):
             torch.cuda.empty_cache()
         return True
