@@ -89,6 +89,21 @@ def test_from_kept_activations_the_network_learns_the_same(sets: Sets, tmp_path:
     assert float((one - two).abs().max()) < 0.05 * moved
 
 
+def test_each_view_has_its_own_activations_in_the_order_asked_for(sets: Sets, tmp_path: Path) -> None:
+    network = vit()
+    front, _ = opened(sets, network, bench(tmp_path))
+    assert front is not None
+    rows = torch.tensor([7, 2, 9, 0, 5]).numpy()
+    seen = []
+    for view in (0, 1):
+        kept = torch.cat([batch.pixels for batch in front.training(rows, view)])
+        with torch.no_grad():
+            fresh = torch.cat([front.cut.activations(batch.pixels) for batch in pictures(sets).training(rows, view)])
+        torch.testing.assert_close(kept, fresh, rtol=0.02, atol=0.02)
+        seen.append(kept)
+    assert float((seen[0] - seen[1]).abs().mean()) > 0.05, "another view is another thing"
+
+
 def test_gradients_behind_the_cut_are_those_of_the_whole_network(sets: Sets, tmp_path: Path) -> None:
     network = vit()
     cut = prefix.cut_of(network)
