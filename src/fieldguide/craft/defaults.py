@@ -27,6 +27,8 @@ class Default:
     source: str
 
 
+#: Most epochs of a set that is not small.
+EPOCHS = 20
 #: A small set gets more epochs, up to so many, until training has so many steps: twenty epochs of nine steps hardly move a network.
 LEAST_STEPS, MOST_EPOCHS = 400, 60
 
@@ -34,19 +36,21 @@ _SCRATCH = "common practice for small networks from scratch (AdamW, cosine); che
 _HEAD = "common practice for a linear head on frozen features"
 
 DEFAULTS: dict[tuple[Kind, Start], Default] = {
-    ("convolution", "scratch"): Default(1e-3, 0.05, 0.1, 20, _SCRATCH),
-    ("attention", "scratch"): Default(1e-3, 0.05, 0.1, 20, _SCRATCH),
-    ("state space", "scratch"): Default(1e-3, 0.05, 0.1, 20, _SCRATCH),
+    ("convolution", "scratch"): Default(1e-3, 0.05, 0.1, EPOCHS, _SCRATCH),
+    ("attention", "scratch"): Default(1e-3, 0.05, 0.1, EPOCHS, _SCRATCH),
+    ("state space", "scratch"): Default(1e-3, 0.05, 0.1, EPOCHS, _SCRATCH),
     ("convolution", "weights"): Default(
-        3e-4, 0.05, 0.1, 20, "common practice for AdamW on pretrained CNNs: between 1e-4 and 1e-3"
+        3e-4, 0.05, 0.1, EPOCHS, "common practice for AdamW on pretrained CNNs: between 1e-4 and 1e-3"
     ),
     ("attention", "weights"): Default(
-        5e-5, 0.05, 0.1, 20, "between the 2e-5 of a published ViT-B fine-tuning at batch 16 and the 1e-4 of common practice"
+        5e-5, 0.05, 0.1, EPOCHS, "between the 2e-5 of a published ViT-B fine-tuning at batch 16 and the 1e-4 of common practice"
     ),
-    ("state space", "weights"): Default(1e-4, 0.05, 0.1, 20, "the official 5e-4 at batch 1024, scaled down for fine-tuning"),
-    ("convolution", "head"): Default(1e-3, 0.05, 0.1, 20, _HEAD),
-    ("attention", "head"): Default(1e-3, 0.05, 0.1, 20, _HEAD),
-    ("state space", "head"): Default(1e-3, 0.05, 0.1, 20, _HEAD),
+    ("state space", "weights"): Default(
+        1e-4, 0.05, 0.1, EPOCHS, "the official 5e-4 at batch 1024, scaled down for fine-tuning"
+    ),
+    ("convolution", "head"): Default(1e-3, 0.05, 0.1, EPOCHS, _HEAD),
+    ("attention", "head"): Default(1e-3, 0.05, 0.1, EPOCHS, _HEAD),
+    ("state space", "head"): Default(1e-3, 0.05, 0.1, EPOCHS, _HEAD),
 }
 
 

@@ -10,12 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from fieldguide.craft.anatomy import freeze
-from fieldguide.craft.defaults import epochs_for
+from fieldguide.craft.defaults import EPOCHS, epochs_for
 from fieldguide.craft.zoo.wanted import Costs
 from fieldguide.records import Estimate
-
-#: Epochs that are reckoned with where a room leaves them open.
-_EPOCHS = 20
 
 
 def measured(network: nn.Module, size: int, settings: Costs, sizes: Any) -> Estimate:
@@ -32,7 +29,7 @@ def measured(network: nn.Module, size: int, settings: Costs, sizes: Any) -> Esti
     with torch.inference_mode():
         network.eval()(noise)
     an_answer = (time.perf_counter() - start) / pictures
-    epochs = settings.epochs or epochs_for(_EPOCHS, sizes.train, settings.batch_size)
+    epochs = settings.epochs or epochs_for(EPOCHS, sizes.train, settings.batch_size)
     return Estimate(
         seconds=epochs * (sizes.train * a_step + sizes.val * an_answer) + (sizes.val + sizes.test) * an_answer,
         memory_bytes=memory,
