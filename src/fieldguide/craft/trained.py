@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from fieldguide.craft.answering import answer, softmax
 from fieldguide.craft.pace import Pace, autocast, memory_format, placed
+from fieldguide.craft.sight import Sight
 from fieldguide.data.batches import Preprocessing, as_dict, from_dict
 from fieldguide.files import read_json, write_json
 from fieldguide.records import Image, Prediction
@@ -42,6 +43,10 @@ class Trained:
             return softmax(logits.double().cpu().numpy())
 
         return answer(images, self.preprocessing, self.batch_size, self.ids, probabilities)
+
+    def sight(self) -> Sight:
+        """Let `fieldguide.explain` look inside."""
+        return Sight(self.network, self.preprocessing, self.ids, self.device)
 
     def save(self, folder: Path) -> None:
         """Write ``model.safetensors`` and ``model.json`` (network, preprocessing, classes)."""

@@ -11,8 +11,10 @@ and, where it makes sense, `CHANCE` (True where another seed trains another mode
 (True where `fit` may be called in several processes at once to train one model),
 `knows(name) -> bool` and `names() -> list[str]` (bare names it answers to), `check(settings, online)` (raise a Problem now rather
 than after an hour), `pixels(settings) -> int` (the size it will ask for, so that pictures are decoded once) and
-`estimate(settings, task, sizes) -> Estimate`. Heavy libraries are imported inside these functions, so that listing families takes
-no second. Nothing else is registered anywhere; `fieldguide.contract` checks every room it finds.
+`estimate(settings, task, sizes) -> Estimate`. What `fit` returns may have ``sight()``, a `fieldguide.craft.sight.Sight` through which
+`fieldguide.explain` looks inside; without one, it is explained by what it answers when parts of a picture are covered. Heavy libraries
+are imported inside these functions, so that listing families takes no second. Nothing else is registered anywhere;
+`fieldguide.contract` checks every room it finds.
 """
 
 from __future__ import annotations

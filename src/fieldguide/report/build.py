@@ -10,6 +10,7 @@ import base64
 import functools
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -75,36 +76,60 @@ def _page(study: Study, picture: Any, most: int) -> str:
     shots = gallery.gallery(study, picture, most)
     drawn, without = curves.curves(study)
     rows, hidden = board.class_rows(study)
-    return (
-        _environment()
-        .get_template("page.html.j2")
-        .render(
-            study=study,
-            look=_look(),
-            compared=study.comparison or {},
-            board=board.board(study),
-            published=published.beside(study),
-            honest=honest.honest(study, picture, most),
-            trust=trust.trust(study),
-            differences=board.differences(study),
-            seeds=seeds.seeds(study),
-            fractions=fractions.fractions(study),
-            class_rows=rows,
-            class_more=hidden,
-            panels=confusion.panels(study, shots),
-            gallery=shots,
-            curves=drawn,
-            without_curves=without,
-            fitting=fitting.section(study),
-            study_lines=_lines(study.text),
-        )
-    )
+    told = {
+        "board": board.board(study),
+        "published": published.beside(study),
+        "honest": honest.honest(study, picture, most),
+        "trust": trust.trust(study),
+        "differences": board.differences(study),
+        "seeds": seeds.seeds(study),
+        "fractions": fractions.fractions(study),
+        "class_rows": rows,
+        "class_more": hidden,
+        "panels": confusion.panels(study, shots),
+        "gallery": shots,
+        "curves": drawn,
+        "without_curves": without,
+        "fitting": fitting.section(study),
+        "study_lines": _lines(study.text),
+    }
+    head = {"study": study, "look": _look(), "compared": study.comparison or {}, "unsaid": _unsaid(told), "sections": SECTIONS}
+    return _environment().get_template("page.html.j2").render(**head, **told)
+
+
+def _unsaid(told: Mapping[str, Any]) -> frozenset[str]:
+    """Return the sections that are about something this study does not have."""
+    said = {"published": told["published"], "seeds": told["seeds"].shown, "fractions": told["fractions"].shown}
+    return frozenset(name for name, anything in said.items() if not anything)
+
+
+#: The sections in their order: the template's name, which is also the section's id, and what the bar of links calls it. A section
+#: that has nothing to say in a study draws nothing and is left out of the bar (`_unsaid`).
+SECTIONS = (
+    ("leaderboard", "Leaderboard"),
+    ("published", "Published"),
+    ("honest", "With and without"),
+    ("trust", "Trust"),
+    ("differences", "Differences"),
+    ("seeds", "Seeds"),
+    ("fractions", "More pictures?"),
+    ("classes", "Classes"),
+    ("confusions", "Confusions"),
+    ("gallery", "Pictures"),
+    ("curves", "Curves"),
+    ("fitting", "Over-fitting"),
+    ("reproduce", "Reproduce"),
+    ("method", "Method"),
+)
+#: Styles and scripts, in the order in which they stand in the page.
+STYLES = ("report.css", "scales.css")
+SCRIPTS = ("report.js",)
 
 
 @functools.cache
 def _look() -> _Look:
-    style = "".join((_HERE / name).read_text(encoding="utf-8") for name in ("report.css", "scales.css"))
-    script = (_HERE / "report.js").read_text(encoding="utf-8")
+    style = "".join((_HERE / name).read_text(encoding="utf-8") for name in STYLES)
+    script = "".join((_HERE / name).read_text(encoding="utf-8") for name in SCRIPTS)
     # Our own package data, which the policy vouches for.
     return _Look(Markup(style), Markup(script), policy(style, script))  # noqa: S704
 
