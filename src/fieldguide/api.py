@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from fieldguide import explaining
 from fieldguide.asked import Entry
 from fieldguide.bench import Progress
+from fieldguide.data.loose import Files, picture_files
+from fieldguide.errors import UsageProblem
 from fieldguide.families import Fitted
 from fieldguide.looking import Look
 from fieldguide.looking import look as look
@@ -17,7 +20,10 @@ from fieldguide.study import compare as run_study
 from fieldguide.study import redraw as redraw_study
 from fieldguide.using import FileAnswer, predict_files
 
-__all__ = ["Look", "compare", "load", "look", "predict", "redraw"]
+if TYPE_CHECKING:
+    from fieldguide.explain.explaining import Explanation
+
+__all__ = ["Look", "compare", "explanations", "load", "look", "predict", "redraw"]
 
 
 def compare(
@@ -53,3 +59,36 @@ def load(run: str | Path) -> Fitted:
 def predict(run: str | Path, pictures: Iterable[str | Path], progress: Progress | None = None) -> list[FileAnswer]:
     """Return one answer for each picture file; folders stand for all pictures in them."""
     return predict_files(Path(run), pictures, progress)
+
+
+def explanations(
+    run: str | Path,
+    pictures: Iterable[str | Path],
+    methods: Iterable[str] = (),
+    layers: Iterable[int] | None = None,
+    *,
+    grid: int = 8,
+    orders: int = 19,
+    online: bool = False,
+    progress: Progress | None = None,
+) -> list[Explanation]:
+    """Return why `run` answers as it does, one `Explanation` for each picture file, in order.
+
+    `run` is ``STUDY/runs/NAME``, or a network in the words of a contestant, which then answers with its own head. Each
+    ``explanation.explained`` holds ``maps.values``, ``"layers height width"`` float32 over the box ``seen`` of the picture, with a check
+    for each layer. `layers` are blocks from 0. Raises `UsageProblem` where a picture cannot be read or explained.
+    """
+    from fieldguide.explain.explaining import Wish
+
+    paths = picture_files(pictures)
+    images = list(Files().images(paths))
+    wish = Wish(tuple(methods), None if layers is None else tuple(layers), grid, orders)
+    found = []
+    who = explaining.subject(str(run), online=online)
+    for path, (_, _, told) in zip(paths, explaining.explain_images([who], images, wish, progress), strict=True):
+        if isinstance(told, str):
+            raise UsageProblem(
+                f"{path} cannot be explained: {told}.", "Pictures that the contestant answers for.", "Leave it out."
+            )
+        found.append(told)
+    return found

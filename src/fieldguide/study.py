@@ -185,17 +185,22 @@ def dry_run(asked: Asked, folder: Path, *, online: bool = False, progress: Progr
 @told_plainly()
 def redraw(folder: Path) -> Study:
     """Score and draw again, from the files alone."""
+    require_study(folder)
+    with Locked(folder):
+        manifest = read_manifest(folder / "manifest.parquet")
+        _score(folder, manifest)
+        _draw(folder, gathering.originals_of(folder, manifest))
+    return Study(folder, manifest)
+
+
+def require_study(folder: Path) -> None:
+    """Raise `UsageProblem` where `folder` holds no study."""
     if not (folder / "manifest.parquet").exists():
         raise UsageProblem(
             f"{plain(folder)} is no study folder.",
             "A folder that `fieldguide compare` made; it holds study.toml and manifest.parquet.",
             "fieldguide compare PHOTOS/ --out STUDY/",
         )
-    with Locked(folder):
-        manifest = read_manifest(folder / "manifest.parquet")
-        _score(folder, manifest)
-        _draw(folder, gathering.originals_of(folder, manifest))
-    return Study(folder, manifest)
 
 
 def _settled(asked: Asked, folder: Path) -> Asked:

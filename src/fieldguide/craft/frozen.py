@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from fieldguide.craft import zoo
 from fieldguide.craft.pace import placed
+from fieldguide.craft.sight import Sight
 from fieldguide.craft.zoo.borrowed import require_size
 from fieldguide.data.batches import Interpolation, Preprocessing, as_dict, from_dict
 from fieldguide.files import read_json, write_json
@@ -45,6 +46,20 @@ class Lens:
     patch_size: int | None = None
 
 
+class Headed(nn.Module):
+    """A network that gives features, and a linear layer that names classes from them."""
+
+    def __init__(self, network: nn.Module, head: nn.Linear) -> None:
+        super().__init__()
+        self.network, self.head = network, head
+        self.heads = ("head.",)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Return logits ``"pictures classes"`` of ``"pictures 3 size size"``."""
+        logits: Tensor = self.head(self.network(pixels))
+        return logits
+
+
 @dataclass(frozen=True)
 class Frozen:
     """A network without its head, in evaluation mode; `recipe` rebuilds the empty network."""
@@ -59,6 +74,14 @@ class Frozen:
         """Return ``"pictures features"`` of normalised float32 ``"pictures 3 size size"``; in fp32, so that batches do not matter."""
         parts = (part.to(self.device, memory_format=torch.channels_last) for part in torch.split(pixels, AT_ONCE))
         return np.concatenate([self.network(part).double().cpu().numpy() for part in parts])
+
+    def with_head(self, weights: NDArray[np.float64], bias: NDArray[np.float64], ids: tuple[str, ...]) -> Sight:
+        """Return the network with a linear head on top, ``"features classes"`` and ``"classes"``, to be looked into."""
+        head = nn.Linear(*weights.shape)
+        with torch.no_grad():
+            head.weight.copy_(torch.from_numpy(weights.T))
+            head.bias.copy_(torch.from_numpy(bias))
+        return Sight(Headed(self.network, head.to(self.device)).eval(), self.preprocessing, ids, self.device)
 
     @property
     def parameters(self) -> int:

@@ -56,6 +56,12 @@ class Trained:
         write_json(folder / "model.json", {**described, "pace": asdict(self.pace), "batch_size": self.batch_size})
 
 
+def as_published(network: nn.Module, recipe: dict[str, Any], preprocessing: Preprocessing, labels: tuple[str, ...]) -> Trained:
+    """Return a network that was not trained here, ready to answer for its own classes."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return Trained(placed(network, device).eval(), recipe, preprocessing, labels, device, Pace(), batch_size=32)
+
+
 def load(folder: Path, create: Callable[[dict[str, Any]], nn.Module]) -> Trained:
     """Read what `Trained.save` wrote: `create` rebuilds the empty network from its recipe; the weights are loaded strictly.
 

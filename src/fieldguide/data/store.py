@@ -208,6 +208,9 @@ class Spare:
             except PictureError:
                 raise lacking from None
 
+    def prepare(self, keys: Sequence[str], at_least: int) -> None:
+        """Nothing to do: each picture is read when its turn comes."""
+
 
 def _indexed(folder: Path) -> dict[str, _Slot]:
     """Return what the shards of a size class hold. A damaged shard goes: its pictures are decoded again."""

@@ -70,6 +70,15 @@ def load(folder: Path) -> Trained:
     return trained.load(folder, zoo.create)
 
 
+def untuned(settings: Settings, online: bool) -> Trained:
+    """Return the network of `settings` as it was published, with its own head and classes; nothing is fitted."""
+    from fieldguide.craft import trained, zoo
+    from fieldguide.craft.zoo.own import own
+
+    found = own(settings, online)
+    return trained.as_published(found.network, found.recipe, zoo.preprocessing(settings, found.source), found.labels)
+
+
 def knows(name: str) -> bool:
     """Tell whether one of the libraries has a network of this name."""
     from fieldguide.craft import zoo

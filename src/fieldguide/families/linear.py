@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from fieldguide.craft.frozen import Frozen, Lens
+    from fieldguide.craft.sight import Sight
     from fieldguide.data.batches import Preprocessing
     from fieldguide.families import Sizes
 
@@ -119,6 +120,10 @@ class Linear:
             return softmax(_features(pixels, self.settings, self.frozen) @ self.weights + self.bias)
 
         return answer(images, _preprocessing(self.settings, self.frozen), self.settings.batch_size, self.ids, probabilities)
+
+    def sight(self) -> Sight | None:
+        """Let `fieldguide.explain` look into the network and the regression on top of it; without a network there is no inside."""
+        return None if self.frozen is None else self.frozen.with_head(self.weights, self.bias, self.ids)
 
     def save(self, folder: Path) -> None:
         """Write ``linear.json`` and ``linear.safetensors``, and the network where it has one."""

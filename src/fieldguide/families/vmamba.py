@@ -94,6 +94,21 @@ def load(folder: Path) -> Trained:
     return trained.load(folder, _create)
 
 
+def untuned(settings: Settings, online: bool) -> Trained:
+    """Return the network of a weights file with its own head, its classes numbered; raises `UsageProblem` without a file."""
+    from fieldguide.craft import trained, vmamba_net
+    from fieldguide.craft.zoo.own import nothing_learned, numbered
+    from fieldguide.craft.zoo.weights import read_state
+
+    source = _source(settings, online)
+    if source is None:
+        raise nothing_learned(f"vmamba/{settings.model}")
+    _shape(settings, source, classes=2)
+    network = vmamba_net.from_state(read_state(source.path), source.path.name).walk(settings.scan)
+    recipe, labels = _recipe(network, settings), numbered(network.shape.classes)
+    return trained.as_published(network, recipe, _preprocessing(settings, source), labels)
+
+
 def check(settings: Settings, online: bool) -> None:
     """Raise now what would stop the fit later: an unknown size, a file that is not there or does not fit, a missing extra."""
     from fieldguide.craft.scan import available

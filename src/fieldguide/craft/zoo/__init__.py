@@ -36,8 +36,13 @@ def _room(library: str) -> Any:
     return import_module(f"{__name__}.of_{library}")
 
 
+def room_of(model: str) -> Any:
+    """Return the module of the library that `model` is from."""
+    return _room(library_of(model))
+
+
 def _of(settings: Wanted) -> Any:
-    return _room(library_of(settings.model))
+    return room_of(settings.model)
 
 
 def knows(model: str) -> bool:
@@ -93,10 +98,13 @@ def create(recipe: dict[str, Any]) -> nn.Module:
     return network
 
 
-def load_weights(network: nn.Module, source: Source) -> None:
-    """Load every tensor but the head's; a missing, misshapen or unknown one is a `DataProblem` that names it. The head is set to zero."""
+def load_weights(network: nn.Module, source: Source, *, keep_head: bool = False) -> None:
+    """Load every tensor but the head's; a missing, misshapen or unknown one is a `DataProblem` that names it. The head is set to zero.
+
+    With `keep_head` its tensors are loaded, too, and must be there.
+    """
     kind = type(network.network).__module__.split(".")[0] if hasattr(network, "heads") else "timm"
-    _room(kind if kind in PREFIXES.values() else "timm").load(network, source, head_names(network))
+    _room(kind if kind in PREFIXES.values() else "timm").load(network, source, () if keep_head else head_names(network))
 
 
 def head_names(network: nn.Module) -> tuple[str, ...]:
@@ -125,14 +133,19 @@ def planned(settings: Wanted) -> Preprocessing:
 
 def built(settings: Wanted, source: Source | None, classes: int) -> tuple[nn.Module, dict[str, Any]]:
     """Return the network with its weights, and its recipe; raises `UsageProblem` where it does not take pictures of the size asked for."""
-    from fieldguide.craft.zoo.borrowed import require_size
-
     made = recipe(settings, source, classes)
     network = create(made)
     if source is not None:
         load_weights(network, source)
-    require_size(network, preprocessing(settings, source).size, settings.model)
+    require_own_size(network, settings, source)
     return network, made
+
+
+def require_own_size(network: nn.Module, settings: Wanted, source: Source | None) -> None:
+    """Raise `UsageProblem` where the network does not take pictures of the size it would be shown."""
+    from fieldguide.craft.zoo.borrowed import require_size
+
+    require_size(network, preprocessing(settings, source).size, settings.model)
 
 
 def probe(settings: Trained, classes: int, sizes: Any) -> Estimate:

@@ -8,10 +8,12 @@ from typing import Any, cast
 
 import timm
 from huggingface_hub import hf_hub_download, try_to_load_from_cache
+from timm.data import ImageNetInfo, infer_imagenet_subset
 from timm.data.config import resolve_model_data_config
 from timm.models import get_pretrained_cfg
 from torch import Tensor, nn
 
+from fieldguide.craft.zoo import head_names
 from fieldguide.craft.zoo import weights as files
 from fieldguide.craft.zoo.wanted import Wanted
 from fieldguide.craft.zoo.weights import Source
@@ -95,6 +97,25 @@ def load(network: nn.Module, source: Source, heads: tuple[str, ...]) -> None:
     """Load every tensor but the head's (see `weights.load_body`)."""
     state = {name: tensor.float() for name, tensor in files.read_state(source).items()}
     files.load_body(network, _adapted(network, state), heads, source.described)
+
+
+def classes_of(settings: Wanted, source: Source) -> tuple[int, list[str]]:
+    """Return how many classes the head in `source` has, and their names where these are weights that timm itself publishes."""
+    config = get_pretrained_cfg(settings.model)
+    network = create(recipe(settings, source, int(getattr(config, "num_classes", 0) or 1000)))
+    state = _adapted(network, files.read_state(source))
+    classes = files.head_size(state, head_names(network), source.described)
+    # Of a file nobody says which classes it has, whatever their number.
+    return classes, names_of(network) if settings.weights == "hub" else []
+
+
+def names_of(network: nn.Module) -> list[str]:
+    """Return the names of the classes of a network that timm publishes, where timm knows them: those of ImageNet's subsets."""
+    subset = infer_imagenet_subset(network)
+    if subset is None:
+        return []
+    info = ImageNetInfo(subset)
+    return [info.index_to_description(number) for number in range(info.num_classes())]
 
 
 def _adapted(network: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:

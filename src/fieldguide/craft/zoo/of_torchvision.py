@@ -115,6 +115,14 @@ def load(network: Borrowed, source: Source, heads: tuple[str, ...]) -> None:
                 nn.init.normal_(parameter, std=0.01)
 
 
+def classes_of(settings: Wanted, source: Source) -> tuple[int, list[str]]:
+    """Return how many classes the head in `source` has, and their names where these are weights that torchvision publishes."""
+    heads = tuple(name.removeprefix("network.") for name in create(recipe(settings, source, 1000)).heads)
+    classes = files.head_size(files.read_state(source), heads, source.described)
+    entry = published(settings.model) if settings.weights == "hub" else None
+    return classes, list(entry.meta.get("categories", ())) if entry is not None else []
+
+
 def _regridded(network: nn.Module, state: dict[str, Tensor], source: Source) -> dict[str, Tensor]:
     """Return `state` with the position embeddings of a vision transformer resampled to the network's grid of patches."""
     grid = getattr(network, "image_size", None)

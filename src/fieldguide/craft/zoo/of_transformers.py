@@ -258,6 +258,12 @@ def load(network: Borrowed, source: Source, heads: tuple[str, ...]) -> None:
     files.begin_head(network, heads)
 
 
+def classes_of(settings: Wanted, source: Source) -> tuple[int, list[str]]:
+    """Return how many classes the configuration has, and the names it gives them."""
+    config = _config(settings.model)
+    return config.num_labels, [str(config.id2label[number]) for number in range(config.num_labels)]
+
+
 def own_looks(settings: Wanted) -> dict[str, Any]:
     """Return how the network wants its pictures, in timm's words: what its processor is told.
 

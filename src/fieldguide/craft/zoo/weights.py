@@ -227,6 +227,18 @@ def load_body(network: nn.Module, state: Mapping[str, Tensor], heads: tuple[str,
     begin_head(network, heads)
 
 
+def head_size(state: Mapping[str, Tensor], heads: tuple[str, ...], described: str) -> int:
+    """Return how many classes the head in `state` has; its tensors begin with one of `heads`."""
+    sizes = [len(tensor) for name, tensor in sorted(state.items()) if name.startswith(heads) and tensor.ndim]
+    if not sizes:
+        raise DataProblem(
+            f"{plain(described)} has no head: it holds features, and no answers that could be explained.",
+            "Allowed: a file with the classifier it was trained with.",
+            "Fine-tune it first: fieldguide compare PHOTOS/ with these weights.",
+        )
+    return sizes[0]
+
+
 def misshapen(name: str, found: Iterable[int], wanted: Iterable[int]) -> str:
     """Return in words that a tensor has another shape, and nothing where it has not."""
     found, wanted = tuple(found), tuple(wanted)

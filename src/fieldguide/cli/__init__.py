@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +10,8 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from fieldguide.errors import INTERRUPTED, PARTLY, TERMINATED, UNFORESEEN, Problem
+from fieldguide.cli.ending import run
+from fieldguide.errors import PARTLY
 
 app = typer.Typer(
     help="Compare image classifiers of every family on one frozen split, and say which differences are real.",
@@ -225,6 +224,48 @@ def report(study: Annotated[Path, typer.Argument(help="Study folder.")]) -> None
 
 
 @app.command()
+def explain(
+    subject: Annotated[
+        str, typer.Argument(help="STUDY/, STUDY/runs/NAME, or a network with its own head, such as hf/OWNER/NAME.")
+    ],
+    pictures: Annotated[
+        Optional[list[Path]],
+        typer.Argument(help="Pictures, and folders of pictures; a study's most telling ones if none are given."),
+    ] = None,
+    beside: Annotated[
+        Optional[list[str]], typer.Option("--beside", help="Another run or network, explained side by side; may be repeated.")
+    ] = None,
+    before: Annotated[
+        bool, typer.Option("--before", help="Also the network that the run was fitted from, as it was before.")
+    ] = False,
+    method: Annotated[
+        Optional[list[str]],
+        typer.Option("--method", help="One method, such as gradcam; may be repeated. All that fit, if not given."),
+    ] = None,
+    layers: Annotated[
+        Optional[str], typer.Option("--layers", help="Blocks from 0, such as 8-11 or 0,5,11; each method's own if not given.")
+    ] = None,
+    grid: Annotated[int, typer.Option("--grid", min=2, max=32, help="Cells on a side that occlusion covers.")] = 8,
+    orders: Annotated[
+        int, typer.Option("--orders", min=0, max=999, help="Random orders each map is checked against; 0: no checks.")
+    ] = 19,
+    labels: Annotated[
+        Optional[Path], typer.Option("--labels", help="File with a class name a line, for a network that has none.")
+    ] = None,
+    most: Annotated[int, typer.Option("--most", min=1, max=24, help="Pictures of a study that are explained.")] = 6,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the page and its pictures.")] = Path("explained"),
+    online: Online = False,
+) -> None:
+    """Why did they answer so? Maps of what decided, each with its own check; for a study they go into its report."""
+    from fieldguide import terminal
+    from fieldguide.showing import Order, show
+
+    asked = (tuple(pictures or ()), tuple(beside or ()), tuple(method or ()))
+    order = Order(subject, *asked, before, layers, grid, orders, labels, most, out, online)
+    raise typer.Exit(show(order, terminal.Bars()))
+
+
+@app.command()
 def clean(
     study: Annotated[Path, typer.Argument(help="Study folder.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be freed; remove nothing.")] = False,
@@ -314,71 +355,4 @@ def _main(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; a `Problem` becomes three lines and its exit code, a signal 130 or 143."""
-    from fieldguide.files import told_plainly
-
-    words = sys.argv[1:] if arguments is None else arguments
-    if "--online" not in words:
-        # Libraries that look for updates on their own read these when they are imported.
-        os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    # Threads that wait by spinning slow each other down several times as soon as the machine has other work.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    before = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        for word in words[:2]:  # a command, or a command of a group
-            _COMPLETE.get(word.replace("-", "_"), lambda: None)()
-        with told_plainly():
-            app(words, prog_name="fieldguide")
-    except Problem as problem:
-        _show(problem)
-        sys.exit(problem.code)
-    except _Stopped as stopped:
-        _leave(stopped.code)
-    except Exception:
-        _show(_unforeseen())
-        sys.exit(UNFORESEEN)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _show(problem: Problem) -> None:
-    from fieldguide.terminal import show_problem
-
-    show_problem(problem)
-
-
-def _unforeseen() -> Problem:
-    """Keep the traceback of a mistake of ours in a file, where a report of it can quote it."""
-    import tempfile
-    import traceback
-
-    with tempfile.NamedTemporaryFile("w", prefix="fieldguide-", suffix=".log", delete=False, encoding="utf-8") as log:
-        traceback.print_exc(file=log)
-    error = sys.exc_info()[1]
-    return Problem(
-        f"A mistake in fieldguide: {type(error).__name__}: {error}.",
-        "What is on disk is whole; the same command goes on from there.",
-        f"Please report it with {log.name}",
-    )
-
-
-class _Stopped(BaseException):
-    """A signal arrived. Not a KeyboardInterrupt, which libraries on the way would turn into something else."""
-
-    def __init__(self, code: int) -> None:
-        super().__init__(code)
-        self.code = code
-
-
-def _stop(number: int, frame: object) -> None:
-    signal.signal(number, lambda again, frame: os._exit(128 + again))
-    raise _Stopped(INTERRUPTED if number == signal.SIGINT else TERMINATED)
-
-
-def _leave(code: int) -> None:
-    from fieldguide.terminal import err
-
-    err.print("\nStopped. The same command goes on from here.", style="bold")
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)  # threads that decode pictures are not waited for; every file on disk is whole
+    run(app, sys.argv[1:] if arguments is None else arguments, _COMPLETE)
