@@ -32,6 +32,10 @@ VERSION = 1
 _BOUNDS = (np.array([30.0, 55.0, 80.0]), np.array([-8.0, 4.0, 16.0]), np.array([-8.0, 8.0, 24.0]))
 #: A step of lightness between neighbours, in L* units a pixel, from which a pixel lies on an edge.
 _EDGE = 4.0
+#: Steps of lightness between neighbours: up to the first they are of one flat colour, up to the second one of a shading.
+_FLAT, _SHADED = 0.7, 5.0
+#: A picture of which less than this share is not of one colour is blank: neither photograph nor drawing.
+_BLANK = 0.005
 Floats = NDArray[np.float64]
 
 
@@ -60,15 +64,13 @@ class Measure:
 def measure(pixels: Pixels) -> Measure:
     """Return what can be measured of `pixels`, ``"height width 3"`` uint8 RGB; the same pixels give the same numbers."""
     small = _small(pixels)
-    lab = to_lab(small)
-    lightness = lab[..., 0]
+    lightness = to_lightness(small)
     low, high = np.percentile(lightness, (5, 95))
-    smooth = ndimage.gaussian_filter(lightness, 1.0, mode="nearest")
-    slope = np.hypot(ndimage.sobel(smooth, 0, mode="nearest"), ndimage.sobel(smooth, 1, mode="nearest")) / 8
+    lab = to_lab(small[::2, ::2])  # regions and colours need no more
     found = salient(lab)
     return Measure(
         contrast=_rounded((high - low) / 100),
-        clutter=_rounded(float((slope >= _EDGE).mean())),
+        clutter=_rounded(_clutter(lightness)),
         subject=_rounded(found.subject),
         cut=_rounded(found.cut),
         parts=found.parts,
@@ -85,14 +87,25 @@ def distance(one: Floats, other: Floats) -> Floats:
     return apart
 
 
+def to_lightness(pixels: Pixels) -> Floats:
+    """Return L* of CIE L*a*b* (D65), 0 to 100, ``"height width"``, of sRGB ``"height width 3"`` uint8."""
+    weighted = [_LINEAR_Y[channel][pixels[..., channel]] for channel in range(3)]
+    lightness: Floats = 116 * _root(weighted[0] + weighted[1] + weighted[2]) - 16
+    return lightness
+
+
 def to_lab(pixels: Pixels) -> Floats:
     """Return CIE L*a*b* (D65) of sRGB ``"height width 3"`` uint8: L* from 0 to 100, a* and b* around 0."""
-    linear = _LINEAR[pixels]
-    xyz = linear @ _TO_XYZ.T
-    root = np.where(xyz > 216 / 24389, np.cbrt(xyz), (24389 / 27 * xyz + 16) / 116)
+    root = _root(_LINEAR[pixels] @ _TO_XYZ.T)
     x, y, z = root[..., 0], root[..., 1], root[..., 2]
     lab: Floats = np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
     return lab
+
+
+def _root(share: Floats) -> Floats:
+    """Return the cube root that the lightness of the CIE rests on, straight below the darkest thousandths."""
+    root: Floats = np.where(share > 216 / 24389, np.cbrt(share), (24389 / 27 * share + 16) / 116)
+    return root
 
 
 _BYTES = np.arange(256) / 255
@@ -100,6 +113,13 @@ _LINEAR = np.where(_BYTES > 0.04045, ((_BYTES + 0.055) / 1.055) ** 2.4, _BYTES /
 #: Linear sRGB to XYZ, each row divided by the white of D65.
 _TO_XYZ = np.array([[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]])
 _TO_XYZ /= _TO_XYZ.sum(axis=1, keepdims=True)
+_LINEAR_Y = _TO_XYZ[1][:, None] * _LINEAR[None]
+
+
+def _clutter(lightness: Floats) -> float:
+    smooth = ndimage.gaussian_filter(lightness, 1.0, mode="nearest", truncate=2.0)
+    down, across = np.gradient(smooth) if min(smooth.shape) > 1 else (np.zeros_like(smooth), np.zeros_like(smooth))
+    return float((down**2 + across**2 >= _EDGE**2).mean())
 
 
 def _small(pixels: Pixels) -> Pixels:
@@ -138,19 +158,22 @@ def _sharpness(lightness: Floats) -> float:
 
 
 def _drawing(pixels: Pixels, lightness: Floats) -> float:
-    """Return how much a picture looks drawn: of what is not its one ground colour, how much is flat, and how few shades there are."""
+    """Return how much a picture looks drawn: what is not its one ground colour has few shades, and little of it is shaded.
+
+    Shaded is what differs from its neighbours, but by less than an edge does. The two shares were weighed on 1084 photographs of
+    animals against 139 icons and generated drawings, saved as JPEG: at 0.5 it calls 1.6 % of those photographs drawn, 97 % of the others.
+    """
     shades = (pixels >> 4).astype(np.int64)
     code = (shades[..., 0] << 8) | (shades[..., 1] << 4) | shades[..., 2]
     counts = np.bincount(code.ravel(), minlength=4096)
-    ground = code == counts.argmax()
-    figure = ~ground
-    if figure.mean() < 0.01:
+    figure = code != counts.argmax()
+    if min(code.shape) < 2 or figure[1:, 1:].mean() < _BLANK:
         return 0.0
-    spread = ndimage.maximum_filter(lightness, 3) - ndimage.minimum_filter(lightness, 3)
-    flat = float((spread[figure] <= 1.0).mean())
-    rest = np.sort(np.bincount(code[figure], minlength=4096))[::-1]
-    few = float(rest[:8].sum() / rest.sum())
-    return float(1 / (1 + np.exp(-(8 * flat + 4 * few - 5))))
+    step = np.maximum(np.abs(np.diff(lightness, axis=0))[:, 1:], np.abs(np.diff(lightness, axis=1))[1:])[figure[1:, 1:]]
+    shaded = float(((step > _FLAT) & (step <= _SHADED)).mean())
+    counts[counts.argmax()] = 0
+    few = float(np.sort(counts)[-8:].sum() / counts.sum())
+    return float(1 / (1 + np.exp(17 * shaded - 16 * few + 4)))
 
 
 def _rounded(value: float) -> float:
