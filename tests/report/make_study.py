@@ -451,7 +451,8 @@ def hypothesised(folder: Path, manifest: Manifest, said: dict[str, Array], truth
         for i, row in enumerate(rows)
     }
     write_measures(folder / "measures.parquet", measures)
-    first = next(row for i, row in enumerate(rows) if any(answers[-len(rows) :][i] != truth[i] for answers in said.values()))
+    wrong = [row for i, row in enumerate(rows) if any(answers[-len(rows) :][i] != truth[i] for answers in said.values())]
+    first = [*wrong, *rows][0]
     own = {"causes": {"blurred": {"name": "out of <b>focus</b>"}, "at night": {}}}
     by_hand = {first.key: {"causes": ["several objects", "at night"], "note": "two <i>of them</i>"}}
     write_toml(folder / "causes.toml", {**own, "pictures": by_hand})

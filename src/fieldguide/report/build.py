@@ -103,7 +103,7 @@ def _page(study: Study, picture: Any, most: int) -> str:
         "panels": confusion.panels(study, shots),
         "gallery": shots,
         "together": together.together(study, shots, gallery.wrong_pictures(study)),
-        "causes": causes.causes(study),
+        "causes": causes.causes(study, shots.marked),
         "curves": drawn,
         "without_curves": without,
         "fitting": fitting.section(study),

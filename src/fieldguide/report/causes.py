@@ -42,6 +42,7 @@ class Row:
     marked: int
     judged: int
     by_hand: int
+    figure: int | None
     cells: tuple[Cell, ...]
 
 
@@ -103,14 +104,17 @@ class Tags:
     note: str = ""
 
 
-def causes(study: Study) -> Causes | None:
-    """Return the section of `study`; `None` where ``causes.json`` is not there."""
+def causes(study: Study, figures: Mapping[int, int]) -> Causes | None:
+    """Return the section of `study`; `None` where ``causes.json`` is not there.
+
+    `figures` has the first figure of the gallery that carries a cause, by the cause's position.
+    """
     told = study.causes
     if told is None or not study.scored:
         return None
     titles = {cause["name"]: cause["title"] for cause in told["causes"]}
     rates = {(rate["cause"], rate["run"]): rate for rate in told["rates"] if rate["cause"] in titles}
-    rows = tuple(_row(position, cause, study, rates) for position, cause in enumerate(told["causes"]))
+    rows = tuple(_row(position, cause, study, rates, figures.get(position)) for position, cause in enumerate(told["causes"]))
     names = {contestant.name for contestant in study.scored}
     lines = [_rate(rate, titles) for rate in rates.values() if rate["run"] in names]
     return Causes(
@@ -142,11 +146,11 @@ def tags_of(study: Study, key: str) -> Tags:
     return Tags(tuple(found), tag["by_hand"], tag["note"])
 
 
-def _row(position: int, cause: Json, study: Study, rates: Mapping[tuple[str, str], Json]) -> Row:
+def _row(position: int, cause: Json, study: Study, rates: Mapping[tuple[str, str], Json], figure: int | None) -> Row:
     cells = tuple(_cell(cause, contestant, rates) for contestant in study.scored) if cause["state"] == "found" else ()
     why = {"fine": "no test picture has it", "not applicable": cause["why"] or say.NOT_APPLICABLE}.get(cause["state"], "")
     judged, marked = cause["judged"], cause["marked"]
-    return Row(position, cause["title"], cause["says"], why, marked, judged, cause["by_hand"], cells)
+    return Row(position, cause["title"], cause["says"], why, marked, judged, cause["by_hand"], figure, cells)
 
 
 def _cell(cause: Json, contestant: Contestant, rates: Mapping[tuple[str, str], Json]) -> Cell:

@@ -90,6 +90,11 @@ class Gallery:
     leaders: tuple[str, ...] = ()
 
     @property
+    def marked(self) -> dict[int, int]:
+        """The first figure that carries each cause, by the cause's position."""
+        return {tag.position: shot.number for shot in reversed(self.shots) for tag in shot.tags.tags}
+
+    @property
     def more(self) -> int:
         """Number of wrong pictures that are not shown."""
         return self.total - len(self.shots)
