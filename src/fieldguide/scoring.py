@@ -1,4 +1,4 @@
-"""From answers to scores: every ``scores.json``, ``suspects.json`` and ``comparison.json``, from the files of a study alone."""
+"""From answers to scores: every ``scores.json``, ``suspects.json``, ``comparison.json`` and ``causes.json``, from the files of a study alone."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ def score(folder: Path, manifest: Manifest) -> None:
     Those fitted on a part of the training pictures stay out of the comparison: they answer another question, and every contestant
     more makes the corrected tests blinder.
     """
+    from fieldguide.evaluate.causes import causes
     from fieldguide.evaluate.compare import compare
     from fieldguide.evaluate.fractions import growth
     from fieldguide.evaluate.metrics import chance, choose
@@ -48,8 +49,9 @@ def score(folder: Path, manifest: Manifest) -> None:
         comparison |= told(pile.scores, comparison["order"], pile.by_chance) | growth(pile.points, comparison["alpha"])
         write_json(folder / "suspects.json", suspects)
         write_json(folder / "comparison.json", comparison)
+        write_json(folder / "causes.json", causes(folder, manifest, pile.sheets, comparison["alpha"]))
     else:
-        for name in ("suspects.json", "comparison.json"):
+        for name in ("suspects.json", "comparison.json", "causes.json"):
             (folder / name).unlink(missing_ok=True)
 
 

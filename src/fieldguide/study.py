@@ -28,6 +28,7 @@ from fieldguide.families import Contestant, Sizes
 from fieldguide.files import read_own, read_toml, sweep, told_plainly, write_json, write_toml
 from fieldguide.locked import Locked
 from fieldguide.machine import environment
+from fieldguide.measuring import measure_pictures, require_by_hand
 from fieldguide.records import Manifest
 from fieldguide.scoring import score as _score
 from fieldguide.settings import build
@@ -145,6 +146,7 @@ def compare(
             wanted = planning.sizes_wanted(c for c in contestants if c.name in obstacles and obstacles[c.name] is None)
         source = gathering.source_of(asked, folder, online)
         manifest = gathering.gather(source, asked, folder, _sizes(wanted), extend=extend, progress=progress)
+        require_by_hand(folder, manifest)
         contestants = contestants or list(_preset(asked, folder, manifest, online))
         asked = asked.model_copy(update={"contestants": planning.entries(contestants)})
         write_toml(folder / "study.toml", asked.model_dump(mode="json"))
@@ -161,6 +163,7 @@ def compare(
                 outcomes[contestant.name] = _one(contestant, table, obstacles.get(contestant.name))
                 bar.advance()
         processes.part()
+        measure_pictures(folder, manifest, Spare(Store(folder / "store"), store.originals), progress)
         _score(folder, manifest)
         _draw(folder, store.originals)
     return Study(folder, manifest, outcomes, store.hits, store.misses)
@@ -183,13 +186,15 @@ def dry_run(asked: Asked, folder: Path, *, online: bool = False, progress: Progr
 
 
 @told_plainly()
-def redraw(folder: Path) -> Study:
+def redraw(folder: Path, progress: Progress | None = None) -> Study:
     """Score and draw again, from the files alone."""
     require_study(folder)
     with Locked(folder):
         manifest = read_manifest(folder / "manifest.parquet")
+        originals = gathering.originals_of(folder, manifest)
+        measure_pictures(folder, manifest, Spare(Store(folder / "store"), originals), progress)
         _score(folder, manifest)
-        _draw(folder, gathering.originals_of(folder, manifest))
+        _draw(folder, originals)
     return Study(folder, manifest)
 
 
@@ -261,6 +266,7 @@ def _refuse_foreign(folder: Path) -> None:
     names = {entry.name for entry in folder.iterdir()}
     if "study.toml" in names:  # a study whose list was damaged and taken away
         own |= {"source.json", "environment.json", "comparison.json", "suspects.json", "runs", "report.html"}
+        own |= {"measures.parquet", "causes.json", "causes.toml"}
     foreign = sorted(name for name in names - own if not name.startswith("."))
     if foreign:
         raise UsageProblem(

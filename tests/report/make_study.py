@@ -20,8 +20,11 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from fieldguide.data.classes import write_classes
+from fieldguide.data.measures import Measure, write_measures
 from fieldguide.data.tables import freeze, write_manifest, write_predictions
 from fieldguide.errors import PictureError
+from fieldguide.evaluate.answers import AnswerSheet
+from fieldguide.evaluate.causes import causes
 from fieldguide.files import write_json, write_toml
 from fieldguide.records import SPLITS, ClassInfo, Manifest, ManifestRow, Prediction
 
@@ -146,6 +149,7 @@ def make_study(folder: Path, plan: Plan = Plan()) -> Manifest:
     comparison = compared(right, ids)
     write_json(folder / "suspects.json", suspected(said, rows, truth, ids, comparison["order"][:3]))
     write_json(folder / "comparison.json", {**comparison, "subsets": subsets(right, rows[n_val:], comparison["order"])})
+    write_json(folder / "causes.json", hypothesised(folder, manifest, said, truth[n_val:], hard[n_val:]))
     write_json(folder / "findings.json", _findings(manifest))
     write_json(
         folder / "environment.json",
@@ -426,6 +430,37 @@ def suspected(said: dict[str, Array], rows: list[ManifestRow], truth: Array, ids
             lines.append({"image": row.key, **told, "agree": agree, "of": len(judges)})
     state = "found" if lines else "fine"
     return {"schema": 1, "state": state, "why": None, "from": judges, "pictures": len(rows), "suspects": lines}
+
+
+def hypothesised(folder: Path, manifest: Manifest, said: dict[str, Array], truth: Array, hard: Array) -> dict[str, Any]:
+    """Write measures in which hard pictures have little contrast and return ``causes.json``; one picture is set by hand."""
+    rows, ids, rng = manifest.part("test"), manifest.classes, np.random.default_rng(5)
+    low = 0.9 - 0.12 * hard + rng.normal(0, 0.08, len(rows))
+    blank = np.ones(64) / 64
+    measures = {
+        row.key: Measure(
+            contrast=float(np.clip(low[i], 0.02, 1)),
+            clutter=float(rng.beta(2, 5)),
+            subject=float(rng.beta(2, 4)),
+            cut=float(rng.beta(1, 6)),
+            parts=1 + int(rng.random() < 0.15),
+            drawing=float(rng.random() < 0.04),
+            sharpness=float(rng.beta(5, 3)),
+            colours=tuple((0.5 * blank + 0.5 * rng.dirichlet(np.where(np.arange(64) % len(ids) == truth[i], 2, 0.2))).tolist()),
+        )
+        for i, row in enumerate(rows)
+    }
+    write_measures(folder / "measures.parquet", measures)
+    wrong = [row for i, row in enumerate(rows) if any(answers[-len(rows) :][i] != truth[i] for answers in said.values())]
+    first = [*wrong, *rows][0]
+    own = {"causes": {"blurred": {"name": "out of <b>focus</b>"}, "at night": {}}}
+    by_hand = {first.key: {"causes": ["several objects", "at night"], "note": "two <i>of them</i>"}}
+    write_toml(folder / "causes.toml", {**own, "pictures": by_hand})
+    sheets = [
+        AnswerSheet(name, tuple(row.key for row in rows), truth, answers[-len(rows) :], None, (None,) * len(rows), ids)
+        for name, answers in said.items()
+    ]
+    return causes(folder, manifest, sheets, 0.05)
 
 
 def subsets(right: dict[str, Array], test: list[ManifestRow], order: list[str]) -> list[dict[str, Any]]:

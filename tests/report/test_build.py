@@ -21,6 +21,7 @@ from markupsafe import escape
 from fieldguide.errors import DataProblem
 from fieldguide.report import say
 from fieldguide.report.build import MOST_BYTES, build, render
+from fieldguide.report.confusion import class_order
 from fieldguide.report.read import read_study
 
 
@@ -168,22 +169,26 @@ def test_numbers_are_those_of_the_files(text: str, drawn: Path) -> None:
     assert study.manifest.hash in text
 
 
-def test_confusion_counts_are_those_of_the_file(text: str, drawn: Path) -> None:
+def test_confusion_counts_and_shares_are_those_of_the_file_in_one_order(text: str, drawn: Path) -> None:
     panels = text[text.index('id="confusions"') : text.index('id="gallery"')].split('<table class="confusion">')[1:]
     study = read_study(drawn)
-    assert len(panels) == len(study.scored)
+    order = class_order(study)
+    assert len(panels) == len(study.scored) and sorted(order) == list(range(len(study.classes)))
     for panel, contestant in zip(panels, study.scored, strict=True):
         body = panel[panel.index("<tbody>") : panel.index("</tbody>")]
-        rows = [re.findall(r"<td[^>]*>(?:<a[^>]*>)?([^<]*)<", row) for row in body.split("<tr>")[1:]]
-        shown = [[0 if cell == "·" else int(cell) for cell in row] for row in rows]
         assert contestant.test is not None
         counts = contestant.test["confusion"]
         silent = any(row[-1] for row in counts)
-        for truth, row in enumerate(body.split("<tr>")[1:]):
-            for column, cell in enumerate(row.split("<td")[1:]):
+        places = [*order, len(counts)] if silent else order
+        for truth, row in zip(order, body.split("<tr>")[1:], strict=True):
+            cells = row.split("<td")[1:]
+            total = sum(counts[truth])
+            for place, cell in zip(places, cells, strict=True):
+                number, share = re.search(r"<b>(\d+)</b>", cell), re.search(r"<i>(\d+)</i>", cell)
+                assert (int(number[1]) if number else 0) == counts[truth][place]
+                assert (int(share[1]) if share else 0) == pytest.approx(100 * counts[truth][place] / total, abs=0.51)
                 if link := re.search(r'data-truth="(\d+)" data-said="(-?\d+)"', cell):
-                    assert (int(link[1]), int(link[2])) == (truth, -1 if column == len(counts) else column)
-        assert shown == [row if silent else row[:-1] for row in counts]
+                    assert (int(link[1]), int(link[2])) == (truth, -1 if place == len(counts) else place)
         assert ("no answer</bdi>" in panel[: panel.index("<tbody>")]) == silent
 
 

@@ -16,6 +16,7 @@ from PIL import Image as Pillow
 
 from fieldguide.records import ManifestRow
 from fieldguide.report import board, charts, say
+from fieldguide.report.build import STYLES
 from fieldguide.report.gallery import Wrong, chosen
 from fieldguide.report.read import KNOWN_FAMILIES, MARKS, family_slots
 from fieldguide.report.thumbnails import LONGEST, encode, thumbnail
@@ -187,7 +188,7 @@ def test_a_pair_seen_from_the_other_side() -> None:
 
 def _style() -> str:
     here = resources.files("fieldguide.report")
-    return "".join((here / name).read_text(encoding="utf-8") for name in ("report.css", "scales.css"))
+    return "".join((here / name).read_text(encoding="utf-8") for name in STYLES)
 
 
 def _themes() -> dict[str, dict[str, str]]:

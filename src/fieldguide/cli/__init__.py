@@ -218,9 +218,10 @@ def recipe(
 @app.command()
 def report(study: Annotated[Path, typer.Argument(help="Study folder.")]) -> None:
     """Score and draw the report again, from the files alone."""
+    from fieldguide import terminal
     from fieldguide.study import redraw
 
-    _show_study(redraw(study))
+    _show_study(redraw(study, terminal.Bars()))
 
 
 @app.command()

@@ -21,7 +21,21 @@ from markupsafe import Markup, escape
 
 from fieldguide.errors import DataProblem
 from fieldguide.files import write_text
-from fieldguide.report import board, confusion, curves, fitting, fractions, gallery, honest, published, say, seeds, trust
+from fieldguide.report import (
+    board,
+    causes,
+    confusion,
+    curves,
+    fitting,
+    fractions,
+    gallery,
+    honest,
+    published,
+    say,
+    seeds,
+    together,
+    trust,
+)
 from fieldguide.report.read import Study, read_study
 from fieldguide.report.thumbnails import Pictures, thumbnail
 
@@ -88,6 +102,8 @@ def _page(study: Study, picture: Any, most: int) -> str:
         "class_more": hidden,
         "panels": confusion.panels(study, shots),
         "gallery": shots,
+        "together": together.together(study, shots, gallery.wrong_pictures(study)),
+        "causes": causes.causes(study, shots.marked),
         "curves": drawn,
         "without_curves": without,
         "fitting": fitting.section(study),
@@ -116,14 +132,15 @@ SECTIONS = (
     ("classes", "Classes"),
     ("confusions", "Confusions"),
     ("gallery", "Pictures"),
+    ("causes", "Causes"),
     ("curves", "Curves"),
     ("fitting", "Over-fitting"),
     ("reproduce", "Reproduce"),
     ("method", "Method"),
 )
 #: Styles and scripts, in the order in which they stand in the page.
-STYLES = ("report.css", "scales.css")
-SCRIPTS = ("report.js",)
+STYLES = ("report.css", "scales.css", "errors.css")
+SCRIPTS = ("report.js", "gallery.js")
 
 
 @functools.cache

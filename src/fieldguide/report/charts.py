@@ -132,6 +132,18 @@ def _frame(plot: _Plot, chosen: int | None, as_percent: bool) -> list[Markup]:
     return parts + [_text("tick", plot.x(epoch), _CURVE_HEIGHT - 8, epoch) for epoch in sorted(epochs)]
 
 
+def dumbbell(start: float, end: float, spoken: str) -> Markup:
+    """Return two shares on one line from 0 to 1: an open ring at `start`, a full dot at `end`, and what joins them."""
+    left, right = round(5 + 78 * start, 1), round(5 + 78 * end, 1)
+    parts = [
+        _line("rail", 5, 83, 7, 7),
+        _line("tie", left, right, 7, 7),
+        Markup('<circle class="ring" cx="{}" cy="7" r="3.4"/>').format(left),
+        Markup('<circle class="full" cx="{}" cy="7" r="3.9"/>').format(right),
+    ]
+    return _svg("dumbbell", 88, 14, spoken, parts)
+
+
 def compact_matrix(rows: Sequence[Sequence[int]], title: str) -> Markup:
     """Return a row-normalised matrix without labels: one unit a cell, one path for each heat class, empty cells left out.
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from markupsafe import Markup
 
+from fieldguide.evaluate.order import neighbours
 from fieldguide.report import say
 from fieldguide.report.charts import compact_matrix, heat
 from fieldguide.report.gallery import NO_ANSWER, Cell, Gallery
@@ -21,9 +23,10 @@ MOST_CONFUSED = 12
 
 @dataclass(frozen=True, slots=True)
 class Square:
-    """One cell: how many, the shade of its share of the row, and the figure that shows an example."""
+    """One cell: how many, what per cent of the row, the shade of that, and the figure that shows an example."""
 
     count: int
+    share: str
     level: int
     said: int
     figure: int | None
@@ -57,27 +60,49 @@ class Panel:
 
 
 def panels(study: Study, gallery: Gallery) -> tuple[Panel, ...]:
-    """Return a panel for each scored contestant, in leaderboard order."""
+    """Return a panel for each scored contestant, in leaderboard order; one order of the classes holds for all of them."""
     k = len(study.classes)
     labelled = k <= MOST_LABELLED and len(study.scored) * k * (k + 1) <= MOST_CELLS
-    return tuple(_panel(run, contestant, study, gallery.examples, labelled) for run, contestant in enumerate(study.scored))
+    order = class_order(study)
+    return tuple(
+        _panel(run, contestant, study, gallery.examples, order, labelled) for run, contestant in enumerate(study.scored)
+    )
 
 
-def _panel(run: int, contestant: Contestant, study: Study, examples: Mapping[Cell, tuple[int, int]], labelled: bool) -> Panel:
+def class_order(study: Study) -> list[int]:
+    """Return the class positions so that confused classes are neighbours, after the confusions of all contestants together.
+
+    Contestants no better than chance have no say where others are better: one that gives one answer confuses everything with it.
+    """
+    above = (study.comparison or {}).get("above_chance", {})
+    k = len(study.classes)
+    tables = [(bool(above.get(c.name)), (c.test or {}).get("confusion")) for c in study.scored]
+    fit = [table for better, table in tables if better and table] or [table for _, table in tables if table]
+    return neighbours(np.sum([np.asarray(table, dtype=np.int64) for table in fit], axis=0)) if fit else list(range(k))
+
+
+def _panel(
+    run: int,
+    contestant: Contestant,
+    study: Study,
+    examples: Mapping[Cell, tuple[int, int]],
+    order: Sequence[int],
+    labelled: bool,
+) -> Panel:
     counts: list[list[int]] = (contestant.test or {}).get("confusion") or []
     k = len(study.classes)
     silent = any(row[k] for row in counts)
-    width = k + 1 if silent else k
-    columns = [info.name for info in study.classes] + (["no answer"] if silent else [])
+    places = [*order, k] if silent else list(order)
+    columns = [study.classes[place].name if place < k else "no answer" for place in places]
     totals = [sum(row) for row in counts]
     confused = _confused(run, counts, totals, k, examples)
     rows = (
-        tuple((truth, _squares(run, truth, row[:width], columns, examples, study)) for truth, row in enumerate(counts))
-        if labelled
+        tuple((truth, _squares(run, truth, counts[truth], places, examples, study)) for truth in order)
+        if labelled and counts
         else ()
     )
     wrong = sum(totals) - sum(row[truth] for truth, row in enumerate(counts))
-    drawn = counts if labelled or not counts else _strongest([row[:width] for row in counts])
+    drawn = counts if labelled or not counts else _strongest([[counts[truth][place] for place in places] for truth in order])
     title = f"Confusion matrix of {contestant.name}: {k} true classes from top to bottom, answers from left to right"
     compact = Markup("") if labelled else compact_matrix(drawn, title)
     return Panel(
@@ -86,18 +111,20 @@ def _panel(run: int, contestant: Contestant, study: Study, examples: Mapping[Cel
 
 
 def _squares(
-    run: int, truth: int, row: Sequence[int], columns: Sequence[str], examples: Mapping[Cell, tuple[int, int]], study: Study
+    run: int, truth: int, row: Sequence[int], places: Sequence[int], examples: Mapping[Cell, tuple[int, int]], study: Study
 ) -> tuple[Square, ...]:
     total = sum(row) or 1
     squares = []
-    for column, count in enumerate(row):
-        said = column if column < len(study.classes) else NO_ANSWER
+    for place in places:
+        count = row[place]
+        said = place if place < len(study.classes) else NO_ANSWER
+        answered = study.classes[said].name if said != NO_ANSWER else "no answer"
         figure, shown = examples.get((run, truth, said), (None, 0))
-        title = (
-            f"true {study.classes[truth].name}, answered {columns[column]}: {count} of {total}, {say.percent(count / total)}"
-        )
-        note = f"; {shown} in the gallery" if shown else "; none in the gallery" if count and column != truth else ""
-        squares.append(Square(count, max(1, heat(count / total)) if count else 0, said, figure, title + note if count else ""))
+        title = f"true {study.classes[truth].name}, answered {answered}: {count} of {total}, {say.percent(count / total)}"
+        note = f"; {shown} in the gallery" if shown else "; none in the gallery" if count and said != truth else ""
+        share = f"{100 * count / total:.0f}" if count / total >= 0.005 else "<1"
+        level = max(1, heat(count / total)) if count else 0
+        squares.append(Square(count, share, level, said, figure, title + note if count else ""))
     return tuple(squares)
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fieldguide.bench import cores
 from fieldguide.records import ManifestRow
 from fieldguide.report import say
+from fieldguide.report.causes import Tags, tags_of
 from fieldguide.report.read import Answer, Contestant, Study
 from fieldguide.report.thumbnails import Thumbnail
 
@@ -17,6 +19,8 @@ from fieldguide.report.thumbnails import Thumbnail
 MOST_PICTURES, MOST_CHARACTERS = 400, 6_000_000
 #: Share of the pictures that goes to the ones most contestants missed; the rest shows confusions not seen yet.
 _HARDEST_SHARE = 0.7
+#: Every two of so many leading contestants are a leading pair: what both of them missed stands first.
+LEADERS = 3
 NO_ANSWER = -1
 
 #: One confusion: position of the contestant in `Study.scored`, of the truth and of the answer (`NO_ANSWER` for none).
@@ -35,13 +39,17 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Wrong:
-    """One picture that somebody got wrong; `said` holds a class position for each scored contestant."""
+    """One picture that somebody got wrong; `said` holds a class position for each scored contestant.
+
+    `led` counts the leading pairs of contestants that both missed it.
+    """
 
     row: ManifestRow
     truth: int
     said: tuple[int, ...]
     missed: int
     confidence: float
+    led: int = 0
 
     @property
     def cells(self) -> list[Cell]:
@@ -63,15 +71,28 @@ class Shot:
     lines: tuple[Line, ...]
     alt: str
     path: str
+    tags: Tags
 
 
 @dataclass(frozen=True, slots=True)
 class Gallery:
-    """The figures in order, how many wrong pictures there are in all, and an example for each confusion shown."""
+    """The figures in order, and how many wrong pictures there are in all.
+
+    `examples` has for each confusion shown the first figure and their number, `pairs` for each two contestants that missed a picture
+    together. `led` is the number of pictures that a pair of the `leaders` missed together; those stand first.
+    """
 
     shots: tuple[Shot, ...]
     total: int
     examples: dict[Cell, tuple[int, int]]
+    pairs: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
+    led: int = 0
+    leaders: tuple[str, ...] = ()
+
+    @property
+    def marked(self) -> dict[int, int]:
+        """The first figure that carries each cause, by the cause's position."""
+        return {tag.position: shot.number for shot in reversed(self.shots) for tag in shot.tags.tags}
 
     @property
     def more(self) -> int:
@@ -80,8 +101,11 @@ class Gallery:
 
 
 def wrong_pictures(study: Study) -> list[Wrong]:
-    """Return every test picture that at least one contestant got wrong, those that most missed first."""
-    found, seen = [], set()
+    """Return every test picture that at least one contestant got wrong.
+
+    First those that both of a leading pair missed (of more pairs before fewer), then those that most missed.
+    """
+    found, seen, leading = [], set(), leaders(study)
     for row in study.manifest.part("test"):
         if row.key in seen:
             continue
@@ -92,18 +116,26 @@ def wrong_pictures(study: Study) -> list[Wrong]:
         wrong = [answer for answer, answered in zip(answers, said, strict=True) if answered != truth]
         if wrong:
             confidence = sum(answer.probability or 0.0 for answer in wrong if answer is not None)
-            found.append(Wrong(row, truth, said, len(wrong), confidence))
-    return sorted(found, key=lambda wrong: (-wrong.missed, -wrong.confidence, wrong.row.key))
+            beaten = sum(said[run] != truth for run in leading)
+            found.append(Wrong(row, truth, said, len(wrong), confidence, beaten * (beaten - 1) // 2))
+    return sorted(found, key=lambda wrong: (-wrong.led, -wrong.missed, -wrong.confidence, wrong.row.key))
+
+
+def leaders(study: Study) -> tuple[int, ...]:
+    """Return the positions of the first `LEADERS` contestants that are better than chance, where two or more are."""
+    above = (study.comparison or {}).get("above_chance", {})
+    fit = tuple(run for run, contestant in enumerate(study.scored) if above.get(contestant.name))[:LEADERS]
+    return fit if len(fit) > 1 else ()
 
 
 def chosen(wrong: list[Wrong], most: int) -> list[Wrong]:
-    """Return at most `most` pictures: the ones missed most, then one for each confusion not shown yet, then more.
+    """Return at most `most` pictures: the first ones, with all that leading pairs missed, then one for each further confusion, then more.
 
     Without the second step one frequent confusion of the weakest contestant could fill the gallery.
     """
     if len(wrong) <= most:
         return wrong
-    first = int(most * _HARDEST_SHARE)
+    first = max(int(most * _HARDEST_SHARE), min(most, sum(one.led > 0 for one in wrong)))
     taken = set(range(first))
     covered = {cell for position in taken for cell in wrong[position].cells}
     for position in range(first, len(wrong)):
@@ -129,12 +161,24 @@ def gallery(study: Study, picture: Callable[[str], Thumbnail], most: int = MOST_
         if characters > MOST_CHARACTERS:
             break
         shots.append(_shot(len(shots), wrong, small, study))
+    names = tuple(study.scored[run].name for run in leaders(study))
+    led = sum(wrong.led > 0 for wrong in everything)
+    return Gallery(tuple(shots), len(everything), *_examples(shots), led, names)
+
+
+def _examples(shots: list[Shot]) -> tuple[dict[Cell, tuple[int, int]], dict[tuple[int, int], tuple[int, int]]]:
+    """Return the first figure and the number of figures of each confusion, and of each two contestants that missed a picture."""
     examples: dict[Cell, tuple[int, int]] = {}
+    pairs: dict[tuple[int, int], tuple[int, int]] = {}
     for shot in shots:
-        for cell in shot.wrong.cells:
+        cells = shot.wrong.cells
+        for cell in cells:
             number, count = examples.get(cell, (shot.number, 0))
             examples[cell] = (number, count + 1)
-    return Gallery(tuple(shots), len(everything), examples)
+        for pair in itertools.combinations([run for run, _, _ in cells], 2):
+            number, count = pairs.get(pair, (shot.number, 0))
+            pairs[pair] = (number, count + 1)
+    return examples, pairs
 
 
 def _shot(number: int, wrong: Wrong, small: Thumbnail, study: Study) -> Shot:
@@ -156,6 +200,7 @@ def _shot(number: int, wrong: Wrong, small: Thumbnail, study: Study) -> Shot:
         lines=lines,
         alt=_alt(truth, lines),
         path="/".join(wrong.row.path.replace("\\", "/").split("/")[-3:]),
+        tags=tags_of(study, wrong.row.key),
     )
 
 

@@ -78,6 +78,7 @@ class Study:
     environment: Json | None
     contestants: tuple[Contestant, ...]
     suspects: Json | None = None
+    causes: Json | None = None
     parts: tuple[Contestant, ...] = ()
 
     @cached_property
@@ -151,6 +152,7 @@ def read_study(folder: Path) -> Study:
         environment=_json(folder / "environment.json"),
         contestants=tuple(contestants),
         suspects=_json(folder / "suspects.json"),
+        causes=_json(folder / "causes.json"),
         parts=tuple(contestant for contestant in every if contestant.fraction < 1),
     )
 

@@ -38,46 +38,4 @@
       });
     });
   }
-
-  const filters = document.querySelector(".filters");
-  if (!filters) return;
-  filters.hidden = false;
-  const shots = all(".shot").map((node) => ({ node, truth: node.dataset.truth, said: node.dataset.said.split(",") }));
-  const [run, truth, said] = ["run", "truth", "said"].map((name) => filters.querySelector(`[data-filter=${name}]`));
-  const status = filters.querySelector("[role=status]");
-  const rest = document.querySelector("details.rest");
-
-  const fits = (shot) => {
-    if (truth.value !== "" && shot.truth !== truth.value) return false;
-    const answers = run.value === "" ? shot.said : [shot.said[Number(run.value)]];
-    return answers.some((answer) => answer !== shot.truth && (said.value === "" || answer === said.value));
-  };
-
-  const show = () => {
-    let count = 0;
-    for (const shot of shots) {
-      const visible = fits(shot);
-      shot.node.hidden = !visible;
-      count += visible;
-    }
-    const narrowed = run.value !== "" || truth.value !== "" || said.value !== "";
-    if (narrowed && rest) rest.open = true;
-    status.textContent = narrowed ? `${count} of ${shots.length} pictures` : "";
-  };
-
-  for (const choice of [run, truth, said]) choice.addEventListener("change", show);
-  filters.querySelector("[data-clear]").addEventListener("click", () => {
-    run.value = truth.value = said.value = "";
-    show();
-  });
-
-  document.addEventListener("click", (event) => {
-    const link = event.target.closest("a[data-run]");
-    if (!link) return;
-    run.value = link.dataset.run;
-    truth.value = link.dataset.truth;
-    said.value = link.dataset.said;
-    show();
-    // The link itself goes on to the first of these pictures.
-  });
 })();
