@@ -21,7 +21,7 @@ from markupsafe import Markup, escape
 
 from fieldguide.errors import DataProblem
 from fieldguide.files import write_text
-from fieldguide.report import board, confusion, curves, fitting, fractions, gallery, honest, published, say, seeds, trust
+from fieldguide.report import board, confusion, curves, fitting, fractions, gallery, honest, published, say, seeds, trust, why
 from fieldguide.report.read import Study, read_study
 from fieldguide.report.thumbnails import Pictures, thumbnail
 
@@ -57,6 +57,11 @@ def render(study: Study, reader: Pictures, most_bytes: int = MOST_BYTES) -> str:
         most = most * 2 // 3
 
 
+def filled(template: str, values: Mapping[str, Any]) -> str:
+    """Return a template of this package filled in, as a page of its own: with the style, the script and the policy as `look`."""
+    return _environment().get_template(template).render(look=_look(), **values)
+
+
 def policy(style: str, script: str) -> str:
     """Return the content security policy that allows exactly `style`, `script` and embedded pictures."""
     return (
@@ -88,6 +93,7 @@ def _page(study: Study, picture: Any, most: int) -> str:
         "class_more": hidden,
         "panels": confusion.panels(study, shots),
         "gallery": shots,
+        "why": why.section(study, picture, most * why.MOST_PICTURES // gallery.MOST_PICTURES),
         "curves": drawn,
         "without_curves": without,
         "fitting": fitting.section(study),
@@ -116,14 +122,15 @@ SECTIONS = (
     ("classes", "Classes"),
     ("confusions", "Confusions"),
     ("gallery", "Pictures"),
+    ("why", "Why?"),
     ("curves", "Curves"),
     ("fitting", "Over-fitting"),
     ("reproduce", "Reproduce"),
     ("method", "Method"),
 )
 #: Styles and scripts, in the order in which they stand in the page.
-STYLES = ("report.css", "scales.css")
-SCRIPTS = ("report.js",)
+STYLES = ("report.css", "scales.css", "why.css")
+SCRIPTS = ("report.js", "why.js")
 
 
 @functools.cache
