@@ -65,14 +65,17 @@ NO_ATTENTION = {
 
 @dataclass(frozen=True)
 class Plan:
-    """How many pictures, and how large everything is; with `names` the layers and sentences say these, however evil."""
+    """How many pictures, and how large everything is; with `names` the layers and sentences say these, however evil.
+
+    `skip` are a contestant and a picture without explanation; the maps of a `blind` contestant are no better than random.
+    """
 
     pictures: int = 6
     seed: int = 3
     names: tuple[str, ...] = ()
     kinds: tuple[Kind, ...] | None = None
-    steps: int = 11
     skip: frozenset[tuple[str, int]] = frozenset()
+    blind: frozenset[str] = frozenset({"linear"})
 
 
 def explain(folder: Path, reader: Any, plan: Plan = Plan()) -> list[str]:
@@ -94,7 +97,8 @@ def explain(folder: Path, reader: Any, plan: Plan = Plan()) -> list[str]:
                 continue
             rng = np.random.default_rng((plan.seed, place, number))
             kinds = plan.kinds or kinds_of(str(settings["family"]), str(settings["name"]))
-            told = explanation(key, labels[key], manifest.classes, kinds, interest(reader, key), rng)
+            where = interest(reader, key) if settings["name"] not in plan.blind else np.zeros((56, 56))
+            told = explanation(key, labels[key], manifest.classes, kinds, where, rng)
             write_json(run / "explained" / f"{key}.json", renamed(told, plan.names))
     return keys
 
@@ -149,7 +153,7 @@ def explanation(
         "passes": 412,
         "seconds": 3.1,
         "maps": [drawn(kind, where, rng) for kind in kinds],
-        "not_applicable": [NO_ATTENTION] if cnn else [],
+        "not_applicable": [dict(NO_ATTENTION)] if cnn else [],
     }
 
 
@@ -162,7 +166,7 @@ def drawn(kind: Kind, where: Array, rng: np.random.Generator) -> dict[str, Any]:
     planes, checks = [], []
     for layer in range(count):
         depth = 1.0 if count == 1 else layer / (count - 1)
-        clear = float(np.clip(0.1 + depth * rng.uniform(0.7, 1.2), 0, 1))
+        clear = float(np.clip(0.1 + depth * rng.uniform(0.7, 1.2), 0, 1)) if spot.any() else 0.0
         plane = clear * spot ** (0.6 + depth) + (1 - clear) * rng.random((side, side)) ** 3
         if kind.signed:
             plane = plane - 0.35 * np.roll(spot, side // 2, 1) - 0.1

@@ -17,7 +17,7 @@ from fieldguide.report.overlay import LEVELS, letters
 from fieldguide.report.say import MINUS, clean, decimal
 
 #: Most points of a curve and most marks of random orders in the chart.
-MOST_POINTS, MOST_MARKS = 21, 40
+MOST_POINTS, MOST_MARKS = 21, 20
 #: The plot's corner and the size of a step across; one step down is one unit.
 LEFT, TOP, ACROSS, STRIP = 38, 8, 3, 106
 WIDTH, HEIGHT = 286, 122
@@ -77,7 +77,8 @@ def packed(found: Places | None) -> str:
     if found is None:
         return ""
     lines = (found.deletion, found.insertion, (found.zero,), found.random, (found.score,))
-    return ",".join([found.top, found.bottom, *(str(letters(np.array(steps) / _LAST)) for steps in lines), *found.words])
+    parts = [found.top, found.bottom, *(str(letters(np.array(steps))) for steps in lines), *found.words]
+    return ",".join(parts).replace(MINUS, "-")
 
 
 def chart(found: Places | None) -> Markup:
@@ -90,7 +91,7 @@ def chart(found: Places | None) -> Markup:
     ends = _apart(TOP + found.insertion[-1], TOP + found.deletion[-1])
     low, high = found.random[0], found.random[-1]
     parts = [
-        Markup('<path class="frame" d="M{} {}V{}H{}"/>').format(LEFT, TOP, bottom, right),
+        Markup('<use href="#checkframe"/>'),
         Markup('<line class="zero" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(LEFT, right, *[TOP + found.zero] * 2),
         Markup('<polygon class="gain" points="{} {}"/>').format(shown, back),
         Markup('<polyline class="del" points="{}"/><polyline class="ins" points="{}"/>').format(hidden, shown),
@@ -98,19 +99,31 @@ def chart(found: Places | None) -> Markup:
         _text("tick low", LEFT - 5, bottom + 1, found.bottom, "end"),
         _text("word insword", right + 5, ends[0] + 3.5, "shown", "start"),
         _text("word delword", right + 5, ends[1] + 3.5, "covered", "start"),
-        _text("tick", LEFT, bottom + 13, "0", "start"),
-        _text("tick", (LEFT + right) / 2, bottom + 13, "share of the picture", "middle"),
-        _text("tick", right, bottom + 13, "100 %", "end"),
         Markup('<rect class="band" x="{}" y="{}" width="{}" height="14" rx="3"/>').format(
             LEFT + ACROSS * low - 2, STRIP - 7, ACROSS * (high - low) + 4
         ),
         Markup('<path class="orders" d="{}"/>').format("".join(f"M{LEFT + ACROSS * x} {STRIP - 4}v8" for x in found.random)),
         Markup('<path class="score" d="{}"/>').format(f"M{LEFT + ACROSS * found.score} {STRIP - 8}l5 8-5 8-5-8z"),
-        _text("word rndword", LEFT - 5, STRIP + 3.5, "score", "end"),
     ]
     head = Markup('<svg class="checkchart" role="img" viewBox="0 0 {} {}" width="{}" height="{}"><title>{}</title>')
     told = f"Gap in nats while the most important parts are covered and while they are shown first; {found.said}"
     return head.format(WIDTH, HEIGHT, WIDTH, HEIGHT, clean(told)) + Markup("").join(parts) + Markup("</svg>")
+
+
+def frame() -> Markup:
+    """Return what all charts share, to stand in the page once: the axes and their words."""
+    bottom, right = TOP + _LAST, LEFT + ACROSS * _LAST
+    parts = [
+        Markup('<path class="frame" d="M{} {}V{}H{}"/>').format(LEFT, TOP, bottom, right),
+        _text("tick", LEFT, bottom + 13, "0", "start"),
+        _text("tick", (LEFT + right) / 2, bottom + 13, "share of the picture", "middle"),
+        _text("tick", right, bottom + 13, "100 %", "end"),
+        _text("word rndword", LEFT - 5, STRIP + 3.5, "score", "end"),
+    ]
+    head = Markup(
+        '<svg class="symbols checkchart" aria-hidden="true" width="0" height="0" focusable="false"><g id="checkframe">'
+    )
+    return head + Markup("").join(parts) + Markup("</g></svg>")
 
 
 def _points(steps: Sequence[int]) -> str:

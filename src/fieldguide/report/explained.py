@@ -192,10 +192,12 @@ def _chosen(value: Json) -> tuple[Chosen, ...]:
 
 def _map(value: Json) -> Map:
     layers = tuple(_words(name, 80) for name in _some(value["layers"], MOST_LAYERS, "layers"))
+    if not layers:
+        raise ValueError("a map has one or more layers")
     height, width = _side(value["height"]), _side(value["width"])
     low, high = (_numbers(value[name], len(layers)) for name in ("low", "high"))
-    if not layers or not len(low) == len(high) == len(layers):
-        raise ValueError("a map needs one or more layers, and a low and a high value for each")
+    if not len(low) == len(high) == len(layers):
+        raise ValueError("a layer has a low and a high value")
     if any(a > b for a, b in zip(low, high, strict=True)):
         raise ValueError("the low value of a layer is above its high value")
     checks = tuple(_check(one) for one in _some(value.get("checks") or [], MOST_LAYERS, "checks"))

@@ -14,7 +14,7 @@ from fieldguide.report import build
 from fieldguide.report.explained import Json, explanation_from
 from fieldguide.report.say import clean
 from fieldguide.report.thumbnails import Thumbnail
-from fieldguide.report.why import STAMPS, Entry, Panel, Who, panel_of
+from fieldguide.report.why import Entry, Panel, Who, Why, panel_of
 
 #: The page never grows beyond this, in characters of maps and pictures: further pictures are named instead of shown.
 MOST_CHARACTERS = 8_000_000
@@ -52,14 +52,12 @@ def page(subjects: Sequence[Subject], pictures: Sequence[Shown], names: Mapping[
     panels: list[Panel] = []
     for number, picture in enumerate(pictures):
         entries = [_entry(subject, picture) for subject in subjects]
-        label = None if picture.label is None else (names or {}).get(picture.label, picture.label)
-        words = (picture.why, label, picture.name)
-        panel = panel_of(number, words, picture.thumbnail, entries, names or {})
+        panel = panel_of(number, (picture.why, picture.label, picture.name), picture.thumbnail, entries, names or {})
         if panels and sum(one.characters for one in panels) + panel.characters > MOST_CHARACTERS:
             break
         panels.append(panel)
-    told = {"title": _title(pictures), "lead": _lead(subjects, panels, len(pictures)), "panels": panels, "stamps": STAMPS}
-    return build.filled("explained.html.j2", told)
+    words = {"title": _title(pictures), "lead": _lead(subjects, panels, len(pictures))}
+    return build.filled("explained.html.j2", {**words, "why": Why(True, tuple(panels))})
 
 
 def _entry(subject: Subject, picture: Shown) -> Entry:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import io
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
@@ -28,10 +29,14 @@ _LETTERS = np.frombuffer(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0
 _ROWS, _COLUMNS = ("upper", "middle", "lower"), ("left", "middle", "right")
 
 
-def letters(shares: Numbers) -> Markup:
-    """Return numbers between 0 and 1 as one letter of base64 each, `LEVELS` steps, row by row."""
-    steps = np.clip(np.rint(np.asarray(shares, np.float64) * (LEVELS - 1)), 0, LEVELS - 1).astype(np.intp)
-    return Markup(_LETTERS[steps].tobytes().decode("ascii"))  # noqa: S704 - letters, digits, plus and slash
+def letters(steps: NDArray[np.integer[Any]]) -> Markup:
+    """Return steps from 0 to `LEVELS` - 1 as one letter of base64 each, row by row."""
+    return Markup(_LETTERS[np.clip(steps, 0, LEVELS - 1)].tobytes().decode("ascii"))  # noqa: S704 - letters, digits, plus, slash
+
+
+def stepped(drawn: Map, layer: int) -> NDArray[np.intp]:
+    """Return ``"height width"``: `scaled` in whole steps; a signed map uses one step less, so that one step is zero."""
+    return np.rint(scaled(drawn, layer) * (LEVELS - 2 if drawn.signed else LEVELS - 1)).astype(np.intp)
 
 
 def scaled(drawn: Map, layer: int) -> Numbers:
@@ -49,9 +54,8 @@ def scaled(drawn: Map, layer: int) -> Numbers:
 
 
 def cells(drawn: Map) -> Markup:
-    """Return all layers of a map as letters, layer after layer; a signed map uses one step less, so that one step is zero."""
-    part = (LEVELS - 2) / (LEVELS - 1) if drawn.signed else 1.0
-    return Markup("").join(letters(part * scaled(drawn, layer).ravel()) for layer in range(len(drawn.layers)))
+    """Return all layers of a map as letters, layer after layer."""
+    return Markup("").join(letters(stepped(drawn, layer)) for layer in range(len(drawn.layers)))
 
 
 def coloured(shares: Numbers, signed: bool) -> NDArray[np.uint8]:
@@ -75,18 +79,17 @@ def picture_of(drawn: Map, layer: int) -> Markup:
 
 
 def strongest(drawn: Map, layer: int) -> str:
-    """Return where one layer is strongest, by the mean over each ninth of what was seen."""
-    shares = scaled(drawn, layer)
-    if float(np.ptp(shares)) < 1e-9:
+    """Return where one layer is strongest, by the mean over each ninth of what was seen; worked out from the steps, as in the script."""
+    steps = stepped(drawn, layer)
+    if int(np.ptp(steps)) == 0:
         return "the same everywhere"
-    if drawn.signed and float(shares.max()) <= 0.5:
+    if drawn.signed and int(steps.max()) <= (LEVELS - 2) // 2:
         return "nothing speaks for the answer"
-    height, width = shares.shape
+    height, width = steps.shape
     row, column = ((3 * np.arange(side) + 1.5) // side for side in (height, width))
     ninth = (3 * row[:, None] + column[None, :]).astype(int)
-    means = [float(shares[ninth == place].mean()) if (ninth == place).any() else -1.0 for place in range(9)]
-    best = int(np.argmax(means))
-    return f"strongest in the {ninth_name(best)} ninth"
+    means = [float(steps[ninth == place].mean()) if (ninth == place).any() else -1.0 for place in range(9)]
+    return f"strongest in the {ninth_name(int(np.argmax(means)))} ninth"
 
 
 def ninth_name(place: int) -> str:

@@ -6,7 +6,6 @@
   const STEPS = new Map([...LETTERS].map((letter, step) => [letter, step]));
   const LAST = 63, LEFT = 38, TOP = 8, ACROSS = 3, STRIP = 106; // check_chart.py
   const ROWS = ["upper", "middle", "lower"], COLUMNS = ["left", "middle", "right"];
-  const SVG = "http://www.w3.org/2000/svg";
   const all = (selector, from) => [...from.querySelectorAll(selector)];
   const make = (name, className) => Object.assign(document.createElement(name), { className: className ?? "" });
   const steps = (text) => [...text].map((letter) => STEPS.get(letter));
@@ -30,15 +29,16 @@
     return [...inks.ramp[low].map((channel, i) => channel + (inks.ramp[low + 1][i] - channel) * (place - low)), 255];
   };
 
-  const read = (node) => {
+  const minus = (text) => text.replaceAll("-", "−");
+  const read = (node, says) => {
     const d = node.dataset, [height, width] = d.size.split(" ").map(Number);
     return {
-      method: d.method, title: d.title, signed: d.signed === "1", height, width, best: Number(d.best), names: JSON.parse(d.names),
-      reach: d.reach.split("|"), checks: d.checks.split("|").map((line) => line.split(",")), cells: d.cells,
-      share(layer) {
-        // A signed map uses one step less, so that one step is zero.
-        const size = height * width, last = this.signed ? LAST - 1 : LAST;
-        return steps(d.cells.slice(layer * size, (layer + 1) * size)).map((step) => step / last);
+      method: d.method, title: d.title, signed: d.signed === "1", height, width, best: Number(d.best), 
+      names: JSON.parse(says[Number(d.names)]), reach: d.reach.split("|").map((pair) => minus(pair).replace(" ", " to ")), checks: minus(d.checks).split("|").map((line) => line.split(",")), cells: d.cells,
+      // A signed map uses one step less, so that one step is zero.
+      last: d.signed === "1" ? LAST - 1 : LAST,
+      steps(layer) {
+        return steps(d.cells.slice(layer * height * width, (layer + 1) * height * width));
       },
     };
   };
@@ -47,7 +47,7 @@
     canvas.width = map.width;
     canvas.height = map.height;
     const context = canvas.getContext("2d"), image = context.createImageData(map.width, map.height);
-    map.share(layer).forEach((share, at) => image.data.set(colour(share, map.signed, raw).map(Math.round), 4 * at));
+    map.steps(layer).forEach((step, at) => image.data.set(colour(step / map.last, map.signed, raw).map(Math.round), 4 * at));
     context.putImageData(image, 0, 0);
   };
 
@@ -57,15 +57,14 @@
   };
 
   const strongest = (map, layer) => {
-    const shares = map.share(layer);
-    const most = Math.max(...shares);
-    if (most - Math.min(...shares) < 1e-9) return "the same everywhere";
-    if (map.signed && most <= 0.51) return "nothing speaks for the answer";
+    const found = map.steps(layer), most = Math.max(...found);
+    if (most === Math.min(...found)) return "the same everywhere";
+    if (map.signed && 2 * most <= map.last) return "nothing speaks for the answer";
     const sums = Array(9).fill(0), counts = Array(9).fill(0);
     const third = (at, side) => Math.floor((3 * at + 1.5) / side);
-    shares.forEach((share, at) => {
+    found.forEach((step, at) => {
       const place = 3 * third(Math.floor(at / map.width), map.height) + third(at % map.width, map.width);
-      sums[place] += share;
+      sums[place] += step;
       counts[place] += 1;
     });
     const means = sums.map((sum, place) => (counts[place] ? sum / counts[place] : -1));
@@ -109,7 +108,7 @@
     constructor(node, says) {
       this.node = node;
       this.says = says;
-      this.maps = all("data[data-cells]", node).map(read);
+      this.maps = all("data[data-cells]", node).map((data) => read(data, says));
       this.stage = node.querySelector(".stage");
       this.about = node.querySelector(".aboutmap");
       this.name = node.dataset.name;
@@ -178,7 +177,7 @@
         const marks = this.map.checks[at][1];
         const tile = make("figure", `tile${raw ? " raw" : ""}${at === layer ? " now" : ""}`);
         const box = make("div", `box${marks === "" ? "" : " doubted"}`), canvas = make("canvas"), words = make("figcaption");
-        const view = document.createElementNS(SVG, "svg"), use = document.createElementNS(SVG, "use");
+        const svg = (name) => document.createElementNS(picture.namespaceURI, name), view = svg("svg"), use = svg("use");
         for (const attribute of ["viewBox", "width", "height"]) view.setAttribute(attribute, picture.getAttribute(attribute));
         view.setAttribute("class", "view");
         view.setAttribute("aria-hidden", "true");

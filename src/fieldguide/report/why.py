@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from markupsafe import Markup, escape
 
@@ -46,12 +46,15 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """One map as the script reads it; `best` is its most telling layer and `checks` one text for each layer."""
+    """One map as the script reads it; `best` is its most telling layer, `checks` has one text for each layer.
+
+    `names` is the place of the layers' names among the texts of the panel, `ranges` the lowest and highest value of each layer.
+    """
 
     method: str
     title: str
     signed: bool
-    names: Markup
+    names: int
     size: str
     cells: Markup
     ranges: Markup
@@ -102,7 +105,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One picture. `titles` are those of the methods of any row, `says` the sentences of the checks, each once."""
+    """One picture.
+
+    `titles` are those of the methods of any row, `says` the sentences of the checks and the names of the layers, each once.
+    """
 
     number: int
     thumbnail: Thumbnail
@@ -111,7 +117,7 @@ class Panel:
     caption: str
     rows: tuple[Row, ...]
     titles: Mapping[str, str]
-    says: tuple[str, ...]
+    says: tuple[Markup, ...]
     signed: bool
     characters: int
 
@@ -135,7 +141,8 @@ class Why:
     panels: tuple[Panel, ...] = ()
     hidden: int = 0
     absent: tuple[Contestant, ...] = ()
-    stamps: Mapping[str, str] | None = None
+    stamps: Mapping[str, str] = field(default_factory=lambda: STAMPS)
+    frame: Markup = field(default_factory=check_chart.frame)
 
 
 def section(study: Study, picture: Callable[..., Thumbnail], most: int = MOST_PICTURES) -> Why:
@@ -149,14 +156,13 @@ def section(study: Study, picture: Callable[..., Thumbnail], most: int = MOST_PI
         key, row = chosen.image, rows.get(chosen.image)
         small = picture(key, LONGEST) if row else Thumbnail(None, reason="no longer in the manifest")
         entries = [_entry(study, contestant, key) for contestant in study.scored]
-        label = study.names.get(str(row.label), str(row.label)) if row and row.label is not None else None
         caption = "/".join(row.path.replace("\\", "/").split("/")[-3:]) if row else key
-        panel = panel_of(number, (chosen.why, label, caption), small, entries, study.names)
+        panel = panel_of(number, (chosen.why, row.label if row else None, caption), small, entries, study.names)
         if sum(one.characters for one in panels) + panel.characters > MOST_CHARACTERS:
             break
         panels.append(panel)
     absent = tuple(contestant for contestant in study.contestants if contestant.state != "scored")
-    return Why(True, tuple(panels), len(told.pictures) - len(panels), absent, STAMPS)
+    return Why(True, tuple(panels), len(told.pictures) - len(panels), absent)
 
 
 def _entry(study: Study, contestant: Contestant, key: str) -> Entry:
@@ -176,7 +182,7 @@ def panel_of(
 ) -> Panel:
     """Return one picture with a row for each of `entries`.
 
-    `words` say why it was chosen, its true class (`None` where it is not known) and what it is called; `names` gives the name of a
+    `words` say why it was chosen, the id of its true class (`None` where it is not known) and what it is called; `names` gives the name of a
     class id, an id without one is its own name.
     """
     why, label, caption = words
@@ -186,17 +192,17 @@ def panel_of(
     titles = {drawn.method: drawn.title for row in rows for drawn in row.maps}
     for row in rows:
         titles.update({unfit.method: unfit.method for unfit in row.unfit if unfit.method not in titles})
-    weight = sum(len(d.cells) + len(d.checks) + len(d.names) + len(d.ranges) + 300 for row in rows for d in row.maps)
+    weight = sum(len(d.cells) + len(d.checks) + len(d.ranges) + 250 for row in rows for d in row.maps)
     weight += sum(_ROW + (len(row.still.picture) + len(row.still.chart) if row.still else 0) for row in rows)
     return Panel(
         number=number,
         thumbnail=thumbnail,
-        label=label,
+        label=None if label is None else names.get(label, label),
         why=why,
         caption=caption,
         rows=rows,
         titles=titles,
-        says=tuple(says),
+        says=tuple(escape(text) for text in says),
         signed=any(drawn.signed for row in rows for drawn in row.maps),
         characters=weight + len(thumbnail.uri or "") + sum(map(len, says)),
     )
@@ -215,7 +221,7 @@ def _row(entry: Entry, label: str | None, names: Mapping[str, str], says: dict[s
         who=entry.who,
         instead="" if told.maps else "No method for maps applies to this contestant.",
         answer=answer,
-        right=None if label is None else answer == label,
+        right=None if label is None else told.answer == label,
         probability="" if told.probability is None else say.percent(told.probability),
         lead="" if told.gap is None else lead(told.gap),
         gap="" if told.gap is None else say.decimal(told.gap, 2),
@@ -268,12 +274,12 @@ def _drawn(one: Map, says: dict[str, int]) -> Drawn:
         check = one.check(layer)
         place = says.setdefault(_sentence(check), len(says))
         checks.append(f"{place},{marks(check)},{check_chart.packed(check_chart.places(check))}")
-    ranges = [f"{_short(low)} to {_short(high)}" for low, high in zip(one.low, one.high, strict=True)]
+    ranges = [f"{low:.3g} {high:.3g}" for low, high in zip(one.low, one.high, strict=True)]
     return Drawn(
         method=one.method,
         title=one.title,
         signed=one.signed,
-        names=escape(json.dumps(one.layers)),
+        names=says.setdefault(json.dumps(one.layers), len(says)),
         size=f"{one.cells.shape[1]} {one.cells.shape[2]}",
         cells=overlay.cells(one),
         ranges=escape("|".join(ranges)),
