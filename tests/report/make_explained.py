@@ -88,6 +88,7 @@ def explain(folder: Path, reader: Any, plan: Plan = Plan()) -> list[str]:
     pictures = [{"image": key, "why": why[place % len(why)]} for place, key in enumerate(keys)]
     write_json(folder / "explained.json", {"schema": 1, "pictures": pictures})
     runs = sorted(path for path in (folder / "runs").iterdir() if path.is_dir())
+    spots = {key: interest(reader, key) for key in keys}
     for place, run in enumerate(runs):
         settings = read_toml(run / "settings.toml")
         if not (run / "scores.json").exists():
@@ -97,7 +98,7 @@ def explain(folder: Path, reader: Any, plan: Plan = Plan()) -> list[str]:
                 continue
             rng = np.random.default_rng((plan.seed, place, number))
             kinds = plan.kinds or kinds_of(str(settings["family"]), str(settings["name"]))
-            where = interest(reader, key) if settings["name"] not in plan.blind else np.zeros((56, 56))
+            where = spots[key] if settings["name"] not in plan.blind else np.zeros((56, 56))
             told = explanation(key, labels[key], manifest.classes, kinds, where, rng)
             write_json(run / "explained" / f"{key}.json", renamed(told, plan.names))
     return keys

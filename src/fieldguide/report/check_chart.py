@@ -114,14 +114,14 @@ def frame() -> Markup:
     """Return what all charts share, to stand in the page once: the axes and their words."""
     bottom, right = TOP + _LAST, LEFT + ACROSS * _LAST
     parts = [
-        Markup('<path class="frame" d="M{} {}V{}H{}"/>').format(LEFT, TOP, bottom, right),
-        _text("tick", LEFT, bottom + 13, "0", "start"),
-        _text("tick", (LEFT + right) / 2, bottom + 13, "share of the picture", "middle"),
-        _text("tick", right, bottom + 13, "100 %", "end"),
-        _text("word rndword", LEFT - 5, STRIP + 3.5, "score", "end"),
+        Markup('<path class="checkaxes" d="M{} {}V{}H{}"/>').format(LEFT, TOP, bottom, right),
+        _text("tick checktick", LEFT, bottom + 13, "0", "start"),
+        _text("tick checktick", (LEFT + right) / 2, bottom + 13, "share of the picture", "middle"),
+        _text("tick checktick", right, bottom + 13, "100 %", "end"),
+        _text("scoreword", LEFT - 5, STRIP + 3.5, "score", "end"),
     ]
     head = Markup(
-        '<svg class="symbols checkchart" aria-hidden="true" width="0" height="0" focusable="false"><g id="checkframe">'
+        '<svg class="symbols" aria-hidden="true" width="0" height="0" focusable="false"><g id="checkframe">'
     )
     return head + Markup("").join(parts) + Markup("</g></svg>")
 

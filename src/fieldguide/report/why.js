@@ -155,8 +155,8 @@
       const stamp = this.stage.querySelector(".stamp");
       stamp.hidden = marks === "";
       stamp.textContent = told.join(" ");
-      const sayings = [`${this.name} answers ${this.node.dataset.answer}. ${this.map.title}, ${name}: ${where}`, ...told];
-      this.stage.querySelector(".view title").textContent = sayings.join("; ");
+      const sayings = [`${this.name} answers ${this.node.dataset.answer}. ${this.map.title}, ${name}: ${where}.`, ...told];
+      this.stage.querySelector(".view title").textContent = sayings.join(" ");
       const write = (selector, text) => (this.node.querySelector(selector).textContent = text);
       write(".maptitle", this.map.title);
       write(".maplayer", name);

@@ -295,7 +295,7 @@ def _still(one: Map, layer: int, head: str) -> Still:
     stamps = tuple(STAMPS[letter] for letter in letters)
     return Still(
         picture=overlay.picture_of(one, layer),
-        alt="; ".join([f"{head}. {one.title}, {one.layers[layer]}: {where}", *(stamp.rstrip(".") for stamp in stamps)]),
+        alt=" ".join([f"{head}. {one.title}, {one.layers[layer]}: {where}.", *stamps]),
         title=one.title,
         layer=one.layers[layer],
         where=where,
