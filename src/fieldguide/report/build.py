@@ -35,6 +35,7 @@ from fieldguide.report import (
     seeds,
     together,
     trust,
+    why,
 )
 from fieldguide.report.read import Study, read_study
 from fieldguide.report.thumbnails import Pictures, thumbnail
@@ -71,6 +72,11 @@ def render(study: Study, reader: Pictures, most_bytes: int = MOST_BYTES) -> str:
         most = most * 2 // 3
 
 
+def filled(template: str, values: Mapping[str, Any]) -> str:
+    """Return a template of this package filled in, as a page of its own: with the style, the script and the policy as `look`."""
+    return _environment().get_template(template).render(look=_look(), **values)
+
+
 def policy(style: str, script: str) -> str:
     """Return the content security policy that allows exactly `style`, `script` and embedded pictures."""
     return (
@@ -104,6 +110,7 @@ def _page(study: Study, picture: Any, most: int) -> str:
         "gallery": shots,
         "together": together.together(study, shots, gallery.wrong_pictures(study)),
         "causes": causes.causes(study, shots.marked),
+        "why": why.section(study, picture, most * why.MOST_PICTURES // gallery.MOST_PICTURES),
         "curves": drawn,
         "without_curves": without,
         "fitting": fitting.section(study),
@@ -133,14 +140,15 @@ SECTIONS = (
     ("confusions", "Confusions"),
     ("gallery", "Pictures"),
     ("causes", "Causes"),
+    ("why", "Why?"),
     ("curves", "Curves"),
     ("fitting", "Over-fitting"),
     ("reproduce", "Reproduce"),
     ("method", "Method"),
 )
 #: Styles and scripts, in the order in which they stand in the page.
-STYLES = ("report.css", "scales.css", "errors.css")
-SCRIPTS = ("report.js", "gallery.js")
+STYLES = ("report.css", "scales.css", "errors.css", "why.css")
+SCRIPTS = ("report.js", "gallery.js", "why.js")
 
 
 @functools.cache

@@ -18,6 +18,7 @@ from fieldguide.data.tables import read_manifest
 from fieldguide.errors import DataProblem
 from fieldguide.files import UNFINISHED, read_json, read_toml
 from fieldguide.records import SCHEMA_VERSION, ClassInfo, Manifest
+from fieldguide.report.explained import Explained, read_explained
 
 Json = Mapping[str, Any]
 
@@ -80,6 +81,7 @@ class Study:
     suspects: Json | None = None
     causes: Json | None = None
     parts: tuple[Contestant, ...] = ()
+    explained: Explained | None = None
 
     @cached_property
     def scored(self) -> tuple[Contestant, ...]:
@@ -154,6 +156,7 @@ def read_study(folder: Path) -> Study:
         suspects=_json(folder / "suspects.json"),
         causes=_json(folder / "causes.json"),
         parts=tuple(contestant for contestant in every if contestant.fraction < 1),
+        explained=read_explained(folder, {path: c.name for path, c in zip(found, every, strict=True) if c.fraction == 1}),
     )
 
 

@@ -39,22 +39,22 @@ class Pictures(Protocol):
         ...
 
 
-def thumbnail(reader: Pictures, key: str) -> Thumbnail:
+def thumbnail(reader: Pictures, key: str, longest: int = LONGEST) -> Thumbnail:
     """Return the thumbnail of the picture `key`; never raises for a picture that cannot be read."""
     try:
-        pixels = reader.read(key, at_least=LONGEST)
+        pixels = reader.read(key, at_least=longest)
     except PictureError as error:
         return Thumbnail(None, reason=clean(error.detail, 120))
     except (OSError, KeyError, ValueError) as error:
         return Thumbnail(None, reason=clean(f"not in the store ({type(error).__name__})", 120))
-    return encode(pixels)
+    return encode(pixels, longest)
 
 
-def encode(pixels: Pixels) -> Thumbnail:
-    """Return the thumbnail of ``"height width 3"`` uint8 pixels."""
+def encode(pixels: Pixels, longest: int = LONGEST) -> Thumbnail:
+    """Return the thumbnail of ``"height width 3"`` uint8 pixels, its longer side at most `longest` pixels."""
     height, width = pixels.shape[:2]
     picture = Pillow.fromarray(np.ascontiguousarray(pixels))
-    scale = LONGEST / max(width, height)
+    scale = longest / max(width, height)
     if scale < 1:
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         picture = picture.resize(size, Pillow.Resampling.LANCZOS, reducing_gap=2.0)
