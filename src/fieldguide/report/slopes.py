@@ -17,7 +17,7 @@ from fieldguide.report.slope_chart import Trace, slope_chart
 #: Most pairs that are drawn, and most lines of all their charts together: the rest can be chosen in the browser.
 MOST_PAIRS, MOST_LINES = 24, 6_000
 #: Most recalls that the page carries so that any two contestants can be chosen, most pairs of them, and most rows of a table.
-MOST_RECALLS, MOST_CHOICES, MOST_ROWS = 20_000, 400, 120
+MOST_RECALLS, MOST_CHOICES, MOST_ROWS = 20_000, 800, 120
 MOST_NAMED = 12
 _SIGNS = {"better": "▲", "worse": "▼", "same": "＝"}
 #: Where families write down which network they use.

@@ -9,7 +9,7 @@ from fieldguide.report import board, say
 from fieldguide.report.read import Study
 from fieldguide.report.say import Value
 
-#: Every character that LaTeX would not set as itself, alone or beside its neighbour (``--``, ``''``, ``[`` after a row).
+#: Every character that LaTeX would not set as itself, alone or at the beginning of a row (``[``, ``*``).
 _SPECIAL = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -26,15 +26,9 @@ _SPECIAL = {
     "|": r"\textbar{}",
     '"': r"\textquotedblright{}",
     "`": r"\textasciigrave{}",
-    "'": r"{'}",
-    "-": r"{-}",
-    ",": r"{,}",
     "[": r"{[}",
     "]": r"{]}",
     "*": r"{*}",
-    "!": r"{!}",
-    "?": r"{?}",
-    "=": r"{=}",
     say.NBSP: "~",
     say.MINUS: r"\ensuremath{-}",
     "±": r"\ensuremath{\pm}",
@@ -48,13 +42,15 @@ _SPECIAL = {
     "”": r"\textquotedblright{}",
 }
 _TABLE = str.maketrans(_SPECIAL)
+#: What LaTeX would join into another character.
+_JOINED = re.compile(r"([-',])(?=\1)")
 #: Letters that every LaTeX sets; others need an engine with Unicode fonts.
 _PLAIN = re.compile(r"[\x20-\x7e\u00a0-\u017e]*")
 
 
 def text(words: object) -> str:
     """Return `words` so that LaTeX sets every character as it is."""
-    return say.clean(words).translate(_TABLE)
+    return _JOINED.sub(r"\1{}", say.clean(words).translate(_TABLE))
 
 
 def leaderboard(study: Study) -> str:

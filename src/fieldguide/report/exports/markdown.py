@@ -15,28 +15,30 @@ from fieldguide.report.thumbnails import Thumbnail
 
 #: Most pairs, class changes and settings lines that are listed; the rest is in ``scores.json``.
 MOST_PAIRS, MOST_LINES = 200, 400
-_MARKED = re.compile(r"([\\`*_{}\[\]()#!~$])")
+_MARKED = re.compile(r"([\\`*{}\[\]~$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")
 #: What programs turn into links by themselves: ``www.``, ``x.com``, ``scheme:``, and an address.
 _DOT = re.compile(r"(?<=[^\W\d_])\.(?=\w)|(?<=\w)\.(?=[^\W\d_])")
 _SCHEME = re.compile(r":(?=\S)")
 #: What makes a line a list, a heading or a rule where it stands first.
-_LEADING = re.compile(r"^(\d*)([-+=.])")
+_LEADING = re.compile(r"^(\d{0,9})([-+=#.)>])(?=[\s=#>-]|$)")
+#: What could open a tag; what closes one is nothing by itself, except as a quotation where it stands first.
+_OPENS = re.compile(r"<(?=\S)")
 _JOINER = "\u2060"
 
 
 def text(words: object) -> str:
     """Return `words` so that Markdown shows them as they are, in a line or in the cell of a table."""
     line = _MARKED.sub(r"\\\1", say.clean(words))
-    line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("|", "&#124;")
+    line = _OPENS.sub("&lt;", line.replace("&", "&amp;")).replace("|", "&#124;")
     line = _LEADING.sub(r"\1\\\2", _SCHEME.sub(r"\\:", _DOT.sub(r"\\.", line.strip())))
     # An address or a mention: the joiner has no width, and no program takes the two sides for one.
     return line.replace("@", f"@{_JOINER}") or say.NOT_RECORDED
 
 
 def code(words: object) -> str:
-    """Return a name as a code span, which no program looks into; one that would break out of it is written as `text`."""
+    """Return a name as a code span, which no program looks into; one that could break out of it is written as `text`."""
     line = say.clean(words)
-    if not line.strip() or "|" in line or "`" in line or line != line.strip() or len(line) > 400:
+    if not line.strip() or "|" in line or "`" in line or "{{" in line or "{%" in line or line != line.strip():
         return text(line)
     return f"`{line}`"
 
@@ -198,9 +200,8 @@ def _detail(detail: str) -> str:
 
 
 def _again(study: Study) -> Iterator[str]:
-    yield "Save the lines below as `study.toml`, with your own path where one begins with “…”, and run"
+    yield "Save the lines below as `study.toml`, with your own path where one begins with “…”, and run `fieldguide compare study.toml`."
     yield ""
-    yield from ("    fieldguide compare study.toml", "")
     if study.text is None:
         yield "study.toml: not recorded"
     else:

@@ -51,7 +51,7 @@ def draw(target: Path, study: Study) -> tuple[str, ...]:
     """Write every figure of `study` into the folder `target`, which is replaced as a whole; return a note for each that does not apply."""
     require()
     notes = []
-    with building(target) as place, drawing():
+    with building(target) as place, drawing(_words(study)):
         for name, draws, why in _DRAWERS:
             figures = draws(study)
             for figure in figures:
@@ -59,3 +59,7 @@ def draw(target: Path, study: Study) -> tuple[str, ...]:
             if not figures:
                 notes.append(f"figures/{name}: not applicable, {why}.")
     return tuple(notes)
+
+
+def _words(study: Study) -> str:
+    return " ".join([*(info.name for info in study.classes), *(f"{c.name} {c.family}" for c in study.contestants)])

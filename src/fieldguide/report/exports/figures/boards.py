@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from fieldguide.report import board
+from fieldguide.report import board, say
 from fieldguide.report.charts import Axis, axis_for
 from fieldguide.report.exports.figures.style import CHANCE, FAINT, HUES, INK, Figure, canvas, marker, percents, short
 from fieldguide.report.exports.table import gap
@@ -108,8 +108,7 @@ def validation_test(study: Study) -> list[Figure]:
     for y, (contestant, (val, test)) in enumerate(zip(both, scores, strict=True)):
         _interval(axes, val, y, contestant.slot, offset=-0.17, hollow=True)
         _interval(axes, test, y, contestant.slot, offset=0.17)
-        difference = 100 * (gap(contestant) or 0.0)
-        axes.text(1.03, y, f"{difference:+.1f}".replace("-", "\u2212"), transform=axes.get_yaxis_transform(), va="center")
+        axes.text(1.03, y, say.points(gap(contestant) or 0.0), transform=axes.get_yaxis_transform(), va="center")
     axes.text(1.03, -0.9, "val \u2212 test", transform=axes.get_yaxis_transform(), va="center", color=FAINT)
     axes.set_xlabel("accuracy, %: validation (hollow, above) and test (filled, below), with 95 % intervals")
     header = (
@@ -150,7 +149,10 @@ def accuracy_cost(study: Study) -> list[Figure]:
     where = f" ({short(', '.join(devices), 40)})" if devices else ""
     axes.set_xlabel(f"milliseconds for one picture{where}, on a logarithmic axis")
     axes.set_ylabel("test accuracy, %, with 95 % interval")
-    _named(figure, axes, [(short(c.name, 24), ms, score["value"], HUES[c.slot]) for c, ms, score in shown])
+    bars = [(ms, score["low"] or score["value"], score["high"] or score["value"]) for _, ms, score in shown]
+    _named(
+        figure, axes, [(short(c.name, 24), ms, score["value"], HUES[c.slot]) for c, ms, score in shown], bars, _chance(study)
+    )
     header = ("contestant", "family", "ms_per_image", "accuracy", "low", "high", "parameters", "fit_seconds")
     rows = [
         (c.name, c.family, ms, *s.values(), (c.cost or {}).get("parameters"), (c.cost or {}).get("fit_seconds"))
@@ -174,11 +176,21 @@ def _time_axis(axes: Any, times: Sequence[float]) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda ms, _: f"{ms:g}"))
 
 
-def _named(figure: Any, axes: Any, points: Sequence[tuple[str, float, float, str]]) -> None:
-    """Write each name beside its mark, where it lies on no other name or mark as far as that is possible."""
+def _named(
+    figure: Any,
+    axes: Any,
+    points: Sequence[tuple[str, float, float, str]],
+    bars: Sequence[tuple[float, float, float]],
+    chance: float | None,
+) -> None:
+    """Write each name beside its mark, where it lies on no other name, mark or line as far as that is possible."""
     figure.draw_without_rendering()
-    taken = [_around(axes.transData.transform((x, y))) for _, x, y, _ in points]
     frame = axes.get_window_extent()
+    taken = [_around(axes.transData.transform([(x, y), (x, y)]), margin=6) for _, x, y, _ in points]
+    taken += [_around(axes.transData.transform([(x, low), (x, high)]), margin=1.5) for x, low, high in bars]
+    if chance is not None:
+        height = axes.transData.transform((1, chance))[1]
+        taken.append(_around([(frame.x0, height), (frame.x1, height)], margin=2))
     places = ((8, 0, "left", "center"), (-8, 0, "right", "center"), (0, 8, "center", "bottom"), (0, -8, "center", "top"))
     far = ((8, 11, "left", "bottom"), (8, -11, "left", "top"), (-8, 11, "right", "bottom"), (-8, -11, "right", "top"))
     for own, (name, x, y, hue) in enumerate(points):
@@ -201,10 +213,11 @@ def _label(axes: Any, name: str, at: tuple[float, float], place: tuple[int, int,
     return axes.annotate(name, at, (right, up), textcoords="offset points", ha=ha, va=va, color=hue, fontsize=8.5, zorder=4)
 
 
-def _around(at: Any) -> Any:
+def _around(ends: Any, margin: float) -> Any:
     from matplotlib.transforms import Bbox
 
-    return Bbox.from_bounds(at[0] - 6, at[1] - 6, 12, 12)
+    low, high = ends
+    return Bbox([(low[0] - margin, low[1] - margin), (high[0] + margin, high[1] + margin)])
 
 
 def _overlap(one: Any, two: Any) -> float:

@@ -21,6 +21,8 @@ from fieldguide.report.exports.figures.style import (
 )
 from fieldguide.report.read import Contestant, Study
 
+#: From little to much as in the page (``scales.css``), after cividis: even in lightness, the same for colour-blind eyes.
+RAMP = ("#fbf6df", "#e1d293", "#a79d75", "#5b5f6d", "#00224e")
 #: Above so many contestants or classes cells carry no numbers, above so many classes rows carry no names, and rows are pixels.
 MOST_PRINTED, MOST_COUNTED, MOST_NAMED = 16, 20, 60
 
@@ -141,11 +143,10 @@ def _confusion(study: Study, contestant: Contestant) -> Figure:
 
 def _heat(figure: Any, axes: Any, shares: Any, pixels: bool) -> None:
     """Draw shares from light to dark: as vector squares, or as pixels where there would be thousands of them."""
-    from matplotlib import colormaps
-
-    ramp = colormaps["cividis"].reversed()
-    ramp.set_bad("white")
     import numpy as np
+    from matplotlib.colors import LinearSegmentedColormap
+
+    ramp = LinearSegmentedColormap.from_list("page", RAMP).with_extremes(bad="white")
 
     seen = np.ma.masked_equal(shares, 0)
     if pixels:

@@ -25,8 +25,8 @@ def slopes(study: Study) -> list[Figure]:
 
 
 def _figure(pair: found.Slope) -> Figure:
-    figure = canvas(5.4, 4.4)
-    axes = figure.add_subplot()
+    figure = canvas(6.6, 4.6, layout="none")
+    axes = figure.add_axes((0.095, 0.155, 0.555, 0.825))
     drawn = bundles([Trace(line.name, line.before, line.after) for line in pair.lines])
     for bundle in drawn:
         axes.plot(
@@ -48,7 +48,7 @@ def _figure(pair: found.Slope) -> Figure:
         axes.spines[side].set_visible(False)
     for x in (0, 1):
         axes.axvline(x, color=RULE, linewidth=1.2, zorder=1)
-    _key(axes, pair)
+    _key(figure, pair)
     header = ("class", "name", "pictures", "recall_before", "recall_after", "gained", "lost", "more_than_chance")
     rows = [
         (
@@ -71,7 +71,7 @@ def _names(axes: Any, drawn: Any) -> None:
     moved = [bundle for bundle in drawn if bundle.kind != "same"]
     moved.sort(key=lambda b: (b.kind != "worse", -abs(b.after - b.before)))
     chosen = sorted(moved[:_MOST_NAMES], key=lambda b: (-b.after, b.before))
-    heights = spread([1 - bundle.after for bundle in chosen], apart=0.042, low=-0.02, high=1.0)
+    heights = spread([1000 * (1 - bundle.after) for bundle in chosen], apart=42, low=-20, high=1000)
     for bundle, down in zip(chosen, heights, strict=True):
         look = BETTER if bundle.kind == "better" else WORSE
         words = f"{'▲' if bundle.kind == 'better' else '▼'} {bundle.label}"
@@ -79,7 +79,7 @@ def _names(axes: Any, drawn: Any) -> None:
         axes.annotate(
             words,
             (1, bundle.after),
-            (1.05, 1 - down),
+            (1.05, 1 - down / 1000),
             va="center",
             color=look,
             fontsize=7.5,
@@ -88,7 +88,7 @@ def _names(axes: Any, drawn: Any) -> None:
         )
 
 
-def _key(axes: Any, pair: found.Slope) -> None:
+def _key(figure: Any, pair: found.Slope) -> None:
     from matplotlib.lines import Line2D
 
     words = {"better": "better", "worse": "worse", "same": "unchanged"}
@@ -96,12 +96,4 @@ def _key(axes: Any, pair: found.Slope) -> None:
         Line2D([], [], linewidth=1.6, label=f"{words[kind]}, {pair.counts[kind]}", **look) for kind, look in _LOOKS.items()
     ]
     lines.append(Line2D([], [], color=INK, linewidth=2.6, label="all test pictures"))
-    axes.legend(
-        handles=lines,
-        loc="upper center",
-        bbox_to_anchor=(0.5, -0.08),
-        ncols=4,
-        fontsize=7.5,
-        handlelength=2.4,
-        columnspacing=1.2,
-    )
+    figure.legend(handles=lines, loc="lower center", ncols=4, fontsize=8, handlelength=2.6, columnspacing=1.6)

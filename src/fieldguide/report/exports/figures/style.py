@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from fieldguide.files import digest, write_csv
 from fieldguide.report.say import clean
@@ -45,6 +45,8 @@ _FONTS = (
     "Noto Sans Hebrew",
     "Noto Sans Devanagari",
 )
+#: The first font has all letters up to this one.
+_LATIN = "\u024f"
 _DPI = 200
 
 
@@ -60,6 +62,8 @@ class Figure:
 
     def save(self, folder: Path) -> None:
         """Write ``NAME.svg``, ``NAME.png`` and ``NAME.csv`` into `folder`."""
+        self.canvas.draw_without_rendering()
+        self.canvas.set_layout_engine("none")  # both files get one layout, found once
         told = {"Title": clean(self.title), "Creator": "fieldguide", "Date": None}
         self.canvas.savefig(folder / f"{self.name}.svg", format="svg", metadata=told)
         self.canvas.savefig(folder / f"{self.name}.png", format="png", dpi=_DPI, metadata={"Software": "fieldguide"})
@@ -67,12 +71,16 @@ class Figure:
 
 
 @contextlib.contextmanager
-def drawing() -> Iterator[None]:
-    """Draw by these rules: no dollar sign or backslash means anything, no file tells when it was made."""
+def drawing(words: str = "") -> Iterator[None]:
+    """Draw by these rules: no dollar sign or backslash means anything, no file tells when it was made.
+
+    `words` is all text of the study: further fonts, which make drawing slower, are taken only where it needs them.
+    """
     import matplotlib
     from matplotlib import font_manager
 
     there = set(font_manager.get_font_names())
+    fonts = _FONTS if max(words, default="") > _LATIN else _FONTS[:1]
     rules: dict[str, Any] = {
         "text.parse_math": False,
         "text.usetex": False,
@@ -81,7 +89,7 @@ def drawing() -> Iterator[None]:
         "svg.fonttype": "none",  # text stays text: it can be found, edited and read aloud, and every script is drawn where it is shown
         "svg.hashsalt": "fieldguide",
         "path.simplify": True,
-        "font.family": [name for name in _FONTS if name in there] or ["sans-serif"],
+        "font.family": [name for name in fonts if name in there] or ["sans-serif"],
         "font.size": 9.0,
         "axes.edgecolor": RULE,
         "axes.labelcolor": SOFT,
@@ -113,12 +121,12 @@ def drawing() -> Iterator[None]:
         yield
 
 
-def canvas(width: float, height: float) -> Any:
-    """Return an empty figure of `width` x `height` inches."""
+def canvas(width: float, height: float, layout: Literal["constrained", "none"] = "constrained") -> Any:
+    """Return an empty figure of `width` x `height` inches; with `layout` none axes stay where they are put."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Canvas
 
-    figure = Canvas(figsize=(width, height), layout="constrained")
+    figure = Canvas(figsize=(width, height), layout=None if layout == "none" else layout)
     FigureCanvasAgg(figure)  # measures text without a window, whatever the machine has
     return figure
 
@@ -150,7 +158,7 @@ def short(name: object, most: int = 28) -> str:
 def slug(name: str) -> str:
     """Return `name` as a part of a file name that every system takes; where that changes it, a few digits keep it apart from others."""
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:48]
-    return plain if plain == name and name == name.lower() else f"{plain or 'name'}-{digest(name)[:6]}"
+    return plain if plain and plain == name and name == name.lower() else f"{plain or 'name'}-{digest(name)[:6]}"
 
 
 def percents(axis: Any) -> None:
