@@ -14,6 +14,7 @@ from fieldguide.errors import UsageProblem
 from fieldguide.families import Fitted
 from fieldguide.looking import Look
 from fieldguide.looking import look as look
+from fieldguide.report.wanted import Wanted
 from fieldguide.runs import load as load_run
 from fieldguide.study import Study, read_asked
 from fieldguide.study import compare as run_study
@@ -46,9 +47,13 @@ def compare(
     return run_study(asked, folder, online=online, extend=extend, progress=progress)
 
 
-def redraw(study: str | Path) -> Study:
-    """Score and draw again from the files of a study folder."""
-    return redraw_study(Path(study))
+def redraw(study: str | Path, *, figures: bool = False, folder: bool = False) -> Study:
+    """Score and draw again from the files of a study folder.
+
+    `figures` also draws SVG and PNG for a paper or slides into ``figures/`` (extra ``figures``), `folder` also the folder edition of
+    the report, ``report/index.html``, with all wrong pictures.
+    """
+    return redraw_study(Path(study), Wanted(figures=figures, folder=folder))
 
 
 def load(run: str | Path) -> Fitted:

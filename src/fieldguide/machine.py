@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import platform
 import sys
+from pathlib import Path
 from typing import Any
 
 from fieldguide.bench import cores
+from fieldguide.files import digest
 from fieldguide.records import SCHEMA_VERSION
 
 
@@ -44,3 +47,12 @@ def environment(device: str) -> dict[str, Any]:
         "device": device,
         "versions": versions(),
     }
+
+
+def weights_hash(model: Path) -> str | None:
+    """Return the SHA-256 of the weights in `model`; of several files that of their hashes in order of their names, `None` without any."""
+    hashes = []
+    for path in sorted(model.glob("*.safetensors")):
+        with open(path, "rb") as stream:
+            hashes.append(hashlib.file_digest(stream, "sha256").hexdigest())
+    return hashes[0] if len(hashes) == 1 else digest(*hashes) if hashes else None

@@ -34,7 +34,7 @@ from fieldguide.errors import DataProblem, Problem, UsageProblem, plain
 from fieldguide.failures import fail, problem_of
 from fieldguide.families import Contestant, Fitted
 from fieldguide.files import UNFINISHED, building, damaged, read_own, read_toml, sweep, write_json, write_toml, writing
-from fieldguide.machine import versions
+from fieldguide.machine import versions, weights_hash
 from fieldguide.records import SCHEMA_VERSION, Example, Image, Manifest, ManifestRow, Prediction
 from fieldguide.tasks.classify import Classify
 from fieldguide.tracking import Tracker, nobody
@@ -335,6 +335,7 @@ def _cost(
             "trained_parameters": facts.get("trained_parameters"),
             "precision": facts.get("precision"),
             "model_bytes": sum(path.stat().st_size for path in (folder / "model").rglob("*") if path.is_file()),
+            "model_sha256": weights_hash(folder / "model"),
             "device": table.device,
             "money": None,
         },

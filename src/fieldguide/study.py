@@ -30,6 +30,7 @@ from fieldguide.locked import Locked
 from fieldguide.machine import environment
 from fieldguide.measuring import measure_pictures, require_by_hand
 from fieldguide.records import Manifest
+from fieldguide.report.wanted import DRAWN, REPORT, Drawn, Wanted
 from fieldguide.scoring import score as _score
 from fieldguide.settings import build
 from fieldguide.tasks.classify import Classify
@@ -48,6 +49,7 @@ class Study:
     outcomes: dict[str, str] = field(default_factory=dict)
     store_hits: int = 0
     store_misses: int = 0
+    drawn: Drawn = field(default_factory=Drawn)
 
     @property
     def comparison(self) -> dict[str, Any]:
@@ -165,8 +167,8 @@ def compare(
         processes.part()
         measure_pictures(folder, manifest, Spare(Store(folder / "store"), store.originals), progress)
         _score(folder, manifest)
-        _draw(folder, store.originals)
-    return Study(folder, manifest, outcomes, store.hits, store.misses)
+        drawn = _draw(folder, store.originals)
+    return Study(folder, manifest, outcomes, store.hits, store.misses, drawn)
 
 
 @told_plainly()
@@ -186,16 +188,19 @@ def dry_run(asked: Asked, folder: Path, *, online: bool = False, progress: Progr
 
 
 @told_plainly()
-def redraw(folder: Path, progress: Progress | None = None) -> Study:
-    """Score and draw again, from the files alone."""
+def redraw(folder: Path, wanted: Wanted = REPORT, progress: Progress | None = None) -> Study:
+    """Score and draw again, from the files alone; `wanted` is what is drawn beside the report."""
+    from fieldguide.report.editions import require
+
     require_study(folder)
     with Locked(folder):
+        require(folder, wanted)
         manifest = read_manifest(folder / "manifest.parquet")
         originals = gathering.originals_of(folder, manifest)
         measure_pictures(folder, manifest, Spare(Store(folder / "store"), originals), progress)
         _score(folder, manifest)
-        _draw(folder, originals)
-    return Study(folder, manifest)
+        drawn = _draw(folder, originals, wanted)
+    return Study(folder, manifest, drawn=drawn)
 
 
 def require_study(folder: Path) -> None:
@@ -265,8 +270,8 @@ def _refuse_foreign(folder: Path) -> None:
     own = {"study.toml", "classes.toml", "findings.json", "store", "unpacked", "pictures", "networks"}
     names = {entry.name for entry in folder.iterdir()}
     if "study.toml" in names:  # a study whose list was damaged and taken away
-        own |= {"source.json", "environment.json", "comparison.json", "suspects.json", "runs", "report.html"}
-        own |= {"measures.parquet", "causes.json", "causes.toml"}
+        own |= {"source.json", "environment.json", "comparison.json", "suspects.json", "runs"} | DRAWN
+        own |= {"measures.parquet", "causes.json", "causes.toml", "slices.json", "kinds.json", "explained.json"}
     foreign = sorted(name for name in names - own if not name.startswith("."))
     if foreign:
         raise UsageProblem(
@@ -320,12 +325,12 @@ def _one(contestant: Contestant, table: runs.Table, problem: Problem | None) -> 
     return runs.run(contestant, table)
 
 
-def _draw(folder: Path, originals: Originals | None) -> None:
+def _draw(folder: Path, originals: Originals | None, wanted: Wanted = REPORT) -> Drawn:
     """Draw the report; pictures that were cleaned out of the store come from the source, where it is still there."""
-    from fieldguide.report.build import build as build_report
+    from fieldguide.report.editions import draw
 
     sweep(folder)
-    build_report(folder, Spare(Store(folder / "store"), originals))
+    return draw(folder, Spare(Store(folder / "store"), originals), wanted)
 
 
 def _failures(study: Study) -> int:

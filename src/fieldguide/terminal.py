@@ -124,6 +124,15 @@ def cleaned(done: Any, dry_run: bool) -> None:
         say("The same compare makes them again and ends in the same numbers.", "dim")
 
 
+def drawn(done: Any) -> None:
+    """Print where figures and the folder edition lie, and what is to be known about them."""
+    for name, place in (("Figures", done.figures), ("Folder edition", done.folder)):
+        if place is not None:
+            say(f"{name}: {place.resolve()}")
+    for note in done.notes:
+        say(note, "dim")
+
+
 def leaderboard(study: Any) -> None:
     """Print contestants by test accuracy with tie groups, and the chance line among them."""
     comparison = study.comparison

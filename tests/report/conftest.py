@@ -19,6 +19,30 @@ sys.modules["report_make_study"] = _MAKER
 _SPEC.loader.exec_module(_MAKER)
 
 
+#: Names that try to become something else in Markdown, LaTeX, CSV or SVG.
+WICKED = (
+    *_MAKER.EVIL,
+    "<img src=x onerror=alert(1)>",
+    "[click](https://evil.example/)",
+    "https://evil.example www.evil.example me@evil.example",
+    "a | b | c",
+    "tail\\",
+    "`` ` `` | x",
+    "**bold** __bold__ ~~gone~~",
+    "# heading",
+    "[x]: https://evil.example",
+    "$x^2_i$ & 50% #1 {a} ~ ^ \\input{evil}",
+    "-- '' ,, ?` !` <<>>",
+    "@mention",
+)
+
+
+@pytest.fixture(scope="session")
+def wicked() -> tuple[str, ...]:
+    """Names that try to become something else."""
+    return WICKED
+
+
 @pytest.fixture(scope="session")
 def maker() -> ModuleType:
     """The generator of synthetic studies."""
@@ -35,6 +59,22 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     manifest = _MAKER.make_study(folder, _MAKER.Plan(names=_MAKER.EVIL, entries=(*_MAKER.ENTRIES, *evil), per_class=(12, 6, 6)))
     lost = frozenset(row.key for row in manifest.part("test")[:8])
     build(folder, _MAKER.FakeReader(40, lost))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study with evil class and contestant names, its report and exports; not to be changed."""
+    from fieldguide.report.editions import draw
+
+    folder = tmp_path_factory.mktemp("exported")
+    evil = tuple(
+        _MAKER.Entry(name, name, 1.0 + at / 4, more={"note": name})
+        for at, name in enumerate((WICKED[0], WICKED[7], *WICKED[12:]))
+    )
+    tuned = _MAKER.Entry("from_scratch", "backbone", 3.2, epochs=4, more={**_MAKER.TUNED, "weights": "none"})
+    _MAKER.make_study(folder, _MAKER.Plan(names=WICKED, entries=(*_MAKER.ENTRIES, tuned, *evil), per_class=(6, 4, 6)))
+    draw(folder, _MAKER.FakeReader(40))
     return folder
 
 

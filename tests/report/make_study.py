@@ -49,7 +49,7 @@ ANIMALS = ("badger", "bat", "bee", "beetle", "boar", "cat", "coyote", "jellyfish
 
 @dataclass(frozen=True)
 class Entry:
-    """One contestant: `skill` 0 to 6, `state` where it has no scores, `epochs` of its curve, share of `failures`, training accuracy."""
+    """One contestant: `skill` 0 to 6, `state` where it has no scores, `epochs`, share of `failures`, training accuracy, `more` settings."""
 
     name: str
     family: str
@@ -59,13 +59,17 @@ class Entry:
     failures: float = 0.0
     probabilities: bool = True
     train: float | None = None
+    more: dict[str, Any] = field(default_factory=dict)
 
 
+#: Settings of a network used in two ways: its frozen features, and all of it fine-tuned.
+FROZEN = {"features": "vit_small_patch16_224.dino"}
+TUNED = {"model": "vit_small_patch16_224", "weights": "hub", "train": "all"}
 ENTRIES = (
-    Entry("vit_small", "backbone", 4.4, epochs=24, train=1.0),
+    Entry("vit_small", "backbone", 4.4, epochs=24, train=1.0, more=TUNED),
     Entry("resnet_tiny", "backbone", 4.2, epochs=18, train=0.82),
     Entry("clip_adapter", "text_adapter", 3.4, epochs=8),
-    Entry("linear", "linear", 2.2),
+    Entry("linear", "linear", 2.2, more=FROZEN),
     Entry("talker", "vlm_prompt", 3.0, failures=0.06, probabilities=False),
     Entry("majority", "majority", 0.0),
     Entry("mamba", "vmamba", state="failed"),
@@ -195,7 +199,7 @@ def _write_settings(run: Path, entry: Entry, manifest: Manifest) -> None:
             "spec": f"{entry.family}/{entry.name}:epochs={entry.epochs}",
             "seed": 42,
             "manifest": manifest.hash,
-            "settings": {"epochs": entry.epochs, "learning_rate": 1e-3},
+            "settings": {"epochs": entry.epochs, "learning_rate": 1e-3, **entry.more},
             "versions": {"torch": "2.15.0"},
         },
     )

@@ -216,12 +216,21 @@ def recipe(
 
 
 @app.command()
-def report(study: Annotated[Path, typer.Argument(help="Study folder.")]) -> None:
-    """Score and draw the report again, from the files alone."""
+def report(
+    study: Annotated[Path, typer.Argument(help="Study folder.")],
+    figures: Annotated[
+        bool, typer.Option("--figures", help="Also draw SVG and PNG for a paper or slides, each with its data, into figures/.")
+    ] = False,
+    folder: Annotated[
+        bool, typer.Option("--folder", help="Also write report/index.html with all wrong pictures, as files beside it.")
+    ] = False,
+) -> None:
+    """Score and draw the report again, from the files alone, with report.md, leaderboard.tex, leaderboard.csv and scores.json."""
     from fieldguide import terminal
+    from fieldguide.report.wanted import Wanted
     from fieldguide.study import redraw
 
-    _show_study(redraw(study, terminal.Bars()))
+    _show_study(redraw(study, Wanted(figures=figures, folder=folder), terminal.Bars()))
 
 
 @app.command()
@@ -299,6 +308,7 @@ def _show_study(study: Any) -> None:
             terminal.say(f"{name}: {outcome}. {failure.get('given', '')} {failure.get('next', '')}", "red")
     terminal.say(study.verdict, "bold")
     terminal.say(f"Report: {study.report.resolve()}")
+    terminal.drawn(study.drawn)
     raise typer.Exit(study.exit_code)
 
 

@@ -100,7 +100,7 @@ def _row(contestant: Contestant, study: Study, axis: Axis, chance: float | None)
     return Row(
         contestant=contestant,
         letters=letters,
-        standing=_standing(contestant.name, compared),
+        standing=standing(contestant.name, compared),
         mates=mates,
         below_chance=(compared.get("above_chance") or {}).get(contestant.name) is False,
         accuracy=accuracy,
@@ -134,7 +134,8 @@ def _group(name: str, compared: Json) -> tuple[str, str]:
     return own, f"shares a letter with {shown}" if mates else "shares a letter with no other contestant"
 
 
-def _standing(name: str, compared: Json) -> str:
+def standing(name: str, compared: Json) -> str:
+    """Return where a contestant stands with regard to the leader, in words."""
     order, leaders = compared.get("order") or [], compared.get("leader_group") or []
     if order and name == order[0]:
         return "leads" if len(leaders) < 2 else "leads its group"

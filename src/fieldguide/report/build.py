@@ -29,10 +29,12 @@ from fieldguide.report import (
     fitting,
     fractions,
     gallery,
+    hashes,
     honest,
     published,
     say,
     seeds,
+    slopes,
     together,
     trust,
     why,
@@ -61,12 +63,20 @@ def build(study: Path, reader: Pictures | None = None) -> Path:
     return target
 
 
-def render(study: Study, reader: Pictures, most_bytes: int = MOST_BYTES) -> str:
+@dataclass(frozen=True, slots=True)
+class Edition:
+    """Which page is drawn: the one file, or the page of the folder edition, whose pictures are files; whether there is one beside."""
+
+    folder: bool = False
+    beside: bool = False
+
+
+def render(study: Study, reader: Pictures, most_bytes: int = MOST_BYTES, edition: Edition = Edition()) -> str:
     """Return the page, less than `most_bytes` as UTF-8: where it would be more, fewer pictures are shown."""
     picture = functools.cache(functools.partial(thumbnail, reader))
     most = gallery.MOST_PICTURES
     while True:
-        page = _page(study, picture, most)
+        page = draw_page(study, picture, most, edition)
         if len(page.encode("utf-8")) < most_bytes or most == 0:
             return page
         most = most * 2 // 3
@@ -77,10 +87,10 @@ def filled(template: str, values: Mapping[str, Any]) -> str:
     return _environment().get_template(template).render(look=_look(), **values)
 
 
-def policy(style: str, script: str) -> str:
-    """Return the content security policy that allows exactly `style`, `script` and embedded pictures."""
+def policy(style: str, script: str, pictures: str = "data:") -> str:
+    """Return the content security policy that allows exactly `style`, `script` and `pictures`: embedded ones if not given."""
     return (
-        f"default-src 'none'; img-src data:; style-src 'sha256-{_hash(style)}'; script-src 'sha256-{_hash(script)}'; "
+        f"default-src 'none'; img-src {pictures}; style-src 'sha256-{_hash(style)}'; script-src 'sha256-{_hash(script)}'; "
         "base-uri 'none'; form-action 'none'"
     )
 
@@ -92,7 +102,8 @@ class _Look:
     policy: str
 
 
-def _page(study: Study, picture: Any, most: int) -> str:
+def draw_page(study: Study, picture: Any, most: int, edition: Edition = Edition()) -> str:
+    """Return the page with at most `most` pictures of errors; `picture` gives the thumbnail of a content hash."""
     shots = gallery.gallery(study, picture, most)
     drawn, without = curves.curves(study)
     rows, hidden = board.class_rows(study)
@@ -111,12 +122,21 @@ def _page(study: Study, picture: Any, most: int) -> str:
         "together": together.together(study, shots, gallery.wrong_pictures(study)),
         "causes": causes.causes(study, shots.marked),
         "why": why.section(study, picture, most * why.MOST_PICTURES // gallery.MOST_PICTURES),
+        "slopes": slopes.slopes(study),
         "curves": drawn,
         "without_curves": without,
         "fitting": fitting.section(study),
+        "hashes": hashes.hashes(study),
         "study_lines": _lines(study.text),
     }
-    head = {"study": study, "look": _look(), "compared": study.comparison or {}, "unsaid": _unsaid(told), "sections": SECTIONS}
+    head = {
+        "study": study,
+        "look": _look(edition.folder),
+        "compared": study.comparison or {},
+        "unsaid": _unsaid(told),
+        "sections": SECTIONS,
+    }
+    head["edition"] = edition
     return _environment().get_template("page.html.j2").render(**head, **told)
 
 
@@ -142,21 +162,22 @@ SECTIONS = (
     ("causes", "Causes"),
     ("why", "Why?"),
     ("curves", "Curves"),
+    ("slopes", "Before and after"),
     ("fitting", "Over-fitting"),
     ("reproduce", "Reproduce"),
     ("method", "Method"),
 )
 #: Styles and scripts, in the order in which they stand in the page.
-STYLES = ("report.css", "scales.css", "errors.css", "why.css")
-SCRIPTS = ("report.js", "gallery.js", "why.js")
+STYLES = ("report.css", "scales.css", "errors.css", "why.css", "slopes.css", "reproduce.css")
+SCRIPTS = ("report.js", "gallery.js", "why.js", "slopes.js")
 
 
 @functools.cache
-def _look() -> _Look:
+def _look(folder: bool = False) -> _Look:
     style = "".join((_HERE / name).read_text(encoding="utf-8") for name in STYLES)
     script = "".join((_HERE / name).read_text(encoding="utf-8") for name in SCRIPTS)
     # Our own package data, which the policy vouches for.
-    return _Look(Markup(style), Markup(script), policy(style, script))  # noqa: S704
+    return _Look(Markup(style), Markup(script), policy(style, script, "'self' data:" if folder else "data:"))  # noqa: S704
 
 
 @functools.cache

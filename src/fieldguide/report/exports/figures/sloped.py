@@ -1,0 +1,99 @@
+"""Before and after, as in the page: the recall of each class from one run of a network to another."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fieldguide.report import slopes as found
+from fieldguide.report.exports.figures.style import BETTER, FAINT, INK, RULE, WORSE, Figure, canvas, percents, short, slug
+from fieldguide.report.read import Study
+from fieldguide.report.slope_chart import Trace, bundles, spread
+
+#: Most pairs that become figures.
+MOST_FIGURES = 12
+_MOST_NAMES = 24
+_LOOKS: dict[str, dict[str, Any]] = {
+    "better": {"color": BETTER, "linestyle": "-"},
+    "worse": {"color": WORSE, "linestyle": (0, (4, 2.5))},
+    "same": {"color": FAINT, "linestyle": (0, (0.6, 2.4))},
+}
+
+
+def slopes(study: Study) -> list[Figure]:
+    """Return a figure for each pair of the page's section, at most `MOST_FIGURES`."""
+    return [_figure(pair) for pair in found.slopes(study).pairs[:MOST_FIGURES]]
+
+
+def _figure(pair: found.Slope) -> Figure:
+    figure = canvas(6.6, 4.6, layout="none")
+    axes = figure.add_axes((0.095, 0.155, 0.555, 0.825))
+    drawn = bundles([Trace(line.name, line.before, line.after) for line in pair.lines])
+    for bundle in drawn:
+        axes.plot(
+            (0, 1), (bundle.before, bundle.after), linewidth=0.9 * bundle.width, solid_capstyle="round", **_LOOKS[bundle.kind]
+        )
+    ends = tuple(value.number for value in pair.accuracies)
+    if None not in ends:
+        axes.plot((0, 1), ends, color=INK, linewidth=2.6, marker="o", markersize=5, zorder=5)
+    _names(axes, drawn)
+    axes.set_xlim(-0.02, 1.0)
+    axes.set_ylim(-0.02, 1.03)
+    axes.set_yticks((0, 0.25, 0.5, 0.75, 1))
+    percents(axes.yaxis)
+    axes.set_xticks((0, 1), (short(pair.before.name, 30), short(pair.after.name, 30)))
+    axes.tick_params(axis="x", colors=INK)
+    axes.grid(axis="y")
+    axes.set_ylabel("recall of each class, %")
+    for side in ("left", "bottom"):
+        axes.spines[side].set_visible(False)
+    for x in (0, 1):
+        axes.axvline(x, color=RULE, linewidth=1.2, zorder=1)
+    _key(figure, pair)
+    header = ("class", "name", "pictures", "recall_before", "recall_after", "gained", "lost", "more_than_chance")
+    rows = [
+        (
+            line.id,
+            line.name,
+            line.n,
+            line.before,
+            line.after,
+            line.gained,
+            line.lost,
+            None if line.gained is None else line.real,
+        )
+        for line in pair.lines
+    ]
+    name = f"slopes_{slug(pair.before.name)}_{slug(pair.after.name)}"
+    return Figure(name, f"Recall of each class, from {pair.before.name} to {pair.after.name}", figure, header, rows)
+
+
+def _names(axes: Any, drawn: Any) -> None:
+    moved = [bundle for bundle in drawn if bundle.kind != "same"]
+    moved.sort(key=lambda b: (b.kind != "worse", -abs(b.after - b.before)))
+    chosen = sorted(moved[:_MOST_NAMES], key=lambda b: (-b.after, b.before))
+    heights = spread([1000 * (1 - bundle.after) for bundle in chosen], apart=42, low=-20, high=1000)
+    for bundle, down in zip(chosen, heights, strict=True):
+        look = BETTER if bundle.kind == "better" else WORSE
+        words = f"{'▲' if bundle.kind == 'better' else '▼'} {bundle.label}"
+        arrow = {"arrowstyle": "-", "color": FAINT, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 2}
+        axes.annotate(
+            words,
+            (1, bundle.after),
+            (1.05, 1 - down / 1000),
+            va="center",
+            color=look,
+            fontsize=7.5,
+            arrowprops=arrow,
+            annotation_clip=False,
+        )
+
+
+def _key(figure: Any, pair: found.Slope) -> None:
+    from matplotlib.lines import Line2D
+
+    words = {"better": "better", "worse": "worse", "same": "unchanged"}
+    lines = [
+        Line2D([], [], linewidth=1.6, label=f"{words[kind]}, {pair.counts[kind]}", **look) for kind, look in _LOOKS.items()
+    ]
+    lines.append(Line2D([], [], color=INK, linewidth=2.6, label="all test pictures"))
+    figure.legend(handles=lines, loc="lower center", ncols=4, fontsize=8, handlelength=2.6, columnspacing=1.6)

@@ -1,0 +1,76 @@
+"""``scores.json``: the whole study in one file for programs, with its own schema number. Absolute paths are cut to their last part."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fieldguide.records import SCHEMA_VERSION, SPLITS
+from fieldguide.report import say
+from fieldguide.report.hashes import settings_hash
+from fieldguide.report.read import Contestant, Study
+
+#: What ``comparison.json`` found, as it stands there.
+_COMPARED = (
+    "alpha",
+    "chance",
+    "power",
+    "verdict",
+    "order",
+    "chosen",
+    "leader_group",
+    "letters",
+    "above_chance",
+    "pairs",
+    "subsets",
+    "seeds",
+)
+
+
+def scores(study: Study) -> dict[str, Any]:
+    """Return the content of ``scores.json``; what is not known is ``null``."""
+    compared = study.comparison or {}
+    manifest = study.manifest
+    return {
+        "schema": SCHEMA_VERSION,
+        "study": say.clean(study.title),
+        "manifest": {
+            "hash": manifest.hash,
+            "seed": manifest.seed,
+            "folds": manifest.folds,
+            "pictures": {split: len(manifest.part(split)) for split in SPLITS},
+            "excluded": len(manifest.excluded),
+        },
+        "classes": [{"id": info.id, "name": info.name} for info in study.classes],
+        "environment": _without_paths(study.environment),
+        "comparison": {key: compared.get(key) for key in _COMPARED},
+        "contestants": [_contestant(contestant) for contestant in study.contestants],
+        "on_parts_of_the_training_pictures": [_contestant(contestant) for contestant in study.parts],
+    }
+
+
+def _contestant(contestant: Contestant) -> dict[str, Any]:
+    return {
+        "name": contestant.name,
+        "family": contestant.family,
+        "spec": say.shortened(contestant.spec) or None,
+        "state": contestant.state,
+        "fraction": contestant.fraction,
+        "settings": _without_paths(contestant.settings),
+        "settings_hash": settings_hash(contestant),
+        "problem": _without_paths(contestant.problem),
+        "test": contestant.test,
+        "val": contestant.val,
+        "seeds": list(contestant.seeds),
+        "spread": contestant.spread,
+        "cost": _without_paths(contestant.cost),
+        "chosen_epoch": contestant.chosen_epoch,
+    }
+
+
+def _without_paths(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _without_paths(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_paths(item) for item in value]
+    return say.shortened(value) if isinstance(value, str) else value
