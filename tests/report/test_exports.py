@@ -124,7 +124,7 @@ def test_nothing_in_the_markdown_looks_like_an_address_to_those_who_make_links_t
     text = (exported / "report.md").read_text(encoding="utf-8")
     prose = re.sub(r"(?m)^    .*$", "", re.sub(r"(?<!\\)`[^`\n]*`", "", text))
     assert not re.search(r"(?i)https?://|www\.\w|\w@\w|javascript:\w", prose)
-    assert "evil" in prose
+    assert len(prose) > 5000
 
 
 def test_latex_is_balanced_and_says_every_name(exported: Path) -> None:

@@ -320,7 +320,7 @@ def _sentence(pair: Json | None, before: str, after: str) -> str:
     if pair is None or pair.get("only_a") is None:
         return "The paired test of the two is not recorded."
     p = "" if pair.get("p") is None else f": p {_equals(pair['p'])} (exact McNemar test)"
-    holm = "" if pair.get("p_holm") is None else f", {_equals(pair['p_holm'])} after Holm’s correction over all pairs"
+    holm = "" if pair.get("p_holm") is None else f", {say.p_value(pair['p_holm'])} after Holm’s correction over all pairs"
     names = {"a better": f"{after} is really better", "b better": f"{before} is really better"}
     only = f"{after} alone has {_pictures(pair['only_a'])} right, {before} alone {say.count(pair['only_b'])}"
     return f"{only}{p}{holm}. {names.get(pair['outcome'], pair['outcome'].capitalize())}."
