@@ -255,7 +255,8 @@ def _refuse_foreign(folder: Path) -> None:
     own = {"study.toml", "classes.toml", "findings.json", "store", "unpacked", "pictures", "networks"}
     names = {entry.name for entry in folder.iterdir()}
     if "study.toml" in names:  # a study whose list was damaged and taken away
-        own |= {"source.json", "environment.json", "comparison.json", "suspects.json", "runs", "report.html"}
+        own |= {"source.json", "environment.json", "comparison.json", "suspects.json", "kinds.json", "slices.json"}
+        own |= {"runs", "report.html"}
     foreign = sorted(name for name in names - own if not name.startswith("."))
     if foreign:
         raise UsageProblem(
