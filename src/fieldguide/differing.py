@@ -27,9 +27,9 @@ def write_differences(
     manifest: Manifest,
     sheets: Sequence[AnswerSheet],
     scores: Sequence[Mapping[str, Any]],
-    families: Mapping[str, str],
+    of_runs: Mapping[str, str],
 ) -> None:
-    """Write both files for the contestants of `sheets`; `scores` are the contents of their ``scores.json``, `families` their families.
+    """Write both files for the contestants of `sheets`; `scores` are the contents of their ``scores.json``, `of_runs` their kinds.
 
     Without sheets there is nothing to tell, and files of an earlier time are taken away.
     """
@@ -39,11 +39,19 @@ def write_differences(
         for name in FILES:
             (folder / name).unlink(missing_ok=True)
         return
-    of_runs = {
-        sheet.run: kinds.kind_of(families.get(sheet.run, "unknown"), _facts(folder / "runs" / sheet.run)) for sheet in sheets
-    }
     write_json(folder / "kinds.json", kinds.told(sheets, of_runs, scores))
     write_json(folder / "slices.json", slices.told(sheets, of_runs, slicings(folder, manifest.part("test"))))
+
+
+def kind_of_run(run: Path, family: str) -> str:
+    """Return the kind of the contestant in the folder `run`, as its log or else its family tells it."""
+    from fieldguide.evaluate.kinds import kind_of
+
+    facts: dict[str, Any] = {}
+    for event in read_log(run / "log.jsonl"):
+        if event.get("event") == "fact":
+            facts |= event
+    return kind_of(family, facts)
 
 
 def slicings(folder: Path, rows: Sequence[ManifestRow]) -> list[Slicing]:
@@ -81,14 +89,6 @@ def _measures(path: Path) -> Mapping[str, Any]:
     except ModuleNotFoundError:
         return {}
     return read(path)
-
-
-def _facts(run: Path) -> dict[str, Any]:
-    facts: dict[str, Any] = {}
-    for event in read_log(run / "log.jsonl"):
-        if event.get("event") == "fact":
-            facts |= event
-    return facts
 
 
 def _pixels(count: float) -> str:

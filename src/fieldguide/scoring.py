@@ -24,7 +24,7 @@ class _Pile:
     wider: list[AnswerSheet] = field(default_factory=list)
     points: list[Point] = field(default_factory=list)
     by_chance: dict[str, bool] = field(default_factory=dict)
-    families: dict[str, str] = field(default_factory=dict)
+    kinds: dict[str, str] = field(default_factory=dict)
 
 
 def score(folder: Path, manifest: Manifest) -> None:
@@ -43,7 +43,7 @@ def score(folder: Path, manifest: Manifest) -> None:
 
     dropped = _settings(folder / "study.toml").get("leaks") != "keep"
     pile = _scored(folder, manifest, dropped)
-    write_differences(folder, manifest, pile.sheets, pile.scores, pile.families)
+    write_differences(folder, manifest, pile.sheets, pile.scores, pile.kinds)
     if pile.sheets:
         comparison = compare(pile.sheets, chance(manifest), choose(pile.scores))
         suspects = find_suspects(pile.wider, comparison)
@@ -58,6 +58,7 @@ def score(folder: Path, manifest: Manifest) -> None:
 
 def _scored(folder: Path, manifest: Manifest, dropped: bool) -> _Pile:
     """Write every ``scores.json`` and return what a comparison needs."""
+    from fieldguide.differing import kind_of_run
     from fieldguide.evaluate.answers import sheet
     from fieldguide.evaluate.fractions import Point
     from fieldguide.evaluate.metrics import score_run
@@ -80,7 +81,7 @@ def _scored(folder: Path, manifest: Manifest, dropped: bool) -> _Pile:
             )
         if fraction < 1:
             continue
-        pile.families[run.name] = str(settings.get("family", "unknown"))
+        pile.kinds[run.name] = kind_of_run(run, str(settings.get("family", "unknown")))
         pile.scores.append(scored)
         pile.sheets.append(answered)
         pile.wider.append(sheet(run.name, predictions, new, manifest.classes))

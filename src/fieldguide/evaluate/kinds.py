@@ -161,16 +161,25 @@ def _drawn(a: Sequence[int], b: Sequence[int]) -> float:
 
 
 def _pairs(chosen: Sequence[tuple[Group, Group]], alpha: float) -> list[dict[str, Any]]:
+    """Return what is told of each pair of kinds.
+
+    A pair with so few models that no outcome could reach `alpha` is not tested and not corrected for (Tarone 1990): its smallest p is
+    known before anything is measured.
+    """
     tests = [over_models([s.correct for s in a.sheets], [s.correct for s in b.sheets]) for a, b in chosen]
-    p = [value for value, _ in tests]
-    adjusted = holm(p)
+    able = [at for at, (_, least) in enumerate(tests) if least <= alpha]
+    p = [tests[at][0] for at in able]
+    adjusted = dict(zip(able, holm(p), strict=True))
     pairs = []
     for at, (a, b) in enumerate(chosen):
-        best = holm([*p[:at], tests[at][1], *p[at + 1 :]])[at]
         found = means(a.hits, b.hits)
-        outcome: Outcome = "too few models to tell" if best > alpha else "not distinguishable"
-        if adjusted[at] <= alpha:
-            outcome = "a better" if found.difference > 0 else "b better"
+        outcome: Outcome = "too few models to tell"
+        if at in adjusted:
+            place = able.index(at)
+            best = holm([*p[:place], tests[at][1], *p[place + 1 :]])[place]
+            outcome = "too few models to tell" if best > alpha else "not distinguishable"
+            if adjusted[at] <= alpha:
+                outcome = "a better" if found.difference > 0 else "b better"
         pairs.append(
             {
                 "a": a.kind,
@@ -182,10 +191,9 @@ def _pairs(chosen: Sequence[tuple[Group, Group]], alpha: float) -> list[dict[str
                 "high": found.bounds[1],
                 "without_least": found.least,
                 "without_most": found.most,
-                "p": p[at],
+                "p": tests[at][0],
                 "p_least": tests[at][1],
-                "p_holm": adjusted[at],
-                "p_holm_least": best,
+                "p_holm": adjusted.get(at),
                 "outcome": outcome,
             }
         )

@@ -21,7 +21,20 @@ from markupsafe import Markup, escape
 
 from fieldguide.errors import DataProblem
 from fieldguide.files import write_text
-from fieldguide.report import board, confusion, curves, fitting, fractions, gallery, honest, published, say, seeds, trust
+from fieldguide.report import (
+    board,
+    confusion,
+    curves,
+    efficiency,
+    fitting,
+    fractions,
+    gallery,
+    honest,
+    published,
+    say,
+    seeds,
+    trust,
+)
 from fieldguide.report.read import Study, read_study
 from fieldguide.report.thumbnails import Pictures, thumbnail
 
@@ -76,8 +89,10 @@ def _page(study: Study, picture: Any, most: int) -> str:
     shots = gallery.gallery(study, picture, most)
     drawn, without = curves.curves(study)
     rows, hidden = board.class_rows(study)
+    leaders = board.board(study)
     told = {
-        "board": board.board(study),
+        "board": leaders,
+        "efficiency": efficiency.efficiency(study, leaders),
         "published": published.beside(study),
         "honest": honest.honest(study, picture, most),
         "trust": trust.trust(study),
@@ -107,6 +122,7 @@ def _unsaid(told: Mapping[str, Any]) -> frozenset[str]:
 #: that has nothing to say in a study draws nothing and is left out of the bar (`_unsaid`).
 SECTIONS = (
     ("leaderboard", "Leaderboard"),
+    ("efficiency", "Cost"),
     ("published", "Published"),
     ("honest", "With and without"),
     ("trust", "Trust"),
@@ -122,7 +138,7 @@ SECTIONS = (
     ("method", "Method"),
 )
 #: Styles and scripts, in the order in which they stand in the page.
-STYLES = ("report.css", "scales.css")
+STYLES = ("report.css", "scales.css", "efficiency.css")
 SCRIPTS = ("report.js",)
 
 

@@ -79,6 +79,8 @@ class Study:
     contestants: tuple[Contestant, ...]
     suspects: Json | None = None
     parts: tuple[Contestant, ...] = ()
+    kinds: Json | None = None
+    slices: Json | None = None
 
     @cached_property
     def scored(self) -> tuple[Contestant, ...]:
@@ -152,6 +154,8 @@ def read_study(folder: Path) -> Study:
         contestants=tuple(contestants),
         suspects=_json(folder / "suspects.json"),
         parts=tuple(contestant for contestant in every if contestant.fraction < 1),
+        kinds=_json(folder / "kinds.json"),
+        slices=_json(folder / "slices.json"),
     )
 
 
