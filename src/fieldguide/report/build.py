@@ -30,9 +30,12 @@ from fieldguide.report import (
     fractions,
     gallery,
     honest,
+    kinds,
+    optimism,
     published,
     say,
     seeds,
+    slices,
     trust,
 )
 from fieldguide.report.read import Study, read_study
@@ -97,6 +100,10 @@ def _page(study: Study, picture: Any, most: int) -> str:
         "honest": honest.honest(study, picture, most),
         "trust": trust.trust(study),
         "differences": board.differences(study),
+        "kinds": kinds.kinds(study),
+        "slices": slices.slices(study),
+        "classkinds": kinds.by_class(study),
+        "optimism": optimism.optimism(study),
         "seeds": seeds.seeds(study),
         "fractions": fractions.fractions(study),
         "class_rows": rows,
@@ -127,18 +134,22 @@ SECTIONS = (
     ("honest", "With and without"),
     ("trust", "Trust"),
     ("differences", "Differences"),
+    ("kinds", "Kinds"),
+    ("slices", "Slices"),
     ("seeds", "Seeds"),
     ("fractions", "More pictures?"),
     ("classes", "Classes"),
+    ("classkinds", "By kind"),
     ("confusions", "Confusions"),
     ("gallery", "Pictures"),
     ("curves", "Curves"),
     ("fitting", "Over-fitting"),
+    ("optimism", "Validation"),
     ("reproduce", "Reproduce"),
     ("method", "Method"),
 )
 #: Styles and scripts, in the order in which they stand in the page.
-STYLES = ("report.css", "scales.css", "efficiency.css")
+STYLES = ("report.css", "scales.css", "efficiency.css", "kinds.css")
 SCRIPTS = ("report.js",)
 
 

@@ -13,8 +13,9 @@ from fieldguide.report.charts import Axis, axis_for
 from fieldguide.report.labels import Box, placed
 from fieldguide.report.say import clean, percent
 
-#: Contestants that are farther than this below the best are drawn at the lower edge: they would press all others together.
-REACH = 0.35
+#: How far below the best the axis may end: the first that leaves out at most `OUT` of the contestants. Those are drawn at its lower edge:
+#: they would press all others together.
+REACHES, OUT = (0.1, 0.2, 0.35, 1.0), 0.25
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 18, 18, 48
 _LONGEST = 26
 
@@ -79,6 +80,12 @@ def front(points: Sequence[Point]) -> tuple[Point, ...]:
     return tuple(found)
 
 
+def lowest(accuracies: Sequence[float]) -> float:
+    """Return the accuracy below which contestants stand at the edge of an axis rather than on it."""
+    ends = (max(accuracies) - reach for reach in REACHES)
+    return next(end for end in ends if sum(accuracy < end for accuracy in accuracies) <= OUT * len(accuracies))
+
+
 def scatter(points: Sequence[Point], frame: Frame) -> Markup:
     """Return the chart; empty where there is no point. All costs are above 0."""
     if not points:
@@ -96,12 +103,12 @@ def scatter(points: Sequence[Point], frame: Frame) -> Markup:
 
 
 def _plot(points: Sequence[Point], frame: Frame) -> _Plot:
-    top = max(point.accuracy for point in points)
-    shares = [s for p in points if p.accuracy >= top - REACH for s in (p.accuracy, *(p.bounds or ()))]
+    end = lowest([point.accuracy for point in points])
+    shares = [s for p in points if p.accuracy >= end for s in (p.accuracy, *(p.bounds or ()))]
     logs = [math.log10(point.cost) for point in points]
     least, most = min(logs), max(logs)
     margin = max(0.12 * (most - least), 0.15)
-    return _Plot(frame, axis_for([share for share in shares if share >= top - REACH]), least - margin, most + margin)
+    return _Plot(frame, axis_for([share for share in shares if share >= end]), least - margin, most + margin)
 
 
 def _grid(plot: _Plot) -> list[Markup]:
