@@ -92,4 +92,11 @@ def _measures(path: Path) -> Mapping[str, Any]:
 
 
 def _pixels(count: float) -> str:
-    return f"{count:,.0f} pixels" if count < 10_000 else f"{count / 1e6:.2f} megapixels"
+    millions = count / 1e6
+    return (
+        f"{count:,.0f} pixels"
+        if count < 10_000
+        else f"{millions:.2g} megapixels"
+        if millions < 10
+        else f"{millions:.0f} megapixels"
+    )

@@ -45,10 +45,10 @@ def test_quarters_are_quarters_and_equal_values_stay_together() -> None:
         beyond = [value for value, place in zip(values, found.place, strict=True) if place > at]
         assert max(inside) < min(beyond, default=2)
     first, second, third = (f"{sorted(values)[at]:.2f}" for at in (49, 99, 149))
-    assert found.names == (f"up to {first}", f"over {first}, up to {second}", f"over {second}, up to {third}", f"over {third}")
+    assert found.names == (f"up to {first}", f"{first} to {second}", f"{second} to {third}", f"over {third}")
     tied = by_quarter("x", "X", [1.0] * 70 + [2.0] * 20 + [3.0] * 10, lambda value: f"{value:.0f}")
     assert tied.place is not None and np.bincount(tied.place).tolist() == [70, 20, 10]
-    assert tied.names == ("up to 1", "over 1, up to 2", "over 2")
+    assert tied.names == ("up to 1", "1 to 2", "over 2")
 
 
 def test_what_cannot_be_cut_says_why() -> None:

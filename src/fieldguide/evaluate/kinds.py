@@ -99,7 +99,7 @@ def kind_of(family: str, facts: Mapping[str, Any]) -> str:
 
 def names_of(kind: str) -> tuple[str, str]:
     """Return what one of `kind` is called, and several; an unknown kind is called by its own name."""
-    return NAMES.get(kind, (kind, kind))
+    return NAMES.get(kind, (f"{kind} model", f"{kind} models"))
 
 
 def grouped(sheets: Sequence[AnswerSheet], kinds: Mapping[str, str]) -> tuple[Group, ...]:

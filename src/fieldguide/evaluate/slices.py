@@ -58,9 +58,15 @@ def by_quarter(code: str, title: str, values: Sequence[float | None], words: Cal
     if not edges:
         return Slicing(code, title, why=f"all test pictures are alike in it ({words(low)})")
     place = np.where(known, np.searchsorted(edges, numbers, side="left"), -1)
-    between = [f"over {words(one)}, up to {words(other)}" for one, other in itertools.pairwise(edges)]
+    between = [_between(words(one), words(other)) for one, other in itertools.pairwise(edges)]
     names = [f"up to {words(edges[0])}", *between, f"over {words(edges[-1])}"]
     return Slicing(code, title, tuple(names), place.astype(np.int64))
+
+
+def _between(low: str, high: str) -> str:
+    """Return ``1 to 2 pixels`` for ``1 pixels`` and ``2 pixels``."""
+    number, _, unit = low.partition(" ")
+    return f"{number if unit == high.partition(' ')[2] else low} to {high}"
 
 
 def by_answer(code: str, title: str, names: tuple[str, str], values: Sequence[bool | None]) -> Slicing:

@@ -43,7 +43,7 @@ def row(axis: Axis, dots: Sequence[Dot], mean: float) -> Markup:
     height = 34 + _UP * 1.6 * (len(levels) - 1)
     ground = height - 12
     parts = [_grid(axis, height)]
-    if mean >= axis.low:
+    if mean >= axis.low and len(dots) > 1:
         parts.append(Markup('<path class="mean" d="M{} 2V{}"/>').format(place(axis, mean), height))
     for dot, x, level in seats:
         y = round(ground - 1.6 * _UP * level, 1)

@@ -52,7 +52,7 @@ def efficiency(study: Study, board: Board) -> Efficiency:
     ]
     if board.money:
         asked.append(("Money", "money", lambda row: row.money, _STEPS, lambda amount: f"{amount:g}"))
-    charts = []
+    charts: list[Chart] = []
     for heading, title, of, ticks, words in asked:
         frame = Frame(*(_SMALL if charts else _LARGE), named=not charts, title=title, ticks=ticks, words=words)
         charts.append(_chart(heading, drawn, of, frame))
@@ -89,7 +89,7 @@ def _sentence(points: Sequence[Point], title: str) -> str:
     shown = names[-_MOST_NAMED:]
     listed = f"{', '.join(shown[:-1])} and {shown[-1]}"
     more = f"{len(names)} contestants, the most accurate of them {listed}" if len(names) > _MOST_NAMED else listed
-    return f"On the front: {more}. Each other one is beaten by one of these in both, accuracy and {title}."
+    return f"On the front: {more}. Each other one is beaten in both, accuracy and {title}, by one on the front."
 
 
 def _devices(drawn: Sequence[Contestant]) -> str:

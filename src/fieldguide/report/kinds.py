@@ -16,8 +16,8 @@ from fieldguide.report.scatter import lowest
 
 #: Most classes of the table by kind; beyond it the hardest are shown.
 MOST_CLASSES = 200
-#: Most findings that are listed.
-MOST_FINDINGS = 60
+#: Most classes that are listed for two models.
+MOST_FINDINGS = 30
 _OUTCOMES = {"a better": ("better", "▲"), "b better": ("worse", "▼"), "too few models to tell": ("few", "?")}
 
 
@@ -124,7 +124,7 @@ def _pair(entry: Json, names: Mapping[str, tuple[str, str]]) -> Pair:
         least=say.p_value(entry["p_least"]),
         shade=f"{shade}3" if shade in ("better", "worse") else shade,
         sign=sign,
-        outcome={"better": "first better", "worse": "second better"}.get(shade, entry["outcome"]),
+        outcome={"better": "first better", "worse": "second better"}.get(shade, str(entry["outcome"])),
         sentence=_sentence(entry, a, b),
     )
 
@@ -193,7 +193,6 @@ class ByClass:
     rows: tuple[ClassRow, ...]
     more: int
     findings: tuple[str, ...]
-    further: int
     summary: str
     standing: tuple[tuple[str, str], ...]
 
@@ -202,7 +201,7 @@ def by_class(study: Study) -> ByClass:
     """Return the table of classes and kinds for `study`, and what of it pictures carry."""
     told = study.kinds
     if not told:
-        return ByClass(False, (), (), 0, (), 0, "", ())
+        return ByClass(False, (), (), 0, (), "", ())
     entries = told["kinds"]
     names = {entry["kind"]: entry["name"] if len(entry["runs"]) == 1 else entry["plural"] for entry in entries}
     tests = told["by_class"]
@@ -216,8 +215,7 @@ def by_class(study: Study) -> ByClass:
         kinds=tuple((names[entry["kind"]], f"{len(entry['runs'])}") for entry in entries),
         rows=tuple(rows[:MOST_CLASSES]),
         more=max(0, len(rows) - MOST_CLASSES),
-        findings=tuple(_finding(test, entries, study) for test in held[:MOST_FINDINGS]),
-        further=max(0, len(held) - MOST_FINDINGS),
+        findings=tuple(_findings(held, entries, study)),
         summary=_summary(tests, len(held), told["alpha"]),
         standing=tuple(
             (names[entry["kind"]], str(entry["representative"])) for entry in compared if entry.get("representative")
@@ -252,16 +250,26 @@ def _class_row(entry: Json, names: Mapping[str, str], signs: Mapping[tuple[str, 
     return ClassRow(entry["id"], entry["n"], tuple(cells))
 
 
-def _finding(test: Json, entries: Sequence[Json], study: Study) -> str:
+def _findings(held: Sequence[Json], entries: Sequence[Json], study: Study) -> list[str]:
+    """Return one sentence for each two models of which one is better at some class, the most certain class first."""
     known = {entry["kind"]: entry for entry in entries}
-    sides = [("a", "b"), ("b", "a")][test["only_a"] < test["only_b"]]
-    (better, worse) = (known[test[side]] for side in sides)
-    name = study.names.get(test["class"], test["class"])
-    q = f"q = {say.p_value(test['q'])}" if test["q"] >= 0.001 else "q < 0.001"
-    return (
-        f"{name}: {better['representative']} ({better['name']}) is better than {worse['representative']} ({worse['name']}): "
-        f"{test[f'only_{sides[0]}']} pictures only the first has right, {test[f'only_{sides[1]}']} only the second ({q})."
-    )
+    found: dict[tuple[str, str], list[str]] = {}
+    for test in held:
+        better, worse = ("a", "b") if test["only_a"] > test["only_b"] else ("b", "a")
+        told = f"{study.names.get(test['class'], test['class'])} ({test[f'only_{better}']} : {test[f'only_{worse}']}, q {_below(test['q'])})"
+        found.setdefault((test[better], test[worse]), []).append(told)
+    sentences = []
+    for (better, worse), classes in found.items():
+        one, other = (f"{known[kind]['representative']} ({known[kind]['name']})" for kind in (better, worse))
+        shown = "; ".join(classes[:MOST_FINDINGS]) + (
+            f"; and {len(classes) - MOST_FINDINGS} more" if len(classes) > MOST_FINDINGS else ""
+        )
+        sentences.append(f"{one} is better than {other} at {shown}.")
+    return sentences
+
+
+def _below(q: float) -> str:
+    return f"= {say.p_value(q)}" if q >= 0.001 else "< 0.001"
 
 
 def _summary(tests: Json, held: int, alpha: float) -> str:
@@ -274,4 +282,8 @@ def _summary(tests: Json, held: int, alpha: float) -> str:
     rest = f"{start} (too few to tell); {tested:,} {'was' if tested == 1 else 'were'} tested"
     if not held:
         return f"{rest}, and none holds: no statement that one kind is better at a class is carried by these pictures."
-    return f"{rest}, and {held:,} {'holds' if held == 1 else 'hold'} when at most {100 * alpha:.0f} % of such findings may be false:"
+    hold = "holds" if held == 1 else "hold"
+    return (
+        f"{rest}, and {held:,} {hold} when at most {100 * alpha:.0f} % of such findings may be false. In brackets: pictures only the first has "
+        "right, and only the second."
+    )

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 LINE, NARROW, WIDE = 14.0, 6.7, 12.5
 #: Directions in the order in which they are tried, and how far out.
 _AROUND = ((1, 0), (-1, 0), (0, -1), (0, 1), (1, -1), (1, 1), (-1, -1), (-1, 1))
-_FAR = (0.0, 14.0, 28.0, 44.0, 62.0)
+_BETWEEN = ((0.5, -1), (0.5, 1), (-0.5, -1), (-0.5, 1), (1, -0.5), (1, 0.5), (-1, -0.5), (-1, 0.5))
+_FAR = (0.0, 10.0, 20.0, 30.0, 42.0, 56.0, 72.0)
 _GAP = 10.0
 
 
@@ -47,17 +48,21 @@ def width_of(text: str) -> float:
     return sum(WIDE if unicodedata.east_asian_width(letter) in "WF" else NARROW for letter in text)
 
 
-def placed(marks: Sequence[tuple[float, float]], texts: Sequence[str], taken: Sequence[Box], frame: Box) -> list[Place | None]:
-    """Return a place for the text of each mark, clear of all marks, of what is `taken` and of each other; `None` where none is free."""
+def placed(
+    marks: Sequence[tuple[float, float]], texts: Sequence[Sequence[str]], taken: Sequence[Box], frame: Box
+) -> list[tuple[str, Place] | None]:
+    """Return text and place for each mark, clear of all marks, of what is `taken` and of each other; `None` where none is free.
+
+    `texts` are what a mark may be called, the best first: a shorter one is taken where a longer one finds no place.
+    """
     filled = [*taken, *(Box(x - 8, y - 8, x + 8, y + 8) for x, y in marks)]
-    found: list[Place | None] = []
-    for (x, y), text in zip(marks, texts, strict=True):
-        free = next(
-            ((place, box) for place, box in _around(x, y, width_of(text)) if box.inside(frame) and not _hits(box, filled)), None
-        )
+    found: list[tuple[str, Place] | None] = []
+    for (x, y), names in zip(marks, texts, strict=True):
+        seats = ((text, place, box) for text in names for place, box in _around(x, y, width_of(text)))
+        free = next((seat for seat in seats if seat[2].inside(frame) and not _hits(seat[2], filled)), None)
         if free:
-            filled.append(free[1])
-        found.append(free[0] if free else None)
+            filled.append(free[2])
+        found.append((free[0], free[1]) if free else None)
     return found
 
 
@@ -67,10 +72,10 @@ def _hits(box: Box, filled: Sequence[Box]) -> bool:
 
 def _around(x: float, y: float, width: float) -> Iterator[tuple[Place, Box]]:
     for far in _FAR:
-        for across, down in _AROUND:
+        for across, down in (*_AROUND, *_BETWEEN) if far else _AROUND:
             centre_x, centre_y = x + across * (_GAP + far), y + down * (_GAP + 4 + far)
-            anchor = ("end", "middle", "start")[across + 1]
-            left = centre_x - (width, width / 2, 0.0)[across + 1]
+            side = (across > 0) - (across < 0)
+            left = centre_x - (width, width / 2, 0.0)[side + 1]
             box = Box(left, centre_y - LINE / 2, left + width, centre_y + LINE / 2)
-            leader = (round(centre_x - across * 2, 1), round(centre_y - down * LINE / 2, 1)) if far else None
-            yield Place(round(centre_x, 1), round(centre_y + 4, 1), anchor, leader), box
+            leader = (round(centre_x - side * 2, 1), round(centre_y - ((down > 0) - (down < 0)) * LINE / 2, 1)) if far else None
+            yield Place(round(centre_x, 1), round(centre_y + 4, 1), ("end", "middle", "start")[side + 1], leader), box

@@ -54,9 +54,21 @@ def optimism(study: Study) -> Optimism:
         note = "" if low is None or high is None else f"[{say.points(low)}, {say.points(high)}]"
         picture = bars.gap(axis, val, test, contestant.slot, ("validation", "test"))
         apart = low is not None and high is not None and (low > 0 or high < 0)
-        values = (say.score(contestant.metric("accuracy", part)) for part in ("val", "test"))
-        rows.append(Row(contestant, *values, Value(say.points(val - test), val - test, note), picture, apart))
+        rows.append(
+            Row(
+                contestant,
+                _score(contestant, "val"),
+                _score(contestant, "test"),
+                Value(say.points(val - test), val - test, note),
+                picture,
+                apart,
+            )
+        )
     return Optimism(tuple(rows), ruler(axis), tuple(_sentences(study, rows)))
+
+
+def _score(contestant: Contestant, part: str) -> Value:
+    return say.score(contestant.metric("accuracy", part))
 
 
 def _bounds(contestant: Contestant) -> tuple[float | None, float | None]:
@@ -73,15 +85,16 @@ def _sentences(study: Study, rows: Sequence[Row]) -> list[str]:
     above, mean = sum(gap > 0 for gap in gaps), sum(gaps) / len(gaps)
     apart = sum(row.apart for row in rows)
     told = [
-        f"Validation accuracy is above test accuracy for {above} of {len(gaps)} contestants, on average by {say.points(mean)} points; "
-        f"for {apart} of them the interval of the difference leaves zero out. All were asked the same two sets of pictures, so a shift that "
+        f"Validation accuracy is above test accuracy for {above} of {len(gaps)} contestants; on average the difference is {say.points(mean)} "
+        f"points, and for {apart or 'none'} of them its interval leaves zero out. All were asked the same two sets of pictures, so a shift that "
         "they share tells that one set is easier, and only what goes beyond it tells of a contestant."
     ]
     chosen = next((row for row in rows if row.contestant.name == (study.comparison or {}).get("chosen")), None)
     if chosen is not None and chosen.gap.number is not None:
         own = chosen.gap.number - mean
+        beside = f"{say.points(abs(own), signed=False)} points {'larger' if own > 0 else 'smaller'} than the average one"
         told.append(
             f"{chosen.contestant.name} was chosen by its validation accuracy of {chosen.val.text}, the best of {len(rows)}: a number that "
-            f"won a contest is too high on average. On test it has {chosen.test.text}; its gap is {say.points(own)} points beside the average one."
+            f"won a contest is too high on average. On test it has {chosen.test.text}; its gap is {beside}."
         )
     return told

@@ -174,23 +174,22 @@ def _names(plot: _Plot, points: Sequence[Point], best: Sequence[Point]) -> list[
     taken = [Box(min(a, c) - 2, min(b, d) - 2, max(a, c) + 2, max(b, d) + 2) for (a, b), (c, d) in lines]
     room = Box(_LEFT, 2, plot.frame.width - 2, plot.frame.height - _BOTTOM)
     parts = []
-    for (x, y), point, text, place in zip(marks, order, texts, placed(marks, texts, taken, room), strict=True):
-        if place is None:
+    for (x, y), point, seat in zip(marks, order, placed(marks, texts, taken, room), strict=True):
+        if seat is None:
             continue
+        text, place = seat
         if place.leader:
             parts.append(_line(f"leader f{point.slot}", x, place.leader[0], y, place.leader[1]))
         parts.append(_text(f"name f{point.slot}", place.x, place.y, text, place.anchor))
     return parts
 
 
-def _said(plot: _Plot, point: Point) -> str:
+def _said(plot: _Plot, point: Point) -> tuple[str, ...]:
+    """Return what a mark may be called: number and name, or the number alone; below the axis the accuracy stands with it."""
     name = clean(point.name)
-    told = (
-        f"{point.number} {name if len(name) <= _LONGEST else name[: _LONGEST - 1] + '…'}"
-        if plot.frame.named
-        else f"{point.number}"
-    )
-    return f"{told} {percent(point.accuracy)}" if plot.below(point) else told
+    named = f"{point.number} {name if len(name) <= _LONGEST else name[: _LONGEST - 1] + '…'}"
+    told = (named, f"{point.number}") if plot.frame.named else (f"{point.number}",)
+    return (f"{told[0]} {percent(point.accuracy)}", *told) if plot.below(point) else told
 
 
 def _line(kind: str, x1: float, x2: float, y1: float, y2: float) -> Markup:

@@ -59,6 +59,11 @@ class Slicing:
     slices: tuple[Slice, ...]
     pairs: tuple[Pair, ...]
 
+    @property
+    def depends(self) -> bool:
+        """Whether a gap was found to depend on it."""
+        return any(pair.shade == _OUTCOMES["depends on it"][0] for pair in self.pairs)
+
 
 @dataclass(frozen=True, slots=True)
 class Slices:
@@ -93,14 +98,12 @@ def slices(study: Study) -> Slices:
 def _slicing(entry: Json, names: Mapping[str, str], study: Study) -> Slicing:
     few = [bool(part["few"]) for part in entry["slices"]]
     labels = [part["name"] for part in entry["slices"]]
-    ends = [abs(gap[end]) for pair in entry["pairs"] for gap in pair["gaps"] for end in ("low", "high")]
-    reach = next((step for step in (0.05, 0.1, 0.2, 0.3, 0.5) if max(ends, default=0.0) <= step), 1.0)
     return Slicing(
         title=entry["title"],
         why=entry.get("why") or "",
         unknown=entry["unknown"],
         slices=tuple(_slice(part, names, study) for part in entry["slices"]),
-        pairs=tuple(_pair(pair, names, list(zip(labels, few, strict=True)), reach) for pair in entry["pairs"]),
+        pairs=tuple(_pair(pair, names, list(zip(labels, few, strict=True))) for pair in entry["pairs"]),
     )
 
 
@@ -116,14 +119,18 @@ def _slice(part: Json, names: Mapping[str, str], study: Study) -> Slice:
     return Slice(part["name"], part["n"], bool(part["few"]), tuple(cells), runs)
 
 
-def _pair(pair: Json, names: Mapping[str, str], labels: list[tuple[str, bool]], reach: float) -> Pair:
+def _pair(pair: Json, names: Mapping[str, str], labels: list[tuple[str, bool]]) -> Pair:
     drawn = [
         Gap(f"{label} ({gap['n']})", gap["n"], gap["difference"], gap["low"], gap["high"], few)
         for (label, few), gap in zip(labels, pair["gaps"], strict=True)
     ]
+    far = max((abs(end) for gap in drawn for end in (gap.low, gap.high)), default=0.0)
+    reach = next((step for step in (0.05, 0.1, 0.2, 0.3, 0.5) if far <= step), 1.0)
     shade, sign = _OUTCOMES.get(pair["outcome"], ("d-few", "?"))
     p, holm = pair.get("p"), pair.get("p_holm")
-    told = Value(say.NOT_APPLICABLE) if p is None else Value(say.p_value(p), p, f"after Holm {say.p_value(holm)}")
+    told = Value(say.NOT_APPLICABLE)
+    if p is not None and holm is not None:
+        told = Value(say.p_value(p), p, f"after Holm {say.p_value(holm)}")
     return Pair(f"{names[pair['a']]} − {names[pair['b']]}", gaps(drawn, reach), told, shade, sign, pair["outcome"])
 
 
