@@ -1,4 +1,4 @@
-"""From answers to scores: every ``scores.json``, ``suspects.json``, ``comparison.json`` and ``causes.json``, from the files of a study alone."""
+"""From answers to scores: every ``scores.json``, and the study's own files about what they come to, from the files of a study alone."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ class _Pile:
     wider: list[AnswerSheet] = field(default_factory=list)
     points: list[Point] = field(default_factory=list)
     by_chance: dict[str, bool] = field(default_factory=dict)
+    kinds: dict[str, str] = field(default_factory=dict)
 
 
 def score(folder: Path, manifest: Manifest) -> None:
@@ -32,6 +33,7 @@ def score(folder: Path, manifest: Manifest) -> None:
     Those fitted on a part of the training pictures stay out of the comparison: they answer another question, and every contestant
     more makes the corrected tests blinder.
     """
+    from fieldguide.differing import write_differences
     from fieldguide.evaluate.causes import causes
     from fieldguide.evaluate.compare import compare
     from fieldguide.evaluate.fractions import growth
@@ -42,6 +44,7 @@ def score(folder: Path, manifest: Manifest) -> None:
 
     dropped = _settings(folder / "study.toml").get("leaks") != "keep"
     pile = _scored(folder, manifest, dropped)
+    write_differences(folder, manifest, pile.sheets, pile.scores, pile.kinds)
     if pile.sheets:
         comparison = compare(pile.sheets, chance(manifest), choose(pile.scores))
         suspects = find_suspects(pile.wider, comparison)
@@ -57,6 +60,7 @@ def score(folder: Path, manifest: Manifest) -> None:
 
 def _scored(folder: Path, manifest: Manifest, dropped: bool) -> _Pile:
     """Write every ``scores.json`` and return what a comparison needs."""
+    from fieldguide.differing import kind_of_run
     from fieldguide.evaluate.answers import sheet
     from fieldguide.evaluate.fractions import Point
     from fieldguide.evaluate.metrics import score_run
@@ -69,7 +73,8 @@ def _scored(folder: Path, manifest: Manifest, dropped: bool) -> _Pile:
         predictions = read_predictions(run / "predictions.parquet")
         scored = with_seeds(score_run(run.name, predictions, manifest), manifest.seed, _others(run), manifest)
         write_json(run / "scores.json", scored)
-        fraction = float(_settings(run / "settings.toml").get("fraction", 1.0))
+        settings = _settings(run / "settings.toml")
+        fraction = float(settings.get("fraction", 1.0))
         answered = sheet(run.name, predictions, test, manifest.classes)
         if (run / "fit.json").exists() and not manifest.folds:
             pictures = int(read_own(run / "fit.json").get("n_train", 0))
@@ -78,6 +83,7 @@ def _scored(folder: Path, manifest: Manifest, dropped: bool) -> _Pile:
             )
         if fraction < 1:
             continue
+        pile.kinds[run.name] = kind_of_run(run, str(settings.get("family", "unknown")))
         pile.scores.append(scored)
         pile.sheets.append(answered)
         pile.wider.append(sheet(run.name, predictions, new, manifest.classes))

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import timm
 import torch
-from fieldguide.report.explained import explanation_from
 from tests.explain.knows import Watcher, picture
 
 from fieldguide.craft.trained import Trained, as_published
@@ -22,6 +21,7 @@ from fieldguide.explain.files import as_json
 from fieldguide.explain.maps import NotApplicable
 from fieldguide.explain.methods import METHODS, wanted
 from fieldguide.records import Image, Pixels
+from fieldguide.report.explained import explanation_from
 
 IDS = ("a", "b", "c", "d")
 Make = Callable[[Sequence[Pixels | None]], list[Image]]

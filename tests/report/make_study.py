@@ -23,6 +23,7 @@ from fieldguide.data.classes import write_classes
 from fieldguide.data.measures import Measure, write_measures
 from fieldguide.data.tables import freeze, write_manifest, write_predictions
 from fieldguide.errors import PictureError
+from fieldguide.evaluate import kinds, slices
 from fieldguide.evaluate.answers import AnswerSheet
 from fieldguide.evaluate.causes import causes
 from fieldguide.files import write_json, write_toml
@@ -60,20 +61,33 @@ class Entry:
     probabilities: bool = True
     train: float | None = None
     more: dict[str, Any] = field(default_factory=dict)
+    kind: str = ""
+    speed: float = 1.0
 
 
 #: Settings of a network used in two ways: its frozen features, and all of it fine-tuned.
 FROZEN = {"features": "vit_small_patch16_224.dino"}
 TUNED = {"model": "vit_small_patch16_224", "weights": "hub", "train": "all"}
 ENTRIES = (
-    Entry("vit_small", "backbone", 4.4, epochs=24, train=1.0, more=TUNED),
-    Entry("resnet_tiny", "backbone", 4.2, epochs=18, train=0.82),
+    Entry("vit_small", "backbone", 4.4, epochs=24, train=1.0, more=TUNED, kind="attention"),
+    Entry("resnet_tiny", "backbone", 4.2, epochs=18, train=0.82, kind="convolution"),
     Entry("clip_adapter", "text_adapter", 3.4, epochs=8),
     Entry("linear", "linear", 2.2, more=FROZEN),
     Entry("talker", "vlm_prompt", 3.0, failures=0.06, probabilities=False),
     Entry("majority", "majority", 0.0),
     Entry("mamba", "vmamba", state="failed"),
     Entry("qwen_lora", "vlm_lora", state="not run"),
+)
+
+
+#: Fourteen networks of three kinds, a floor and a talker: what a comparison of kinds is about.
+ZOO = (
+    *(Entry(f"cnn_{i}", "backbone", 5.2 + i / 6, epochs=6, kind="convolution", speed=0.2 + i * 7 % 5) for i in range(8)),
+    *(Entry(f"swin_{i}", "backbone", 6.0 + i / 4, epochs=6, kind="attention", speed=0.4 + i % 2) for i in range(3)),
+    *(Entry(f"vmamba_{i}", "vmamba", 6.6 + i / 3, epochs=6, speed=0.1 + i / 9) for i in range(3)),
+    Entry("talker", "vlm_prompt", 4.0, failures=0.06, probabilities=False, speed=0.01),
+    Entry("pixels", "linear", 2.5),
+    Entry("majority", "majority", 0.0),
 )
 
 
@@ -154,6 +168,7 @@ def make_study(folder: Path, plan: Plan = Plan()) -> Manifest:
     write_json(folder / "suspects.json", suspected(said, rows, truth, ids, comparison["order"][:3]))
     write_json(folder / "comparison.json", {**comparison, "subsets": subsets(right, rows[n_val:], comparison["order"])})
     write_json(folder / "causes.json", hypothesised(folder, manifest, said, truth[n_val:], hard[n_val:]))
+    _write_differences(folder, plan, rows[n_val:], said, truth, ids)
     write_json(folder / "findings.json", _findings(manifest))
     write_json(
         folder / "environment.json",
@@ -178,7 +193,7 @@ def _rows(ids: tuple[str, ...], plan: Plan) -> Any:
                     f"{plan.names[number]}/{split}_{position}.jpg",
                     label,
                     split,
-                    width=48,
+                    width=48 + int(key[:2], 16),
                     height=48,
                     format="JPEG",
                     bytes=900,
@@ -244,10 +259,10 @@ def _write_run(
     parts = {"val": part(truth[:n_val], answers[:n_val], ids), "test": part(truth[n_val:], answers[n_val:], ids)}
     write_json(run / "scores.json", {"schema": 1, "run": entry.name, "parts": parts})
     cost = {
-        "fit_seconds": 3.7 * (1 + entry.skill) ** 2,
+        "fit_seconds": 3.7 * (1 + entry.skill) ** 2 / entry.speed,
         "predict_seconds": 1.9,
         "predicted": len(rows),
-        "ms_per_image": 0.4 * (1 + entry.skill) ** 2,
+        "ms_per_image": 0.4 * (1 + entry.skill) ** 2 / entry.speed,
     }
     known = None if entry.skill == 0 else int(1e5 * 10 ** (entry.skill / 2))
     write_json(
@@ -265,6 +280,7 @@ def _write_run(
         },
     )
     events: list[dict[str, Any]] = [{"event": "fact", "parameters": known, "precision": "fp32"}]
+    events += [{"event": "fact", "kind": entry.kind}] if entry.kind else []
     for epoch in range(entry.epochs):
         fade = math.exp(-epoch / 5)
         wobble = 0.03 * math.sin(epoch * 2.1)
@@ -489,6 +505,30 @@ def subsets(right: dict[str, Array], test: list[ManifestRow], order: list[str]) 
     return told
 
 
+def _write_differences(
+    folder: Path, plan: Plan, test: list[ManifestRow], said: dict[str, Array], truth: Array, ids: tuple[str, ...]
+) -> None:
+    """Write ``kinds.json`` and ``slices.json``; of a picture's measures a number drawn from its key stands in."""
+    keys = tuple(row.key for row in test)
+    errors = (None,) * len(test)
+    own = {entry.name: kinds.kind_of(entry.family, {"kind": entry.kind} if entry.kind else {}) for entry in plan.entries}
+    sheets = [
+        AnswerSheet(name, keys, truth[-len(test) :], answers[-len(test) :], None, errors, ids) for name, answers in said.items()
+    ]
+    scores = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("runs/*/scores.json"))]
+    drawn = [int(key[2:6], 16) / 65536 for key in keys]
+    cut = [
+        slices.by_quarter(
+            "resolution", "Resolution", [float(row.width * row.height) for row in test], lambda v: f"{v:,.0f} pixels"
+        ),  # type: ignore[operator]
+        slices.by_answer("drawing", "Photograph or drawing", ("photographs", "drawings"), [value > 0.9 for value in drawn]),
+        slices.Slicing("subject", "Size of the subject", why="the pictures were not measured"),
+        slices.by_answer("leaked", "Also in train", ("without the mark", "with it"), ["leaked" in row.marks for row in test]),
+    ]
+    write_json(folder / "kinds.json", kinds.told(sheets, own, scores))
+    write_json(folder / "slices.json", slices.told(sheets, own, cut))
+
+
 def _findings(manifest: Manifest) -> dict[str, Any]:
     return {
         "schema": 1,
@@ -531,6 +571,7 @@ if __name__ == "__main__":
     evil = tuple(Entry(name, f"family {position}", 1.0 + position / 3) for position, name in enumerate(EVIL[:6]))
     chosen = {
         "plain": Plan(),
+        "zoo": Plan(names=tuple(f"species number {i}" for i in range(90)), entries=ZOO),
         "evil": Plan(names=EVIL, entries=(*ENTRIES, *evil)),
         "large": Plan(
             names=tuple(f"species number {i}" for i in range(90)),

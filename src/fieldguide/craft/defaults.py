@@ -7,12 +7,13 @@ reached 94 % and the same ViT reaches 95 % at 2e-5. Every value here says where 
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Literal
 
 from torch import nn
 
-Kind = Literal["convolution", "attention", "state space"]
+Kind = Literal["convolution", "attention", "state space", "mixing"]
 Start = Literal["scratch", "weights", "head"]
 
 
@@ -51,15 +52,30 @@ DEFAULTS: dict[tuple[Kind, Start], Default] = {
     ("convolution", "head"): Default(1e-3, 0.05, 0.1, EPOCHS, _HEAD),
     ("attention", "head"): Default(1e-3, 0.05, 0.1, EPOCHS, _HEAD),
     ("state space", "head"): Default(1e-3, 0.05, 0.1, EPOCHS, _HEAD),
+    ("mixing", "scratch"): Default(1e-3, 0.05, 0.1, EPOCHS, _SCRATCH),
+    ("mixing", "weights"): Default(3e-4, 0.05, 0.1, EPOCHS, "that of convolutions, for want of a better one"),
+    ("mixing", "head"): Default(1e-3, 0.05, 0.1, EPOCHS, _HEAD),
 }
+
+#: What attention over positions is made of: queries, whatever else they are projected with.
+_QUERIES = re.compile(r"(^|[._])(q|qk|qkv|wq|query|query_key_value|in_proj_weight)([._]|$)")
 
 
 def kind_of(network: nn.Module) -> Kind:
-    """Tell what mixes positions in a network: a selective scan, attention, or convolutions alone."""
-    if any(name.endswith("A_logs") for name, _ in network.named_parameters()):
+    """Tell what mixes positions in a network: a selective scan, attention, convolutions, or dense layers over positions (``mixing``).
+
+    Attention counts where queries meet keys, be it in some blocks alone; gates called attention (squeeze and excitation, selective
+    kernels) and an attention that only pools the last map do not.
+    """
+    names = [name for name, _ in network.named_parameters()]
+    if any(name.endswith("A_logs") for name in names):
         return "state space"
-    attention = any("attn" in name or "attention" in name for name, _ in network.named_modules())
-    return "attention" if attention else "convolution"
+    pools = tuple(f"{path}." for path, module in network.named_modules() if "pool" in type(module).__name__.lower())
+    if any(_QUERIES.search(name) and not name.startswith(pools) for name in names):
+        return "attention"
+    # A convolution that is no wider than its stride only cuts patches.
+    mixes = (max(m.kernel_size) > max(m.stride) for m in network.modules() if isinstance(m, nn.Conv2d))
+    return "convolution" if any(mixes) else "mixing"
 
 
 def epochs_for(epochs: int, pictures: int, step: int) -> int:

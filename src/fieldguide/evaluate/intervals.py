@@ -153,6 +153,21 @@ def difference_interval(n: int, only_a: int, only_b: int, alpha: float = 0.05) -
     return min(float(low), difference), max(float(high), difference)
 
 
+def gap_interval(gaps: Floats, alpha: float = 0.05) -> Interval:
+    """Return the paired bootstrap interval of the mean of `gaps`, ``"pictures"``, each between -1 and 1, at level 1 - `alpha`.
+
+    A gap is by how much more of one group of contestants has a picture right than of another. As in `difference_interval`, which this
+    is for groups of one: the gaps are few different numbers, so a resample is a multinomial draw, made with half a picture added at
+    each end and one in the middle, so that groups that were never seen to differ get an interval that is wider than nothing.
+    """
+    values, counts = np.unique(np.round(gaps, 12), return_counts=True)
+    values, weights = np.concatenate([values, [-1.0, 0.0, 1.0]]), np.concatenate([counts, [0.5, 1.0, 0.5]])
+    drawn = np.random.default_rng(SEED).multinomial(len(gaps), weights / weights.sum(), size=RESAMPLES)
+    low, high = np.quantile(drawn @ values / len(gaps), (alpha / 2, 1 - alpha / 2))
+    mean = float(gaps.mean())
+    return min(float(low), mean), max(float(high), mean)
+
+
 def newcombe(count_a: int, total_a: int, count_b: int, total_b: int) -> Interval:
     """Return an interval for the difference a - b of two shares that come from different pictures.
 

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldguide.evaluate.intervals import Interval, mean_interval
+from fieldguide.evaluate.intervals import Interval, gap_interval
 
 Standing = Literal["inside", "above", "below"]
 Hits = NDArray[np.bool_]
@@ -46,6 +46,6 @@ def means(a: Hits, b: Hits) -> Means:
         *(float(each_a.mean() - np.delete(each_b, at).mean()) for at in range(len(each_b)) if len(each_b) > 1),
     ]
     difference = float(each_a.mean() - each_b.mean())
-    bounds = mean_interval(a.mean(axis=0) - b.mean(axis=0))
+    bounds = gap_interval(a.mean(axis=0) - b.mean(axis=0))
     moved = [*without, difference]
     return Means(float(each_a.mean()), float(each_b.mean()), difference, bounds, min(moved), max(moved))

@@ -185,6 +185,7 @@ def fit(
     if settings.learning_rate == "auto":
         plan = rates.chosen(network, train, val, task, plan, bench, feed)
     bench.fact(
+        kind=defaults.kind_of(network),
         parameters=total,
         trained_parameters=trained,
         precision=chosen.precision,

@@ -159,7 +159,8 @@ def fit(train: Sequence[Example], val: Sequence[Example], task: Classify, settin
             bar.advance(note=f"C={strength:g}")
     assert best is not None
     own = int(best[1].weights.size + best[1].bias.size)
-    bench.fact(parameters=own + (frozen.parameters if frozen else 0), trained_parameters=own, strength=chosen)
+    kind = "features" if frozen else "floor"
+    bench.fact(kind=kind, parameters=own + (frozen.parameters if frozen else 0), trained_parameters=own, strength=chosen)
     return best[1]
 
 

@@ -43,7 +43,7 @@ class Majority:
 def fit(train: Sequence[Example], val: Sequence[Example], task: Classify, settings: Settings, bench: Bench) -> Majority:
     """Count the training labels."""
     counts = Counter(example.label for example in train)
-    bench.fact(parameters=len(task.ids))
+    bench.fact(kind="floor", parameters=len(task.ids))
     return Majority(task.ids, tuple(counts[id] / len(train) for id in task.ids))
 
 

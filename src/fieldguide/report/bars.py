@@ -29,8 +29,11 @@ def bars(val: float | None, test: float | None, intervals: tuple[Bounds, Bounds]
     return strip_frame(WHOLE, HEIGHT, ", ".join(told) or "not scored", parts)
 
 
-def gap(axis: Axis, train: float, val: float, slot: int) -> Markup:
-    """Return training (open) and validation (filled) accuracy of one contestant on the common `axis`, joined by a line."""
+def gap(axis: Axis, train: float, val: float, slot: int, names: tuple[str, str] = ("training", "validation")) -> Markup:
+    """Return training (open) and validation (filled) accuracy of one contestant on the common `axis`, joined by a line.
+
+    Or two others, which `names` then tells.
+    """
     middle = HEIGHT / 2
     parts = [
         Markup('<line class="span f{}" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(
@@ -39,7 +42,7 @@ def gap(axis: Axis, train: float, val: float, slot: int) -> Markup:
         Markup('<circle class="end open f{}" cx="{}" cy="{}" r="5"/>').format(slot, axis.x(train), middle),
         Markup('<circle class="end f{}" cx="{}" cy="{}" r="5"/>').format(slot, axis.x(val), middle),
     ]
-    return strip_frame(axis, HEIGHT, f"training {percent(train)}, validation {percent(val)}", parts)
+    return strip_frame(axis, HEIGHT, f"{names[0]} {percent(train)}, {names[1]} {percent(val)}", parts)
 
 
 def whole_ruler() -> Markup:

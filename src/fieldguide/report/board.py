@@ -53,6 +53,7 @@ class Row:
     per_image: Value
     money: Value
     seeds: str
+    n: Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,7 @@ def _row(contestant: Contestant, study: Study, axis: Axis, chance: float | None)
         per_image=say.number(cost.get("ms_per_image"), say.milliseconds),
         money=say.number(cost.get("money"), lambda amount: f"{amount:.2f}"),
         seeds=say.over_seeds(contestant.spread),
+        n=say.number((contestant.test or {}).get("n"), say.count),
     )
 
 

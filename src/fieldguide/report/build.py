@@ -26,14 +26,18 @@ from fieldguide.report import (
     causes,
     confusion,
     curves,
+    efficiency,
     fitting,
     fractions,
     gallery,
     hashes,
     honest,
+    kinds,
+    optimism,
     published,
     say,
     seeds,
+    slices,
     slopes,
     together,
     trust,
@@ -107,12 +111,18 @@ def draw_page(study: Study, picture: Any, most: int, edition: Edition = Edition(
     shots = gallery.gallery(study, picture, most)
     drawn, without = curves.curves(study)
     rows, hidden = board.class_rows(study)
+    leaders = board.board(study)
     told = {
-        "board": board.board(study),
+        "board": leaders,
+        "efficiency": efficiency.efficiency(study, leaders),
         "published": published.beside(study),
         "honest": honest.honest(study, picture, most),
         "trust": trust.trust(study),
         "differences": board.differences(study),
+        "kinds": kinds.kinds(study),
+        "slices": slices.slices(study),
+        "classkinds": kinds.by_class(study),
+        "optimism": optimism.optimism(study),
         "seeds": seeds.seeds(study),
         "fractions": fractions.fractions(study),
         "class_rows": rows,
@@ -150,13 +160,17 @@ def _unsaid(told: Mapping[str, Any]) -> frozenset[str]:
 #: that has nothing to say in a study draws nothing and is left out of the bar (`_unsaid`).
 SECTIONS = (
     ("leaderboard", "Leaderboard"),
+    ("efficiency", "Cost"),
     ("published", "Published"),
     ("honest", "With and without"),
     ("trust", "Trust"),
     ("differences", "Differences"),
+    ("kinds", "Kinds"),
+    ("slices", "Slices"),
     ("seeds", "Seeds"),
     ("fractions", "More pictures?"),
     ("classes", "Classes"),
+    ("classkinds", "By kind"),
     ("confusions", "Confusions"),
     ("gallery", "Pictures"),
     ("causes", "Causes"),
@@ -164,11 +178,12 @@ SECTIONS = (
     ("curves", "Curves"),
     ("slopes", "Before and after"),
     ("fitting", "Over-fitting"),
+    ("optimism", "Validation"),
     ("reproduce", "Reproduce"),
     ("method", "Method"),
 )
 #: Styles and scripts, in the order in which they stand in the page.
-STYLES = ("report.css", "scales.css", "errors.css", "why.css", "slopes.css", "reproduce.css")
+STYLES = ("report.css", "scales.css", "errors.css", "why.css", "slopes.css", "reproduce.css", "efficiency.css", "kinds.css")
 SCRIPTS = ("report.js", "gallery.js", "why.js", "slopes.js")
 
 

@@ -82,6 +82,8 @@ class Study:
     causes: Json | None = None
     parts: tuple[Contestant, ...] = ()
     explained: Explained | None = None
+    kinds: Json | None = None
+    slices: Json | None = None
 
     @cached_property
     def scored(self) -> tuple[Contestant, ...]:
@@ -157,6 +159,8 @@ def read_study(folder: Path) -> Study:
         causes=_json(folder / "causes.json"),
         parts=tuple(contestant for contestant in every if contestant.fraction < 1),
         explained=read_explained(folder, {path: c.name for path, c in zip(found, every, strict=True) if c.fraction == 1}),
+        kinds=_json(folder / "kinds.json"),
+        slices=_json(folder / "slices.json"),
     )
 
 
