@@ -134,7 +134,7 @@ def _search() -> Any:
         from cleanlab.filter import find_label_issues
 
         return find_label_issues
-    sys.modules["datasets"] = None  # type: ignore[assignment] - how Python says: cannot be imported
+    sys.modules["datasets"] = None  # type: ignore[assignment]
     try:
         from cleanlab.filter import find_label_issues
     finally:
