@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -182,3 +184,12 @@ def test_unseen_are_test_and_validation_without_copies_that_were_learned() -> No
     manifest = freeze(rows, ("x", "y"), 0)
     assert [row.key for row in unseen(manifest, dropped=True)] == ["b", "c", "d"]
     assert [row.key for row in unseen(manifest, dropped=False)] == ["b", "d"]
+
+
+def test_the_search_is_imported_without_the_hub_and_the_rest_can_follow() -> None:
+    code = (
+        "import sys; from fieldguide.evaluate.suspects import _search; found = _search(); assert 'datasets' not in sys.modules; "
+        "from importlib.util import find_spec; import cleanlab; from cleanlab.filter import find_label_issues as again; "
+        "assert again is found; assert find_spec('datasets') is None or cleanlab.Datalab.__name__ == 'Datalab'"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

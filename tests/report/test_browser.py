@@ -16,7 +16,7 @@ pytestmark = pytest.mark.browser
 @contextmanager
 def opened(chromium: Any, study: Path, width: int = 1280, **options: Any) -> Iterator[tuple[Any, list[str]]]:
     """Yield the report of `study` in a page of `width` pixels and what the console and the network said."""
-    context = chromium.new_context(viewport={"width": width, "height": 900}, **options)
+    context = chromium.new_context(viewport={"width": width, "height": 900}, offline=True, **options)
     page, heard = context.new_page(), []
     page.on("console", lambda message: heard.append(f"console: {message.text}"))
     page.on("pageerror", lambda error: heard.append(f"error: {error}"))
@@ -144,10 +144,59 @@ def test_what_scrolls_can_be_reached_and_is_named(chromium: Any, drawn: Path) ->
         assert len(ids) == len(set(ids))
 
 
-def test_it_prints_with_everything_open(chromium: Any, drawn: Path) -> None:
+def test_every_section_has_a_heading_and_stands_in_the_bar(chromium: Any, drawn: Path) -> None:
     with opened(chromium, drawn) as (page, _):
-        page.emulate_media(media="print")
+        sections = page.evaluate(
+            """() => [...document.querySelectorAll('main > section')].map((part) => [part.id,
+                document.getElementById(part.getAttribute('aria-labelledby'))?.textContent.trim() ?? '',
+                part.querySelector('h2')?.id === part.getAttribute('aria-labelledby'), part.innerText.trim().length])"""
+        )
+        links = page.evaluate("[...document.querySelectorAll('.toc a')].map((link) => link.getAttribute('href'))")
+        assert links == [f"#{name}" for name, *_ in sections] and len(sections) > 8
+        for name, heading, first, length in sections:
+            assert heading and first and length > len(heading), name
+        strays = page.evaluate(
+            """() => [...document.querySelectorAll('a[href^="#"]')].map((link) => link.getAttribute('href').slice(1))
+                .filter((id) => !document.getElementById(id))"""
+        )
+        assert strays == []
+
+
+def test_every_control_has_a_name(chromium: Any, drawn: Path) -> None:
+    with opened(chromium, drawn) as (page, _):
+        nameless = page.evaluate(
+            """() => [...document.querySelectorAll('button,select,input,textarea,summary,a[href],[tabindex]')].filter((control) =>
+                !(control.getAttribute('aria-label') || control.textContent.trim() && control.tagName !== 'SELECT'
+                    || [...(control.labels ?? [])].some((label) => label.textContent.trim()))).map((control) => control.outerHTML)"""
+        )
+        assert nameless == []
+        assert page.locator("select").count() >= 3
+
+
+def test_without_scripts_every_section_says_something_and_nothing_is_dead(chromium: Any, drawn: Path) -> None:
+    with opened(chromium, drawn, java_script_enabled=False) as (page, _):
+        for section in page.locator("main > section").all():
+            assert section.locator("h2").is_visible()
+            assert len(section.inner_text()) > 60
+        # What needs the script is made by it, or stays hidden.
+        dead = [
+            control.get_attribute("class") for control in page.locator("button, select, input").all() if control.is_visible()
+        ]
+        assert dead == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_prints_on_white_with_everything_open(chromium: Any, drawn: Path, scheme: str) -> None:
+    with opened(chromium, drawn, color_scheme=scheme) as (page, _):
+        page.emulate_media(media="print", color_scheme=scheme)
         assert page.locator(".toc").is_hidden()
+        closed = page.evaluate(
+            """() => [...document.querySelectorAll('details:not([open])')].filter((box) =>
+                [...box.children].some((part) => part.tagName !== 'SUMMARY' && !part.hidden && !part.getClientRects().length)).length"""
+        )
+        assert page.locator("details:not([open])").count() > 5 and closed == 0
+        ink, paper = page.evaluate("[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]")
+        assert max(map(int, ink[4:-1].split(", "))) < 90 and paper == "rgb(255, 255, 255)"
         assert len(page.pdf()) > 20_000
 
 

@@ -80,7 +80,7 @@ def sheet(run: str, predictions: Iterable[Prediction], rows: Sequence[ManifestRo
 
     position = {label: index for index, label in enumerate(classes)}
     answer = np.full(len(rows), NO_ANSWER, dtype=np.int64)
-    probabilities = np.full((len(rows), len(classes)), np.nan)
+    given: dict[int, Sequence[float]] = {}
     errors: list[str | None] = []
     for index, row in enumerate(rows):
         found = answered.get(row.key)
@@ -89,7 +89,8 @@ def sheet(run: str, predictions: Iterable[Prediction], rows: Sequence[ManifestRo
         if found is not None and found.label is not None and error is None:
             answer[index] = position[found.label]
             if found.probabilities is not None:
-                probabilities[index] = _probabilities(run, found.probabilities, len(classes))
+                given[index] = found.probabilities
+    probabilities = _probabilities(run, given, (len(rows), len(classes)))
     truth = np.array([position[row.label] for row in rows], dtype=np.int64)
     known = probabilities if bool(np.isfinite(probabilities).any()) else None
     return AnswerSheet(run, tuple(row.key for row in rows), truth, answer, known, tuple(errors), tuple(classes))
@@ -105,15 +106,21 @@ def _failure(prediction: Prediction | None, position: dict[str, int]) -> str | N
     return None if prediction.label in position else OFF_LIST
 
 
-def _probabilities(run: str, given: Sequence[float], classes: int) -> NDArray[np.float64]:
-    """Return one row that sums to one; NaN where what was given (NaN of a diverged network, logits) is not a distribution."""
-    if len(given) != classes:
+def _probabilities(run: str, given: dict[int, Sequence[float]], shape: tuple[int, int]) -> NDArray[np.float64]:
+    """Return rows that sum to one; NaN where none was given, or what was (NaN of a diverged network, logits) is no distribution."""
+    pictures, classes = shape
+    wrong = next((row for row in given.values() if len(row) != classes), None)
+    if wrong is not None:
         raise DataProblem(
-            f"{plain(run)} gives {len(given)} probabilities for a picture; the manifest has {classes} classes.",
+            f"{plain(run)} gives {len(wrong)} probabilities for a picture; the manifest has {classes} classes.",
             "One probability for each class of the manifest, in its order.",
             "Check that the answers belong to this study's class list, or leave the probabilities out.",
         )
-    row = np.asarray(given, dtype=np.float64)
-    total = float(row.sum())
-    usable = bool(np.isfinite(row).all()) and bool((row >= 0).all()) and abs(total - 1) <= _SUM_TOLERANCE
-    return row / total if usable else np.full(classes, np.nan)
+    probabilities = np.full((pictures, classes), np.nan)
+    if given:
+        rows = np.array(list(given.values()), dtype=np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):  # logits and infinities sum to anything
+            total = rows.sum(axis=1)
+            usable = np.isfinite(rows).all(axis=1) & (rows >= 0).all(axis=1) & (np.abs(total - 1) <= _SUM_TOLERANCE)
+        probabilities[np.array(list(given))[usable]] = rows[usable] / total[usable, None]
+    return probabilities

@@ -8,6 +8,7 @@ not an answer: nothing is relabelled or left out.
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -112,8 +113,7 @@ def _pooled(judges: Sequence[AnswerSheet]) -> _Pool:
 
 def _confident_learning(pool: _Pool) -> tuple[NDArray[np.bool_], Floats]:
     """Return which pictures are suspects and the quality of every label, ``"pictures"`` each."""
-    from cleanlab.filter import find_label_issues
-
+    find_label_issues = _search()
     with warnings.catch_warnings():
         # A class with one picture or none: those are not judged here, and that is told in our words.
         warnings.filterwarnings("ignore", "May not flag all label issues", UserWarning)
@@ -122,6 +122,25 @@ def _confident_learning(pool: _Pool) -> tuple[NDArray[np.bool_], Floats]:
     # Not the margin to the suggested class: a picture of none of the classes has no large probability anywhere.
     quality = pool.probabilities[np.arange(len(pool.given)), pool.given]
     return flagged & (pool.probabilities.argmax(axis=1) != pool.given), quality
+
+
+def _search() -> Any:
+    """Return cleanlab's ``find_label_issues``, imported without the hub's client.
+
+    Where the package ``datasets`` is installed, ``import cleanlab`` brings it along for a table of its own that is not used here:
+    a third of the libraries that redrawing a report loads, and a second. Whoever imports cleanlab afterwards gets all of it.
+    """
+    if "cleanlab" in sys.modules or "datasets" in sys.modules:
+        from cleanlab.filter import find_label_issues
+
+        return find_label_issues
+    sys.modules["datasets"] = None  # type: ignore[assignment]
+    try:
+        from cleanlab.filter import find_label_issues
+    finally:
+        del sys.modules["datasets"]
+        sys.modules.pop("cleanlab", None)
+    return find_label_issues
 
 
 def _suspect(judges: Sequence[AnswerSheet], pool: _Pool, at: int, quality: float) -> dict[str, Any]:
