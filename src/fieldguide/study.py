@@ -15,7 +15,7 @@ from typing import Any
 from fieldguide import gather as gathering
 from fieldguide import plan as planning
 from fieldguide import processes, runs
-from fieldguide.asked import Asked, study_folder
+from fieldguide.asked import Asked, Entry, study_folder
 from fieldguide.bench import Progress, Silent
 from fieldguide.data.classes import propose
 from fieldguide.data.examine import examine
@@ -137,9 +137,10 @@ def compare(
     told = tracker(track, folder, progress)
     gathering.require_source(asked, folder)
     with Locked(folder):
-        asked = _settled(asked, folder)
+        named, asked = asked.contestants, _settled(asked, folder)
         contestants = list(planning.read_contestants(asked.contestants))
         _require_one_split(asked, contestants)
+        _say_kept(named, contestants, asked, folder, progress)
         with progress.bar("load libraries", 1):  # the first look at a network imports them, which takes seconds
             obstacles = _obstacles(contestants, asked, folder, online)
             wanted = planning.sizes_wanted(c for c in contestants if c.name in obstacles and obstacles[c.name] is None)
@@ -227,6 +228,18 @@ def _settled(asked: Asked, folder: Path) -> Asked:
         "recipe": asked.recipe or old.recipe,
     }
     return asked.model_copy(update={**update, "seeds": _seeds(asked, old, folder)})
+
+
+def _say_kept(
+    named: Sequence[Entry | str], contestants: Iterable[Contestant], asked: Asked, folder: Path, progress: Progress
+) -> None:
+    """Say which contestants of an earlier call are still to be done: they are fitted too, though this call did not name them."""
+    known = {contestant.name for contestant in planning.read_contestants(named)}
+    kept = [
+        contestant.name for contestant in contestants if contestant.name not in known and not _whole(contestant, asked, folder)
+    ]
+    if named and kept:
+        progress.say(f"Also asked for in {folder / 'study.toml'}, and not finished yet, so done now: {', '.join(kept)}.")
 
 
 def _seeds(asked: Asked, old: Asked, folder: Path) -> int:
