@@ -87,12 +87,13 @@ class Study:
 
 @dataclass(frozen=True)
 class DryRun:
-    """What would run: the split that was made, and each contestant with its expected cost or its obstacle."""
+    """What would run: the split that was made, each contestant with its expected cost or its obstacle, and those that are `done` already."""
 
     folder: Path
     shape: SplitShape
     planned: tuple[planning.Planned, ...]
     store_bytes: int
+    done: tuple[str, ...] = ()
 
 
 def read_asked(source: str, out: Path | None, **given: Any) -> tuple[Asked, Path]:
@@ -178,9 +179,10 @@ def dry_run(asked: Asked, folder: Path, *, online: bool = False, progress: Progr
     task = Classify(propose(manifest.classes))
     contestants = planning.read_contestants(asked.contestants)
     contestants = contestants or planning.choose(asked.preset or "quick", task, sizes, online=online, device=_device())
-    planned = planning.estimates(contestants, task, sizes, online, asked.seeds)
+    done = tuple(contestant.name for contestant in contestants if _whole(contestant, asked, folder))
+    planned = planning.estimates([c for c in contestants if c.name not in done], task, sizes, online, asked.seeds)
     wanted = _sizes(planning.sizes_wanted(entry.contestant for entry in planned if entry.problem is None))
-    return DryRun(folder, shape(manifest, gathering.rule_of(asked)), planned, gathering.store_bytes(manifest, wanted))
+    return DryRun(folder, shape(manifest, gathering.rule_of(asked)), planned, gathering.store_bytes(manifest, wanted), done)
 
 
 @told_plainly()
