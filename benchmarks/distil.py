@@ -63,6 +63,8 @@ CROP = 0.9
 AHEAD, SCALE = 5.0, KEPT**-0.5
 #: Of a vision transformer's twelve blocks each third one learns first.
 EVERY = 3
+#: Side, in pixels, of the small pictures that a VMamba sees first.
+SMALL = 64
 #: Seconds between two writings of the weights.
 PAUSE = 120
 
@@ -229,7 +231,7 @@ def rate_at(share: float) -> float:
 def train(asked: argparse.Namespace) -> None:
     """Train until the time is over, that of earlier calls included, in bf16 where the processor multiplies it natively.
 
-    A VMamba sees small pictures in the first half: they cost half.
+    A VMamba sees small pictures first: they cost half.
     """
     stored, lesson = stored_views(asked.out), lesson_of(asked.out)
     course = Course(Pupil(asked.student, KEPT * len(lesson.classifiers)), asked.out / f"{asked.student}.course.safetensors")
@@ -243,7 +245,7 @@ def train(asked: argparse.Namespace) -> None:
             course.grow()
         if at + asked.batch > len(rows):
             rows, at = random.permutation(finished(asked.out)), 0
-        size = 64 if asked.student == "vmamba" and share < 0.5 else SIZE
+        size = SMALL if asked.student == "vmamba" and share < asked.small else SIZE
         pixels, early, last = stored.batch(np.sort(rows[at : at + asked.batch]), random, size)
         with pace.autocast("cpu", pace.native("cpu")):
             ours = course.pupil(pixels, course.every)
@@ -275,7 +277,7 @@ def write(course: Course, lesson: Lesson, asked: argparse.Namespace) -> None:
     head.bias.copy_(SCALE * weight @ whole.bias[:KEPT] + bias)
     says = {
         "architecture": "vmamba" if asked.student == "vmamba" else "vit_tiny_patch16_224",
-        "input_size": str(SIZE),
+        "input_size": str(SMALL if asked.student == "vmamba" and asked.small >= 1 else SIZE),
         "input_mean": "0.5,0.5,0.5",
         "input_std": "0.5,0.5,0.5",
         "crop_pct": str(CROP),
@@ -351,6 +353,9 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=1e-3, help="peak rate of AdamW")
     parser.add_argument(
         "--grow", type=float, default=0.6, help="share of the time after which all of a transformer's blocks work"
+    )
+    parser.add_argument(
+        "--small", type=float, default=0.5, help="share of the time in which a VMamba sees small pictures; 1: it stays with them"
     )
     parser.add_argument("--files", nargs="+", default=[], help="weights files, none:STUDENT or teacher:FILE")
     asked = parser.parse_args()
