@@ -55,7 +55,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fieldguide.craft import vmamba_net
+from fieldguide.craft import pace, vmamba_net
 
 #: Part of the shorter side that is kept of a picture when it is answered for.
 CROP = 0.9
@@ -63,6 +63,8 @@ CROP = 0.9
 AHEAD, SCALE = 5.0, KEPT**-0.5
 #: Of a vision transformer's twelve blocks each third one learns first.
 EVERY = 3
+#: Side, in pixels, of the small pictures that a VMamba sees first.
+SMALL = 64
 #: Seconds between two writings of the weights.
 PAUSE = 120
 
@@ -80,7 +82,11 @@ def empty(student: str) -> nn.Module:
     torch.manual_seed(SEED)
     if student == "vmamba":
         return vmamba_net.VMamba(vmamba_net.Shape((1, 1, 2, 1), 40, 1.0, 1000))
-    network: nn.Module = timm.create_model("vit_tiny_patch16_224", num_classes=1000, img_size=SIZE, patch_size=16)
+    network: Any = timm.create_model("vit_tiny_patch16_224", num_classes=1000, img_size=SIZE, patch_size=16)
+    for block in network.blocks:
+        # Of 37 tokens the fused attention's way back costs more than the rest of the block, on a CPU.
+        block.attn.fused_attn = False
+    assert isinstance(network, nn.Module)
     return network
 
 
@@ -143,8 +149,7 @@ class Lesson:
     def loss(self, ours: Seen, early: Tensor, last: Tensor) -> tuple[Tensor, list[float]]:
         """Return the loss and its parts: unexplained shares of the last map and of the early one, and the answers' distance in nats."""
         place, begun = (
-            (told - rearrange(F.adaptive_avg_pool2d(wanted, told.shape[1]), "b c y x -> b y x c")).square().sum(-1).mean()
-            / size
+            (told - rearrange(_pooled(wanted, told.shape[1]), "b c y x -> b y x c")).square().sum(-1).mean() / size
             for told, wanted, size in ((ours.place, last, len(self.classifiers)), (ours.early, early, EARLY))
         )
         apart = torch.zeros(())
@@ -153,6 +158,10 @@ class Lesson:
             answer, wanted = (F.log_softmax(F.linear(x, weight, bias) / 2, -1) for x in both)
             apart = apart + F.kl_div(answer, wanted, log_target=True, reduction="batchmean")
         return place + begun + 0.5 * apart, [part.item() for part in (place, begun, apart)]
+
+
+def _pooled(maps: Tensor, side: int) -> Tensor:
+    return maps if maps.shape[2] == side else F.adaptive_avg_pool2d(maps, side)
 
 
 def lesson_of(out: Path) -> Lesson:
@@ -220,7 +229,10 @@ def rate_at(share: float) -> float:
 
 
 def train(asked: argparse.Namespace) -> None:
-    """Train until the time is over, that of earlier calls included. A VMamba sees small pictures in the first half: they cost half."""
+    """Train until the time is over, that of earlier calls included, in bf16 where the processor multiplies it natively.
+
+    A VMamba sees small pictures first: they cost half.
+    """
     stored, lesson = stored_views(asked.out), lesson_of(asked.out)
     course = Course(Pupil(asked.student, KEPT * len(lesson.classifiers)), asked.out / f"{asked.student}.course.safetensors")
     course.resume()
@@ -233,9 +245,11 @@ def train(asked: argparse.Namespace) -> None:
             course.grow()
         if at + asked.batch > len(rows):
             rows, at = random.permutation(finished(asked.out)), 0
-        size = 64 if asked.student == "vmamba" and share < 0.5 else SIZE
+        size = SMALL if asked.student == "vmamba" and share < asked.small else SIZE
         pixels, early, last = stored.batch(np.sort(rows[at : at + asked.batch]), random, size)
-        loss, parts_of_it = lesson.loss(course.pupil(pixels, course.every), early, last)
+        with pace.autocast("cpu", pace.native("cpu")):
+            ours = course.pupil(pixels, course.every)
+        loss, parts_of_it = lesson.loss(Seen(*(some.float() for some in ours)), early, last)
         course.step(loss, asked.rate * rate_at(share))
         told.append(parts_of_it)
         at += asked.batch
@@ -263,7 +277,7 @@ def write(course: Course, lesson: Lesson, asked: argparse.Namespace) -> None:
     head.bias.copy_(SCALE * weight @ whole.bias[:KEPT] + bias)
     says = {
         "architecture": "vmamba" if asked.student == "vmamba" else "vit_tiny_patch16_224",
-        "input_size": str(SIZE),
+        "input_size": str(SMALL if asked.student == "vmamba" and asked.small >= 1 else SIZE),
         "input_mean": "0.5,0.5,0.5",
         "input_std": "0.5,0.5,0.5",
         "crop_pct": str(CROP),
@@ -339,6 +353,9 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=1e-3, help="peak rate of AdamW")
     parser.add_argument(
         "--grow", type=float, default=0.6, help="share of the time after which all of a transformer's blocks work"
+    )
+    parser.add_argument(
+        "--small", type=float, default=0.5, help="share of the time in which a VMamba sees small pictures; 1: it stays with them"
     )
     parser.add_argument("--files", nargs="+", default=[], help="weights files, none:STUDENT or teacher:FILE")
     asked = parser.parse_args()

@@ -91,8 +91,16 @@ def test_clean(run, pictures: Path, tmp_path: Path) -> None:  # type: ignore[no-
 def test_dry_run_keeps_nothing(run, pictures: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     code, out, _ = run("compare", pictures, "majority", "linear", "--out", tmp_path / "s", "--dry-run")
     assert code == DONE
-    assert "Together about" in out
+    assert "Together about" in out and "unknown" not in out
     assert not (tmp_path / "s").exists()
+
+
+def test_a_dry_run_plans_only_what_is_not_done(run, pictures: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    run("compare", pictures, "majority", "--out", tmp_path / "s")
+    code, out, _ = run("compare", pictures, "majority", "linear", "--out", tmp_path / "s", "--dry-run")
+    assert code == DONE
+    assert "Whole from before, and re-used: majority." in out
+    assert [line.split()[0] for line in out.splitlines() if "none" in line] == ["linear"]
 
 
 def test_families_are_drawn_from_settings(run) -> None:  # type: ignore[no-untyped-def]

@@ -14,6 +14,7 @@ from tests.pictures import write_folder
 import fieldguide
 from fieldguide import runs
 from fieldguide.asked import Entry
+from fieldguide.bench import Silent
 from fieldguide.data.tables import read_manifest, read_predictions
 from fieldguide.errors import DATA, DONE, ENVIRONMENT, PARTLY, USAGE
 from fieldguide.files import read_json, read_toml
@@ -117,6 +118,26 @@ def test_names_and_order_of_files_do_not_matter(study: fieldguide.Study, picture
     assert [(row.key, row.split) for row in other.manifest.rows] == [(row.key, row.split) for row in study.manifest.rows]
     linear = "linear-image_size=8-strengths=0.1"
     assert other.scores(linear) == study.scores(linear)
+
+
+class Heard(Silent):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+
+
+def test_what_an_earlier_call_left_undone_is_said(study: fieldguide.Study, pictures: Path, tmp_path: Path) -> None:
+    shutil.copytree(study.folder, tmp_path / "s")
+    undone = "linear-image_size=8-strengths=0.1"
+    shutil.rmtree(tmp_path / "s" / "runs" / undone)
+    heard = Heard()
+    assert fieldguide.compare(pictures, ["majority"], out=tmp_path / "s", progress=heard).outcomes[undone] == "done"
+    assert [line for line in heard.lines if line.startswith("Also asked for") and line.endswith(f"so done now: {undone}.")]
+    heard = Heard()
+    fieldguide.compare(pictures, ["majority"], out=tmp_path / "s", progress=heard)
+    assert not heard.lines
 
 
 def test_a_failing_contestant_is_a_row_and_the_others_go_on(pictures: Path, tmp_path: Path) -> None:

@@ -178,6 +178,8 @@ def show_plan(run: DryRun) -> None:
             Text(plain(f"{problem.given} {problem.next}") if problem else "", style="red"),
         )
     terminal.out.print(table)
+    if run.done:
+        terminal.say(f"Whole from before, and re-used: {', '.join(run.done)}.", "dim")
     seconds = [planned.estimate.seconds for planned in run.planned if planned.estimate.seconds is not None]
     disk = sum(planned.estimate.disk_bytes or 0 for planned in run.planned) + run.store_bytes
     terminal.say(

@@ -15,7 +15,7 @@ from typing import Any
 from fieldguide import gather as gathering
 from fieldguide import plan as planning
 from fieldguide import processes, runs
-from fieldguide.asked import Asked, study_folder
+from fieldguide.asked import Asked, Entry, study_folder
 from fieldguide.bench import Progress, Silent
 from fieldguide.data.classes import propose
 from fieldguide.data.examine import examine
@@ -90,12 +90,13 @@ class Study:
 
 @dataclass(frozen=True)
 class DryRun:
-    """What would run: the split that was made, and each contestant with its expected cost or its obstacle."""
+    """What would run: the split that was made, each contestant with its expected cost or its obstacle, and those that are `done` already."""
 
     folder: Path
     shape: SplitShape
     planned: tuple[planning.Planned, ...]
     store_bytes: int
+    done: tuple[str, ...] = ()
 
 
 def read_asked(source: str, out: Path | None, **given: Any) -> tuple[Asked, Path]:
@@ -140,9 +141,10 @@ def compare(
     told = tracker(track, folder, progress)
     gathering.require_source(asked, folder)
     with Locked(folder):
-        asked = _settled(asked, folder)
+        named, asked = asked.contestants, _settled(asked, folder)
         contestants = list(planning.read_contestants(asked.contestants))
         _require_one_split(asked, contestants)
+        _say_kept(named, contestants, asked, folder, progress)
         with progress.bar("load libraries", 1):  # the first look at a network imports them, which takes seconds
             obstacles = _obstacles(contestants, asked, folder, online)
             wanted = planning.sizes_wanted(c for c in contestants if c.name in obstacles and obstacles[c.name] is None)
@@ -182,9 +184,10 @@ def dry_run(asked: Asked, folder: Path, *, online: bool = False, progress: Progr
     task = Classify(propose(manifest.classes))
     contestants = planning.read_contestants(asked.contestants)
     contestants = contestants or planning.choose(asked.preset or "quick", task, sizes, online=online, device=_device())
-    planned = planning.estimates(contestants, task, sizes, online, asked.seeds)
+    done = tuple(contestant.name for contestant in contestants if _whole(contestant, asked, folder))
+    planned = planning.estimates([c for c in contestants if c.name not in done], task, sizes, online, asked.seeds)
     wanted = _sizes(planning.sizes_wanted(entry.contestant for entry in planned if entry.problem is None))
-    return DryRun(folder, shape(manifest, gathering.rule_of(asked)), planned, gathering.store_bytes(manifest, wanted))
+    return DryRun(folder, shape(manifest, gathering.rule_of(asked)), planned, gathering.store_bytes(manifest, wanted), done)
 
 
 @told_plainly()
@@ -242,6 +245,18 @@ def _settled(asked: Asked, folder: Path) -> Asked:
         "recipe": asked.recipe or old.recipe,
     }
     return asked.model_copy(update={**update, "seeds": _seeds(asked, old, folder)})
+
+
+def _say_kept(
+    named: Sequence[Entry | str], contestants: Iterable[Contestant], asked: Asked, folder: Path, progress: Progress
+) -> None:
+    """Say which contestants of an earlier call are still to be done: they are fitted too, though this call did not name them."""
+    known = {contestant.name for contestant in planning.read_contestants(named)}
+    kept = [
+        contestant.name for contestant in contestants if contestant.name not in known and not _whole(contestant, asked, folder)
+    ]
+    if named and kept:
+        progress.say(f"Also asked for in {folder / 'study.toml'}, and not finished yet, so done now: {', '.join(kept)}.")
 
 
 def _seeds(asked: Asked, old: Asked, folder: Path) -> int:

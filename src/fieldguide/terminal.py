@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +17,8 @@ from fieldguide.errors import Problem, plain
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
+#: Where bars cannot be drawn, in a file or a pipe, a line tells how far the innermost work is, once in so many seconds.
+LINE_EVERY = 60.0
 
 
 class _RichBar:
@@ -29,16 +32,35 @@ class _RichBar:
             self.bars.update(self.task, advance=steps)
 
 
+class _Line:
+    """Work that tells how far it is in lines of text; `bars` knows when the last one was written."""
+
+    def __init__(self, bars: Bars, what: str, total: int) -> None:
+        self.bars, self.what, self.total, self.done, self.start = bars, what, total, 0, time.monotonic()
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        self.done += steps
+        now = time.monotonic()
+        if now - self.bars.told >= LINE_EVERY:
+            self.bars.told = now
+            rest = f" ({note})" if note else ""
+            self.bars.say(f"{self.what}: {self.done:,} of {self.total:,} after {duration(now - self.start)}{rest}")
+
+
 class Bars:
-    """A `Progress` that draws bars with an estimate on standard error; nested bars stand below each other."""
+    """A `Progress` that draws bars with an estimate on standard error, nested ones below each other; lines where it is no terminal."""
 
     def __init__(self) -> None:
         self.bars: RichProgress | None = None
         self.open = 0
+        self.told = time.monotonic()
 
     @contextmanager
-    def bar(self, what: str, total: int) -> Iterator[_RichBar]:
+    def bar(self, what: str, total: int) -> Iterator[_RichBar | _Line]:
         """Draw one bar while the block runs."""
+        if not err.is_terminal:
+            yield _Line(self, what, total)
+            return
         if self.bars is None:
             self.bars = RichProgress(
                 TextColumn("{task.description}", markup=False),

@@ -82,3 +82,33 @@ def test_arithmetic_is_what_it_is_called() -> None:
     for precision, kind in (("bf16", torch.bfloat16), ("fp16", torch.float16), ("fp32", torch.float32)):
         with pace.autocast("cpu", precision):  # type: ignore[arg-type]
             assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == kind
+
+
+def attending() -> nn.Module:
+    import timm
+
+    torch.manual_seed(0)
+    model: nn.Module = timm.create_model("test_vit", img_size=32, num_classes=3)
+    assert pace.fused(model), "else there is nothing to switch off"
+    return model
+
+
+@pytest.mark.parametrize(("chosen", "plain"), [(Pace(), False), (Pace("bf16"), True), (Pace("fp16"), False)])
+def test_attention_is_plain_where_bf16_meets_a_cpu(chosen: Pace, plain: bool) -> None:
+    assert (not pace.fused(pace.placed(attending(), "cpu", chosen))) == plain
+
+
+def test_plain_attention_answers_alike() -> None:
+    pixels = torch.randn(2, 3, 32, 32)
+    before = attending().eval()
+    after = pace.placed(attending(), "cpu", Pace("bf16")).eval()
+    torch.testing.assert_close(after(pixels), before(pixels), rtol=1e-5, atol=1e-5)
+
+
+def test_each_pace_is_timed_with_its_own_attention() -> None:
+    model, seen = attending(), []
+    pieces = len(pace.fused(model))
+    model.register_forward_pre_hook(lambda module, _: seen.append(len(pace.fused(module))))
+    pace.timed(model, 32, 2, "cpu", (Pace("bf16"), Pace()))
+    assert seen == [0] * 4 + [pieces] * 4
+    assert len(pace.fused(model)) == pieces, "as it was"

@@ -111,7 +111,7 @@ def compare(
         str, typer.Argument(help="Folder of class folders, split folders, table, archive, hf:NAME, or a study.toml.")
     ],
     contestants: Annotated[
-        Optional[list[str]], typer.Argument(help="[family/]name[:key=value,...]; see `fieldguide families`.")
+        Optional[list[str]], typer.Argument(help="[family/]name[:key=value,...]; as=NAME names it; see `fieldguide families`.")
     ] = None,
     out: Out = None,
     dry_run: Annotated[

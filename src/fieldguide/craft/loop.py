@@ -119,7 +119,7 @@ class Run:
         bench: Bench,
         feed: Feed,
     ) -> None:
-        self.model, self.plan, self.bench, self.feed = placed(model, bench.device, plan.pace.layout), plan, bench, feed
+        self.model, self.plan, self.bench, self.feed = placed(model, bench.device, plan.pace), plan, bench, feed
         self.network = ranks.together(torch.compile(self.model) if plan.compile else self.model)  # type: ignore[arg-type]
         self.targets = torch.tensor([task.index[str(example.label)] for example in train])
         self.val_targets = torch.tensor([task.index[str(example.label)] for example in val], dtype=torch.long)

@@ -74,6 +74,6 @@ def load(folder: Path, create: Callable[[dict[str, Any]], nn.Module]) -> Trained
     network.load_state_dict(load_file(folder / "model.safetensors"))
     device = "cuda" if torch.cuda.is_available() else "cpu"
     pace = Pace(**values["pace"])
-    network = placed(network, device, pace.layout).eval()
+    network = placed(network, device, pace).eval()
     ids = tuple(values["classes"])
     return Trained(network, values["recipe"], from_dict(values["preprocessing"]), ids, device, pace, values["batch_size"])

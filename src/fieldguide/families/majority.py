@@ -7,12 +7,16 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fieldguide.bench import Bench
 from fieldguide.files import read_json, write_json
-from fieldguide.records import Example, Image, Prediction
+from fieldguide.records import Estimate, Example, Image, Prediction
 from fieldguide.settings import Settings as Base
 from fieldguide.tasks.classify import Classify
+
+if TYPE_CHECKING:
+    from fieldguide.families import Sizes
 
 LEARNS = True
 
@@ -51,3 +55,8 @@ def load(folder: Path) -> Majority:
     """Read ``majority.json``."""
     values = read_json(folder / "majority.json")
     return Majority(tuple(values["classes"]), tuple(values["frequencies"]))
+
+
+def estimate(settings: Settings, task: Classify, sizes: Sizes) -> Estimate:
+    """Counting takes no time worth naming."""
+    return Estimate(0.0, 0, 100 * len(task.ids))
