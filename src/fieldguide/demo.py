@@ -1,8 +1,18 @@
-"""The demo's contestants: a floor, an honest baseline, a deliberately weak one, and three small networks from scratch."""
+"""The demo: a floor, an honest baseline, a deliberately weak contestant and three small networks from scratch, and why they answer so."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from fieldguide.asked import Entry
+from fieldguide.bench import Progress
+
+if TYPE_CHECKING:
+    from fieldguide.study import Study
+
+#: Pictures that are explained.
+EXPLAINED = 4
 
 #: Digits are not mirrored, and crops stay mild: a 6 cut in half is no digit.
 _SMALL = {"weights": "none", "flip": False, "min_area": 0.7, "batch_size": 64}
@@ -27,3 +37,16 @@ CONTESTANTS = (
         settings={"depths": [1, 1, 1, 1], "dim": 16, "image_size": 32, "epochs": 15, "learning_rate": 2e-3, **_SMALL},
     ),
 )
+
+
+def run_demo(folder: Path, progress: Progress) -> Study:
+    """Write the digits, compare on them, and explain a few answers, all in `folder`."""
+    from fieldguide.data.demo import write_digits
+    from fieldguide.explain.explaining import Wish
+    from fieldguide.explaining import explain_study
+    from fieldguide.study import compare, read_asked
+
+    asked, folder = read_asked(str(write_digits(folder / "pictures")), folder, contestants=CONTESTANTS)
+    study = compare(asked, folder, progress=progress)
+    explain_study(folder, Wish(), pictures=EXPLAINED, progress=progress)
+    return study

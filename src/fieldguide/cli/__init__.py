@@ -77,12 +77,11 @@ def _options(names: tuple[str, ...]) -> list[inspect.Parameter]:
 
 @app.command()
 def demo(out: Out = Path("demo-study")) -> None:
-    """Run the main job on 1,797 handwritten digits: six contestants, one report, offline, in a few minutes."""
-    from fieldguide.data.demo import write_digits
-    from fieldguide.demo import CONTESTANTS
+    """Run the main job on 1,797 handwritten digits: six contestants, why they answer so, one report, offline, in a few minutes."""
+    from fieldguide import terminal
+    from fieldguide.demo import run_demo
 
-    folder = out or Path("demo-study")
-    _compare(str(write_digits(folder / "pictures")), folder, contestants=CONTESTANTS)
+    _show_study(run_demo(out or Path("demo-study"), terminal.Bars()))
 
 
 @app.command()
