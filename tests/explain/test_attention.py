@@ -95,22 +95,22 @@ def test_patches_lie_row_by_row(by_hand: Any, monkeypatch: pytest.MonkeyPatch) -
 # Known answers: the label is the colour of one square in noise.
 
 
-def small(**asked: Any) -> nn.Module:
+def small(depth: int, **asked: Any) -> nn.Module:
     with torch.random.fork_rng(), quiet():
         torch.manual_seed(0)
         return timm.create_model(
-            "test_vit", img_size=SIZE, patch_size=4, depth=3, final_norm=False, num_classes=CLASSES, **asked
+            "test_vit", img_size=SIZE, patch_size=4, depth=depth, final_norm=False, num_classes=CLASSES, **asked
         )
 
 
 @pytest.fixture(scope="session")
 def with_class_token() -> Sight:
-    return Sight(train(small(), SIZE), Preprocessing(SIZE), ("red", "green", "blue"))
+    return Sight(train(small(3), SIZE), Preprocessing(SIZE), ("red", "green", "blue"))
 
 
 @pytest.fixture(scope="session")
 def averaged() -> Sight:
-    return Sight(train(small(class_token=False, global_pool="avg"), SIZE), Preprocessing(SIZE), ("red", "green", "blue"))
+    return Sight(train(small(2, class_token=False, global_pool="avg"), SIZE), Preprocessing(SIZE), ("red", "green", "blue"))
 
 
 def asked(sight: Sight, draw: Callable[[Tensor, Target], NDArray[np.float32]], count: int = 40) -> tuple[list[Any], list[Any]]:

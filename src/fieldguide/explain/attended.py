@@ -97,7 +97,7 @@ def _readers(slope: Tensor, grid: tuple[int, int]) -> Tensor:
     if len(extra):
         return extra
     # A head of zeros reads nothing yet; it would read the class token, which stands first.
-    return torch.arange(first, tokens) if read.any() or not first else torch.tensor([0])
+    return torch.arange(tokens)[first:] if read.any() or not first else torch.arange(1)
 
 
 class _Watching(TorchFunctionMode):
@@ -158,8 +158,9 @@ class _Watching(TorchFunctionMode):
         if not self.matrices and pictures == 1:
             self.tokens = int(length)
         query, key, value = F.linear(sequence, weight, bias).view(length, pictures, 3, heads, -1).permute(2, 1, 3, 0, 4)
-        found = self.attend(query, key, value)
-        return F.linear(found.permute(2, 0, 1, 3).flatten(2), out, out_bias)
+        found = self.attend(query, key, value).permute(2, 0, 1, 3).flatten(2)
+        answer: Tensor = F.linear(found, out, out_bias)
+        return answer
 
 
 def _looks_at_itself(args: Any, named: dict[str, Any]) -> bool:
