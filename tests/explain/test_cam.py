@@ -96,7 +96,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], int, int, str, str]] = {
         "b n c",
     ),
     "torchvision vgg": (lambda: vgg(norms=False), 64, 8, "network.features.10", "b c h w"),
-    "torchvision vgg with norms": (lambda: vgg(norms=True), 64, 8, "network.features.15", "b c h w"),
+    "torchvision vgg with norms": (lambda: vgg(norms=True), 64, 8, "network.features.14", "b c h w"),
     "torchvision densenet": (
         lambda: Borrowed(torchvision.models.DenseNet(8, (2, 2, 2, 2), 16, num_classes=4), ("classifier",), headless=False),
         64,
