@@ -211,7 +211,7 @@ def test_the_file_is_written_once_with_suggestions_and_never_again(tmp_path: Pat
     answers = sheet("a", listed, np.arange(240) % 4 > 0)
     told(tmp_path, listed, measures, answers)
     text = (tmp_path / NAME).read_text(encoding="utf-8")
-    assert read_toml(tmp_path / NAME) == {} and text.count("[pictures.") == 41
+    assert read_toml(tmp_path / NAME) == {"schema": 1} and text.count("[pictures.") == 41
     bare = "\n".join(line[2:] for line in text.split("most contestants missed")[1].splitlines()[1:] if line != "#")
     (tmp_path / NAME).write_text(bare, encoding="utf-8")
     again = told(tmp_path, listed, measures, answers)
@@ -257,6 +257,7 @@ note = "two"
     ("text", "given"),
     [
         ("[causes", "not valid TOML"),
+        ("schema = 2", "has schema = 2"),
         ("[cause.x]", "unknown key 'cause'"),
         ("[causes.blurred]\nnmae = 'x'", "unknown key 'nmae'"),
         ("[causes.blurred]\nname = ''", "no usable text"),
