@@ -15,7 +15,7 @@ import tomli_w
 
 from fieldguide.errors import UsageProblem, allowed_names, plain
 from fieldguide.files import read_toml, write_text
-from fieldguide.records import Manifest, ManifestRow
+from fieldguide.records import SCHEMA_VERSION, Manifest, ManifestRow
 
 NAME = "causes.toml"
 #: Longest name and note, in characters.
@@ -43,6 +43,8 @@ _HEADER = """\
 #
 # Causes that are measured:
 {names}
+
+schema = {schema}
 """
 
 
@@ -75,7 +77,9 @@ def read_by_hand(folder: Path, manifest: Manifest, names: Sequence[str]) -> ByHa
         raise _slip(
             path, f"is not valid TOML: {plain(error)}", 'Tables [causes."NAME"] and [pictures."PATH"], as explained at its top.'
         ) from error
-    _only(path, table, "the file", ("causes", "pictures"))
+    _only(path, table, "the file", ("schema", "causes", "pictures"))
+    if table.get("schema", SCHEMA_VERSION) != SCHEMA_VERSION:
+        raise _slip(path, f"has schema = {plain(table['schema'])}", f"schema = {SCHEMA_VERSION}, as this fieldguide writes it.")
     titles: dict[str, str] = {}
     unused, own = set(), []
     for name, entry in _tables(path, table, "causes").items():
@@ -104,7 +108,7 @@ def write_by_hand(folder: Path, names: Sequence[str], suggested: Sequence[tuple[
     path = folder / NAME
     if path.exists():
         return
-    lines = [_HEADER.replace("{names}", "\n".join(f"#   {name}" for name in names))]
+    lines = [_HEADER.replace("{names}", "\n".join(f"#   {name}" for name in names)).replace("{schema}", str(SCHEMA_VERSION))]
     if suggested:
         lines.append("# What was measured of the pictures that most contestants missed; take the # away to change it:")
     for row, causes in suggested[:LISTED]:
