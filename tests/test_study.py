@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -47,6 +48,12 @@ def test_a_study_is_whole(study: fieldguide.Study) -> None:
     } <= names
     assert study.exit_code == DONE
     assert set(study.outcomes.values()) == {"done"}
+    assert {"report.md", "leaderboard.csv", "leaderboard.tex", "scores.json"} <= names
+    hashes = {run: study.cost(run)["model_sha256"] for run in study.outcomes}
+    for run, told in hashes.items():
+        weights = list((study.folder / "runs" / run / "model").glob("*.safetensors"))
+        assert told == (hashlib.sha256(weights[0].read_bytes()).hexdigest() if weights else None)
+    assert len(set(hashes.values())) > 1
     for run in (study.folder / "runs").iterdir():
         assert {"settings.toml", "model", "log.jsonl", "predictions.parquet", "scores.json", "cost.json"} <= {
             path.name for path in run.iterdir()

@@ -15,10 +15,11 @@
   const [left, right, top, bottom, width, height, apart] = [58, 380, 16, 396, 620, 430, 15];
   const y = (recall) => bottom - recall * (bottom - top);
   const percent = (share) => `${(100 * share).toFixed(1)}\u00a0%`;
+  const svgs = document.querySelector("svg").namespaceURI; // the page names no address, not even that of a standard
   const short = (name) => (name.length <= 26 ? name : `${name.slice(0, 25)}…`);
 
   const add = (parent, tag, values, text) => {
-    const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+    const node = document.createElementNS(svgs, tag);
     for (const [name, value] of Object.entries(values)) node.setAttribute(name, value);
     if (text !== undefined) node.textContent = text;
     parent.append(node);

@@ -34,7 +34,7 @@ def _figure(pair: found.Slope) -> Figure:
         )
     ends = tuple(value.number for value in pair.accuracies)
     if None not in ends:
-        axes.plot((0, 1), ends, color=INK, linewidth=2.6, marker="o", markersize=5, zorder=5)
+        axes.plot((0, 1), ends, color=INK, linewidth=2.6, marker="o", markersize=5, zorder=5, clip_on=False)
     _names(axes, drawn)
     axes.set_xlim(-0.02, 1.0)
     axes.set_ylim(-0.02, 1.03)
@@ -75,17 +75,9 @@ def _names(axes: Any, drawn: Any) -> None:
     for bundle, down in zip(chosen, heights, strict=True):
         look = BETTER if bundle.kind == "better" else WORSE
         words = f"{'▲' if bundle.kind == 'better' else '▼'} {bundle.label}"
-        arrow = {"arrowstyle": "-", "color": FAINT, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 2}
-        axes.annotate(
-            words,
-            (1, bundle.after),
-            (1.05, 1 - down / 1000),
-            va="center",
-            color=look,
-            fontsize=7.5,
-            arrowprops=arrow,
-            annotation_clip=False,
-        )
+        y = 1 - down / 1000
+        axes.plot((1.012, 1.045), (bundle.after, y), color=FAINT, linewidth=0.6, clip_on=False)
+        axes.text(1.055, y, words, va="center", color=look, fontsize=7.5)
 
 
 def _key(figure: Any, pair: found.Slope) -> None:
