@@ -467,8 +467,9 @@ ROWS = {
 
 
 @pytest.mark.torture("T11", "Injection")
-@pytest.mark.parametrize("payload", PAYLOADS)
-@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize(
+    ("row", "payload"), [pytest.param(row, payload, id=f"{row}: {payload}") for row in ROWS for payload in PAYLOADS]
+)
 def test_injection(row: str, payload: str, driven: Yard, told: Tell) -> None:
     told(ROWS[row](driven, list(PAYLOADS).index(payload), PAYLOADS[payload]))
 
