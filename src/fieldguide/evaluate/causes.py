@@ -63,8 +63,12 @@ class Rate:
         return {**asdict(self), "p_fdr": p_fdr, "outcome": outcome}
 
 
-def causes(folder: Path, manifest: Manifest, sheets: Sequence[AnswerSheet], alpha: float) -> dict[str, Any]:
+def causes(
+    folder: Path, manifest: Manifest, sheets: Sequence[AnswerSheet], alpha: float, above_chance: Mapping[str, bool] | None = None
+) -> dict[str, Any]:
     """Return the content of ``causes.json`` for `sheets` that are lined up with the test pictures of `manifest`.
+
+    A contestant that is not `above_chance` has no rates: which pictures it gets right says nothing of the pictures.
 
     Reads the measures and ``causes.toml`` of the study in `folder`, and writes the latter where there is none. Raises
     `UsageProblem` for a slip in it.
@@ -75,6 +79,7 @@ def causes(folder: Path, manifest: Manifest, sheets: Sequence[AnswerSheet], alph
     used = [one for one in every if one.name not in by_hand.unused]
     tags = _tags(used, by_hand)
     _propose(folder, manifest, every, sheets)
+    judged = [sheet for sheet in sheets if (above_chance or {}).get(sheet.run, True)]
     return {
         "schema": SCHEMA_VERSION,
         "alpha": alpha,
@@ -82,7 +87,7 @@ def causes(folder: Path, manifest: Manifest, sheets: Sequence[AnswerSheet], alph
         "causes": [_cause(one, by_hand, tags) for one in used] + [_own(name, by_hand, tags) for name in by_hand.own],
         "unused": sorted(by_hand.unused),
         "by_hand": len(by_hand.pictures),
-        "rates": _rates(used, sheets, frozenset(by_hand.pictures), alpha),
+        "rates": _rates(used, judged, frozenset(by_hand.pictures), alpha),
         "pictures": tags,
         "together": missed_together(sheets),
     }

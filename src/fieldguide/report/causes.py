@@ -147,16 +147,18 @@ def tags_of(study: Study, key: str) -> Tags:
 
 
 def _row(position: int, cause: Json, study: Study, rates: Mapping[tuple[str, str], Json], figure: int | None) -> Row:
-    cells = tuple(_cell(cause, contestant, rates) for contestant in study.scored) if cause["state"] == "found" else ()
+    above = (study.comparison or {}).get("above_chance") or {}
+    cells = tuple(_cell(cause, c, rates, above.get(c.name, True)) for c in study.scored) if cause["state"] == "found" else ()
     why = {"fine": "no test picture has it", "not applicable": cause["why"] or say.NOT_APPLICABLE}.get(cause["state"], "")
     judged, marked = cause["judged"], cause["marked"]
     return Row(position, cause["title"], cause["says"], why, marked, judged, cause["by_hand"], figure, cells)
 
 
-def _cell(cause: Json, contestant: Contestant, rates: Mapping[tuple[str, str], Json]) -> Cell:
+def _cell(cause: Json, contestant: Contestant, rates: Mapping[tuple[str, str], Json], above_chance: bool) -> Cell:
     rate = rates.get((cause["name"], contestant.name))
     if rate is None:
-        return Cell("none", title=f"{cause['title']}, {contestant.name}: {say.NOT_RECORDED}")
+        why = say.NOT_RECORDED if above_chance else "not above chance, so its errors say nothing of the pictures"
+        return Cell("none", title=f"{cause['title']}, {contestant.name}: {why}")
     counts = f"{rate['marked_errors']} of {rate['errors']} errors, {rate['marked_right']} of {rate['right']} right answers"
     head = f"{cause['title']}, {contestant.name}: {counts}"
     if rate["p_fdr"] is None:
