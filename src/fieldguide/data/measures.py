@@ -162,8 +162,8 @@ def _drawing(pixels: Pixels, lightness: Floats, lab: Floats) -> float:
 
     Shaded is what differs from its neighbours, but by less than an edge does; shades are counted on `lab`, every other pixel of
     every other row. The two shares were weighed by logistic regression on 361 photographs of animals, 79 icons and 64 generated
-    drawings saved as JPEG, on which 0.5 calls 1 % of the photographs drawn and 97 % of the others. Grey and very even photographs
-    are what it takes for drawings most easily; shaded paintings it does not know.
+    drawings saved as JPEG. Above 0.5 are 2 % of 361 other photographs and 97 % of 40 other generated drawings. Grey and very even
+    photographs are what it takes for drawings most easily; shaded paintings it does not know.
     """
     code = ((pixels[..., 0] >> 4).astype(np.int64) << 8) | ((pixels[..., 1] >> 4).astype(np.int64) << 4) | (pixels[..., 2] >> 4)
     figure = code != np.bincount(code.ravel(), minlength=4096).argmax()
