@@ -74,7 +74,7 @@ def measure(pixels: Pixels) -> Measure:
         subject=_rounded(found.subject),
         cut=_rounded(found.cut),
         parts=found.parts,
-        drawing=_rounded(_drawing(small, lightness)),
+        drawing=_rounded(_drawing(small, lightness, lab)),
         sharpness=_rounded(_sharpness(lightness)),
         colours=tuple(_rounded(share) for share in _histogram(lab)),
     )
@@ -157,23 +157,25 @@ def _sharpness(lightness: Floats) -> float:
     return 1 - max(left) if left else 0.0
 
 
-def _drawing(pixels: Pixels, lightness: Floats) -> float:
+def _drawing(pixels: Pixels, lightness: Floats, lab: Floats) -> float:
     """Return how much a picture looks drawn: what is not its one ground colour has few shades, and little of it is shaded.
 
-    Shaded is what differs from its neighbours, but by less than an edge does. The two shares were weighed on 1084 photographs of
-    animals against 139 icons and generated drawings, saved as JPEG: at 0.5 it calls 1.6 % of those photographs drawn, 97 % of the others.
+    Shaded is what differs from its neighbours, but by less than an edge does; shades are counted on `lab`, every other pixel of
+    every other row. The two shares were weighed by logistic regression on 361 photographs of animals, 79 icons and 64 generated
+    drawings saved as JPEG. Above 0.5 are 2 % of 361 other photographs and 97 % of 40 other generated drawings. Grey and very even
+    photographs are what it takes for drawings most easily; shaded paintings it does not know.
     """
-    shades = (pixels >> 4).astype(np.int64)
-    code = (shades[..., 0] << 8) | (shades[..., 1] << 4) | shades[..., 2]
-    counts = np.bincount(code.ravel(), minlength=4096)
-    figure = code != counts.argmax()
-    if min(code.shape) < 2 or figure[1:, 1:].mean() < _BLANK:
+    code = ((pixels[..., 0] >> 4).astype(np.int64) << 8) | ((pixels[..., 1] >> 4).astype(np.int64) << 4) | (pixels[..., 2] >> 4)
+    figure = code != np.bincount(code.ravel(), minlength=4096).argmax()
+    coarse = figure[::2, ::2]
+    if min(code.shape) < 2 or figure[1:, 1:].mean() < _BLANK or not coarse.any():
         return 0.0
     step = np.maximum(np.abs(np.diff(lightness, axis=0))[:, 1:], np.abs(np.diff(lightness, axis=1))[1:])[figure[1:, 1:]]
     shaded = float(((step > _FLAT) & (step <= _SHADED)).mean())
-    counts[counts.argmax()] = 0
-    few = float(np.sort(counts)[-8:].sum() / counts.sum())
-    return float(1 / (1 + np.exp(17 * shaded - 16 * few + 4)))
+    shade = np.clip((lab[coarse] + (0, 128, 128)) // (3, 16, 16), 0, 39).astype(np.int64) @ (1600, 40, 1)
+    counts = np.sort(np.bincount(shade))
+    few = float(counts[-8:].sum() / counts.sum())
+    return float(1 / (1 + np.exp(15 * shaded - 15 * few + 3.2)))
 
 
 def _rounded(value: float) -> float:
