@@ -117,6 +117,7 @@ def test_facts_tell_where_the_features_come_from(weights: Path, examples: list[E
     for event in read_log(tmp_path / "log.jsonl"):
         facts.update(event)
     assert facts["weights"] == "file: net.safetensors" and facts["image_size"] == 32
+    assert facts["kind"] == "features"
     assert facts["trained_parameters"] == model.weights.size + 3 < facts["parameters"]  # type: ignore[operator]
 
 

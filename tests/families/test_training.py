@@ -86,6 +86,7 @@ def test_only_what_is_asked_for_is_trained_and_said_before(sets: Sets, tmp_path:
     [said] = listening.said
     assert "block 1 to block 2 trained" in said and "stem to block 0 frozen" in said
     whole = sum(parameter.numel() for parameter in fitted.network.parameters())
+    assert facts["kind"] == "attention"
     assert facts["parameters"] == whole > facts["trained_parameters"] > 0
     [parts] = [event["parts"] for event in read_log(tmp_path / "a" / "log.jsonl") if event["event"] == "parts"]
     assert sum(part["trained"] for part in parts) == facts["trained_parameters"]

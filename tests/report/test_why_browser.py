@@ -121,7 +121,7 @@ def test_it_is_steered_by_keyboard(chromium: Any, study: Path) -> None:
         second = page.locator(".whypanel summary:not(.layerstrip summary)").nth(1)
         second.focus()
         page.keyboard.press("Enter")
-        page.wait_for_function("document.querySelectorAll('.whypanel')[1].querySelector('.mapcontrols').hidden === false")
+        page.locator(".whypanel").nth(1).locator(".mapcontrols").wait_for(state="visible")
         assert page.locator(".whypanel").nth(1).locator(".stage canvas").count() > 3
         assert heard == []
 
@@ -233,7 +233,7 @@ def test_all_layers_stand_in_a_row(chromium: Any, study: Path) -> None:
         page.locator(".whypanel[open] [data-map=method]").select_option("attention")
         row.locator(".layerstrip summary").click()
         tiles = row.locator(".tile")
-        page.wait_for_function("document.querySelectorAll('.whypanel[open] .whyrow[data-name=vit_small] .tile').length === 12")
+        tiles.nth(11).wait_for(state="attached")
         assert tiles.nth(7).locator("figcaption").inner_text().startswith("block 7")
         assert len({tile.evaluate(PIXELS) for tile in tiles.all()}) == 12
         page.locator(".whypanel[open] [data-map=depth]").fill("4")
