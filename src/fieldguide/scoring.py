@@ -52,7 +52,9 @@ def score(folder: Path, manifest: Manifest) -> None:
         comparison |= told(pile.scores, comparison["order"], pile.by_chance) | growth(pile.points, comparison["alpha"])
         write_json(folder / "suspects.json", suspects)
         write_json(folder / "comparison.json", comparison)
-        write_json(folder / "causes.json", causes(folder, manifest, pile.sheets, comparison["alpha"], comparison["above_chance"]))
+        write_json(
+            folder / "causes.json", causes(folder, manifest, pile.sheets, comparison["alpha"], comparison["above_chance"])
+        )
     else:
         for name in ("suspects.json", "comparison.json", "causes.json"):
             (folder / name).unlink(missing_ok=True)

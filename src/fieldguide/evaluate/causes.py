@@ -64,7 +64,11 @@ class Rate:
 
 
 def causes(
-    folder: Path, manifest: Manifest, sheets: Sequence[AnswerSheet], alpha: float, above_chance: Mapping[str, bool] | None = None
+    folder: Path,
+    manifest: Manifest,
+    sheets: Sequence[AnswerSheet],
+    alpha: float,
+    above_chance: Mapping[str, bool] | None = None,
 ) -> dict[str, Any]:
     """Return the content of ``causes.json`` for `sheets` that are lined up with the test pictures of `manifest`.
 

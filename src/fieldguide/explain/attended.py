@@ -148,8 +148,8 @@ class _Watching(TorchFunctionMode):
             products = products.masked_fill(~attn_mask, float("-inf")) if masks else products + attn_mask
         paid = products.softmax(-1)
         self.matrices.append(paid)
-        answer: Tensor = paid @ value
-        return answer
+        found: Tensor = paid @ value
+        return found
 
     def attend_from_one(self, args: Any) -> Tensor:
         """Return what `F.multi_head_attention_forward` does for one sequence ``"tokens pictures width"`` that looks at itself."""
