@@ -196,6 +196,8 @@ def _check(path: Path) -> None:
                 json.loads(line)
         case ".toml":
             assert tomllib.loads(data.decode())
+        case ".md" | ".csv" | ".tex":
+            assert data.strip() and data.endswith(b"\n")
         case ".parquet":
             pq.read_table(path)
         case ".safetensors":
