@@ -120,9 +120,7 @@ def frame() -> Markup:
         _text("tick checktick", right, bottom + 13, "100 %", "end"),
         _text("scoreword", LEFT - 5, STRIP + 3.5, "score", "end"),
     ]
-    head = Markup(
-        '<svg class="symbols" aria-hidden="true" width="0" height="0" focusable="false"><g id="checkframe">'
-    )
+    head = Markup('<svg class="symbols" aria-hidden="true" width="0" height="0" focusable="false"><g id="checkframe">')
     return head + Markup("").join(parts) + Markup("</g></svg>")
 
 
