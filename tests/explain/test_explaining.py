@@ -76,7 +76,7 @@ def test_a_contestant_without_a_network_is_explained_from_outside(held: Make) ->
     assert one.maps.method == "occlusion" and one.checks[0].better and one.checks[0].control is None
     assert {str(why) for _, why in told.refused} == {"not applicable: this family cannot be looked into; use occlusion"}
     assert (told.answer, told.runner_up, told.seen) == ("bright", "other", (0, 0, 1, 1))
-    assert told.passes == 1 + 82 + 20 * 22
+    assert told.passes == 1 + 82 + 2 + (10 + 1) * 18
 
 
 def test_a_contestant_is_asked_with_pictures_of_the_size_it_wants(held: Make) -> None:

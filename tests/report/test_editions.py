@@ -62,10 +62,14 @@ def test_the_policy_of_the_folder_allows_its_pictures_and_nothing_more(place: Pa
 
 def test_the_one_file_says_where_the_rest_is(place: Path, maker: ModuleType) -> None:
     study = read_study(place)
-    small = build.render(study, maker.FakeReader(200), 400_000)
+    limit = len(build.render(study, maker.FakeReader(200)).encode()) - 60_000
+    small = build.render(study, maker.FakeReader(200), limit)
     assert "<code>fieldguide report STUDY/ --folder</code> writes a folder edition with all of them." in small
-    beside = build.render(study, maker.FakeReader(200), 400_000, build.Edition(beside=True))
+    beside = build.render(study, maker.FakeReader(200), limit, build.Edition(beside=True))
     assert "All of them are in the folder edition, <code>report/index.html</code> beside this file." in beside
+    # Where not one picture fits, that is said, and not that nothing was wrong.
+    none = build.render(study, maker.FakeReader(200), 1000)
+    assert "there is no room for them in this page" in none and "every contestant named every test picture right" not in none
     assert "--folder" not in (place / "report.html").read_text(encoding="utf-8"), "nothing was left out"
 
 

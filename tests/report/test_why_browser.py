@@ -118,7 +118,7 @@ def test_it_is_steered_by_keyboard(chromium: Any, study: Path) -> None:
         assert page.evaluate(
             "[...document.querySelectorAll('.mapcontrols input,.mapcontrols select')].every((n) => n.labels.length === 1)"
         )
-        second = page.locator(".whypanel summary:not(.layerstrip summary)").nth(1)
+        second = page.locator(".whypanel > summary").nth(1)
         second.focus()
         page.keyboard.press("Enter")
         page.locator(".whypanel").nth(1).locator(".mapcontrols").wait_for(state="visible")

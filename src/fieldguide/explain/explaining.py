@@ -120,7 +120,7 @@ class Explainer:
         covered = passes(self.wish.grid, self.wish.grid) if "occlusion" in methods else 0
         inside = self.scores.sight is not None
         maps = (_MAPS if not self.wish.methods else 4 * len(methods)) if inside else 1
-        checks = 2 * (faithfulness.STEPS + 1) * (self.wish.orders + maps) if self.wish.orders else 0
+        checks = faithfulness.passes(self.wish.orders, maps) if self.wish.orders else 0
         total = covered * (2 if inside and self.wish.orders else 1) + checks
         return Estimate(total, total * each)
 
