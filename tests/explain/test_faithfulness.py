@@ -177,6 +177,7 @@ def test_a_map_that_shuffled_weights_do_not_change_says_so() -> None:
     other = with_control(check, noise, np.random.default_rng(1).standard_normal((12, 12)).astype(np.float32))
     assert other.moved is True and "another one" in other.sentence
     assert with_control(check, noise, np.ones((12, 12), np.float32)).moved is True
+    assert with_control(check, noise, -noise).moved is True, "which of two classes a network without learning prefers is chance"
 
 
 @pytest.mark.parametrize(

@@ -69,8 +69,8 @@ class Check:
 
     @property
     def moved(self) -> bool | None:
-        """Whether shuffled weights give another map, as they should."""
-        return None if self.control is None else abs(self.control) < SAME
+        """Whether shuffled weights give another map, as they should; one that is turned about is another one."""
+        return None if self.control is None else self.control < SAME
 
     @property
     def sentence(self) -> str:
