@@ -355,7 +355,10 @@ def main() -> None:
         "--grow", type=float, default=0.6, help="share of the time after which all of a transformer's blocks work"
     )
     parser.add_argument(
-        "--small", type=float, default=0.5, help="share of the time in which a VMamba sees small pictures; 1: it stays with them"
+        "--small",
+        type=float,
+        default=0.5,
+        help="share of the time in which a VMamba sees small pictures; 1: it stays with them",
     )
     parser.add_argument("--files", nargs="+", default=[], help="weights files, none:STUDENT or teacher:FILE")
     asked = parser.parse_args()
