@@ -28,8 +28,8 @@ def test_each_reason_comes_in_turn() -> None:
     chosen = telling(sheets(), KINDS, 4)
     assert chosen == [
         ("03", "missed by all"),
-        ("07", "missed by first alone"),
-        ("00", "right by first alone"),
+        ("07", "missed by first, right by the best of every other family"),
+        ("00", "right by first, missed by the best of every other family"),
         ("01", "right by all"),
     ]
 
@@ -49,7 +49,7 @@ def test_reasons_are_true() -> None:
             assert not any(marks[at] for marks in right.values())
         elif why == "right by all":
             assert all(marks[at] for marks in right.values())
-        elif why.endswith("alone"):
+        elif why.endswith("every other family"):
             assert right["first"][at] == why.startswith("right") and right["other"][at] != right["first"][at]
         else:
             assert right["first"][at] == why.startswith("right")

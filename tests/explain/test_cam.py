@@ -187,12 +187,15 @@ def test_every_network_has_its_map_and_is_left_as_it_was(name: str) -> None:
     frozen.requires_grad = False
     before = {key: tensor.clone() for key, tensor in sight.network.state_dict().items()}
     answer = sight.logits(pixels)
-    maps = gradcam(sight, pixels, TARGET, None)
+    (place,) = [place for place in places(sight.network, pixels) if place is not None and place.module == module]
+    assert place.axes == axes
+    maps = gradcam(sight, pixels, TARGET, [place.block])
     assert maps.values.shape == (1, grid, grid) and maps.values.dtype == np.float32
     assert np.isfinite(maps.values).all() and (maps.values >= 0).all()
-    assert float(maps.values.std()) > 0 or float(gradcam(sight, pixels, Target(3, 1)).values.std()) > 0, "flat for both"
-    place = places(sight.network, pixels)[int(maps.layers[0].removeprefix("block "))]
-    assert place is not None and (place.module, place.axes) == (module, axes)
+    other = gradcam(sight, pixels, Target(3, 1), [place.block])
+    assert float(maps.values.std()) > 0 or float(other.values.std()) > 0, "flat for both"
+    own = gradcam(sight, pixels, TARGET, None)
+    assert own.layers == maps.layers or min(own.values.shape[1:]) >= 4
     scored = scorecam(sight, pixels, TARGET, None, channels=8)
     assert scored.values.shape == (1, grid, grid) and np.isfinite(scored.values).all() and (scored.values >= 0).all()
     assert all(not one.training and not one._forward_hooks and not one._forward_pre_hooks for one in sight.network.modules())
@@ -384,3 +387,13 @@ def test_the_planted_patch_is_found(learned_cnn: nn.Module) -> None:
     assert hits(fine(gradcam), learned_cnn, lambda one: one.T) < 0.5
     assert hits(fine(gradcam), learned_cnn, lambda one: np.roll(one, 4, 1)) < 0.5
     assert hits(fine(gradcam), learned_cnn, swapped=True) < 0.5
+
+
+def test_a_map_of_a_cell_or_two_gives_way_to_a_finer_one() -> None:
+    network = timm.create_model("test_resnet", num_classes=3).eval()
+    sight = Sight(network, Preprocessing(32), ("a", "b", "c"))
+    maps = gradcam(sight, torch.randn(1, 3, 32, 32), Target(0, 1))
+    assert min(maps.values.shape[1:]) >= 4 and maps.layers != ("block 3",)
+    assert gradcam(sight, torch.randn(1, 3, 32, 32), Target(0, 1), [3]).layers == ("block 3",)
+    large = gradcam(Sight(network, Preprocessing(128), ("a", "b", "c")), torch.randn(1, 3, 128, 128), Target(0, 1))
+    assert large.layers == ("block 3",)

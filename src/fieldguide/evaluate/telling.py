@@ -12,19 +12,25 @@ from fieldguide.evaluate.answers import AnswerSheet
 def telling(sheets: Sequence[AnswerSheet], kinds: Mapping[str, str], most: int) -> list[tuple[str, str]]:
     """Return at most `most` (content hash, why) of pictures of `sheets`, which are lined up and stand in leaderboard order.
 
-    In turn: missed by all, missed by the leader alone, right by the leader alone among the best of each kind, right by all; the
-    surest answers first, equal ones in the order of their hashes. `kinds` says of which family each run is.
+    In turn: missed by all; missed by the leader and right by the best of every other family; the other way round; right by all. The
+    surest answers stand first, equal ones in the order of their hashes. `kinds` says of which family each run is.
     """
     if not sheets:
         return []
     best = _best_of_each(sheets, kinds)
     right = np.stack([sheet.right for sheet in sheets])
-    rivals = np.stack([sheet.right for sheet in best[1:]]) if len(best) > 1 else right[1:]
+    rivals = np.stack([sheet.right for sheet in best[1:]]) if len(best) > 1 else right[:0]
     leader, sure = right[0], _sureness(best)
     groups = [
         ("missed by all", ~right.any(axis=0)),
-        (f"missed by {sheets[0].run} alone", ~leader & rivals.all(axis=0) if len(rivals) else np.zeros_like(leader)),
-        (f"right by {sheets[0].run} alone", leader & ~rivals.any(axis=0) if len(rivals) else np.zeros_like(leader)),
+        (
+            f"missed by {sheets[0].run}, right by the best of every other family",
+            ~leader & rivals.all(axis=0) if len(rivals) else np.zeros_like(leader),
+        ),
+        (
+            f"right by {sheets[0].run}, missed by the best of every other family",
+            leader & ~rivals.any(axis=0) if len(rivals) else np.zeros_like(leader),
+        ),
         ("right by all", right.all(axis=0)),
         (f"missed by {sheets[0].run}", ~leader),
         (f"right by {sheets[0].run}", leader),

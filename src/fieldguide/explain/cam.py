@@ -17,6 +17,8 @@ from fieldguide.craft.sight import Sight
 from fieldguide.explain.grids import Place, named, places, together, watching
 from fieldguide.explain.maps import Layers, Maps, NotApplicable, Target, chosen
 
+#: Cells on a side that a map has at least, where no layer is asked for and some block has so many: fewer point at nothing.
+FINE = 4
 #: Channels that Score-CAM looks through, where no other number is asked for: each costs a pass.
 CHANNELS = 64
 
@@ -24,9 +26,9 @@ CHANNELS = 64
 def gradcam(sight: Sight, pixels: Tensor, target: Target, layers: Layers = None) -> Maps:
     """Return the ReLU of the sum of a block's channels, each weighted by the mean over the map of the gap's gradient. One pass back.
 
-    `pixels` is ``"1 3 size size"``. Without `layers`: the last block that the answer hangs on; where a class token is all that is read,
-    nothing of the last block's patches reaches the answer, and it is the block before. Maps of smaller grids are repeated (nearest pixel)
-    up to that of the largest. Raises `NotApplicable` where no block's output lies over the picture.
+    `pixels` is ``"1 3 size size"``. Without `layers`: the last block of `FINE` cells a side or more that the answer hangs on; where a class
+    token is all that is read, nothing of the last block's patches reaches the answer, and it is the block before. Maps of smaller grids
+    are repeated (nearest pixel) up to that of the largest. Raises `NotApplicable` where no block's output lies over the picture.
     """
     pixels = pixels.to(sight.device).float()
     there = places(sight.network, pixels)
@@ -67,9 +69,10 @@ def _with_gradients(sight: Sight, pixels: Tensor, target: Target, wanted: list[P
 
 
 def _last_that_counts(wanted: list[Place], seen: Seen) -> tuple[list[Place], Seen]:
-    """Return the last block whose map the answer hangs on; the last of all where it hangs on none."""
+    """Return the last block whose map the answer hangs on, a fine one before a coarse one; the last of all where it hangs on none."""
     counts = [at for at, (_, gradient) in enumerate(seen) if gradient.any()]
-    at = counts[-1] if counts else len(wanted) - 1
+    fine = [at for at in counts if min(seen[at][0].shape[2:]) >= FINE]
+    at = (fine or counts or [len(wanted) - 1])[-1]
     return [wanted[at]], [seen[at]]
 
 
