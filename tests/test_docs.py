@@ -27,6 +27,9 @@ def test_the_python_of_the_readme_runs(
     told = capsys.readouterr().out
     assert "('cat', 'dog', 'eel')" in told
     assert (tmp_path / "my-study" / "report.html").exists()
+    (block,) = blocks("docs/explanations.md", "python")
+    exec(compile(block, "explanations.md", "exec"), {})
+    assert "rather than" in capsys.readouterr().out
 
 
 def test_every_command_of_the_readme_exists() -> None:
@@ -34,7 +37,7 @@ def test_every_command_of_the_readme_exists() -> None:
 
     known = {command.name or command.callback.__name__ for command in cli.app.registered_commands if command.callback}
     known |= {str(group.name) for group in cli.app.registered_groups}
-    used = set(re.findall(r"fieldguide (\w+)", "\n".join(blocks("README.md", "sh"))))
+    used = set(re.findall(r"fieldguide (\w+)", "\n".join(blocks("README.md", "sh") + blocks("docs/explanations.md", "sh"))))
     assert used <= known
     assert {"look", "compare", "predict", "demo"} <= used
 
@@ -54,6 +57,13 @@ def test_the_family_of_contributing_keeps_the_contract(tmp_path: Path, monkeypat
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     contract.check(importlib.import_module("nearest_in_contributing"))
+
+
+def test_the_page_of_explanations_names_every_method() -> None:
+    from fieldguide.explain.methods import METHODS
+
+    page = (ROOT / "docs" / "explanations.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `([\w-]+)` \|", page, re.M) == list(METHODS)
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", "CITATION.cff", "LOG.md"])
