@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -72,6 +75,45 @@ def test_a_study_is_explained_once_and_goes_on_where_it_was_stopped(study: Path)
     assert 'id="why"' in page and "Attention" in page
     # Another wish is another explanation.
     assert explaining.explain_study(study, Wish(orders=1, grid=3), only=["vit"], pictures=3).written == 3
+
+
+def test_recorded_answers_cannot_be_asked_again_and_that_is_no_failure(photos: Path, tmp_path: Path) -> None:
+    answers = tmp_path / "answers.csv"
+    rows = [f"{path.relative_to(photos)},{path.parent.name}" for path in sorted(photos.glob("*/*.png"))]
+    answers.write_text("path,label\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    fieldguide.compare(photos, [f"recorded/{answers}", "linear:image_size=4"], out=tmp_path / "s")
+    done = explaining.explain_study(tmp_path / "s", QUICK, pictures=2)
+    assert done.written == 2 and not done.failed
+    ((name, why),) = done.left_out
+    assert name.startswith("recorded") and why.startswith("not applicable: it gives no answer")
+
+
+def test_a_kill_leaves_whole_files_and_the_same_command_ends_in_the_same_maps(study: Path, tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    for copy in (one, other):
+        shutil.copytree(study, copy)
+        for path in files(copy):
+            path.unlink()
+    words = [sys.executable, "-m", "fieldguide", "explain", str(one), "--orders", "3", "--grid", "4", "--most", "3"]
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        give_up = time.monotonic() + 120
+        while not files(one) and process.poll() is None and time.monotonic() < give_up:
+            time.sleep(0.01)
+        process.kill()
+    begun = {path.name: json.loads(path.read_text()) for path in files(one)}  # each of them is whole
+    wish = Wish(orders=3, grid=4)
+    again = explaining.explain_study(one, wish, pictures=3)
+    assert again.reused == len(files(one)) - again.written > 0 and begun
+    explaining.explain_study(other, wish, pictures=3)
+
+    def maps(folder: Path) -> dict[str, object]:
+        told = {str(path.relative_to(folder)): json.loads(path.read_text()) for path in files(folder)}
+        for entry in told.values():
+            for timed in (entry, *entry["maps"]):
+                del timed["seconds"]
+        return told
+
+    assert maps(one) == maps(other)
 
 
 def test_what_is_written_names_the_answer_the_truth_and_the_wish(study: Path) -> None:

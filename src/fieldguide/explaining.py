@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 #: Pictures that are explained in a study, if not asked for otherwise.
 PICTURES = 6
 FOLDER = "explained"
+WRITTEN, REUSED = "written", "reused"
 
 
 @dataclass(frozen=True)
@@ -123,20 +125,22 @@ def explain_study(
         write_json(folder / f"{FOLDER}.json", {"schema": SCHEMA_VERSION, "pictures": chosen})
         reader = Spare(Store(folder / "store"), gather.originals_of(folder, manifest))
         labels = {row.key: row.label for row in manifest.part()}
-        tasks = [(name, entry["image"]) for name in names for entry in chosen]
-        written, reused, failed = 0, 0, []
-        with progress.bar("explain", len(tasks)) as bar:
+        told: list[tuple[str, str, str]] = []
+        with progress.bar("explain", len(names) * len(chosen)) as bar:
             for name in names:
                 work = _Work(folder / "runs" / name, wish, progress)
+                bar.advance(0, note=name)
                 for entry in chosen:
-                    bar.advance(0, note=name)
-                    why = work.one(Image(entry["image"], reader), labels.get(entry["image"]))
+                    if work.unfit is None:
+                        told.append((name, entry["image"], work.one(Image(entry["image"], reader), labels.get(entry["image"]))))
                     bar.advance()
-                    written, reused = written + (why == "written"), reused + (why == "reused")
-                    if why not in ("written", "reused"):
-                        failed.append((name, entry["image"], why))
-    redraw(folder)
-    return Done(folder, written, reused, tuple(failed), tuple(left_out))
+                if work.unfit is not None:
+                    left_out.append((name, work.unfit))
+    redraw(folder, progress=progress)
+    counts = Counter(what for _, _, what in told)
+    unfit = {name for name, _ in left_out}
+    failed = tuple(one for one in told if one[2] not in (WRITTEN, REUSED) and one[0] not in unfit)
+    return Done(folder, counts[WRITTEN], counts[REUSED], failed, tuple(left_out))
 
 
 class _Work:
@@ -145,11 +149,12 @@ class _Work:
     def __init__(self, run: Path, wish: Wish, progress: Progress) -> None:
         self.run, self.wish, self.progress = run, wish, progress
         self.explainer: Explainer | None = None
+        self.unfit: str | None = None
         (run / FOLDER).mkdir(exist_ok=True)
         sweep(run / FOLDER)
 
     def one(self, image: Image, label: str | None) -> str:
-        """Return ``written``, ``reused``, or why this picture cannot be explained."""
+        """Return `WRITTEN`, `REUSED`, or why this picture cannot be read; where no picture can be explained, `unfit` says why."""
         from fieldguide.explain.explaining import Explainer
         from fieldguide.explain.files import as_json
         from fieldguide.explain.maps import NotApplicable
@@ -157,7 +162,7 @@ class _Work:
         target = self.run / FOLDER / f"{image.key}.json"
         asked = asdict(self.wish)
         if target.exists() and _same(read_own(target).get("asked"), asked):
-            return "reused"
+            return REUSED
         try:
             if self.explainer is None:
                 who = _of_run(self.run)
@@ -165,9 +170,12 @@ class _Work:
                 expected = self.explainer.estimate(image)
                 self.progress.say(f"{who.name}: about {expected.passes:,} answers and {expected.seconds:.1f} s a picture.")
             write_json(target, {**as_json(self.explainer.explain(image), label), "asked": asked})
-        except (NotApplicable, PictureError) as error:
+        except NotApplicable as error:
+            self.unfit = str(error)
+            return self.unfit
+        except PictureError as error:
             return str(error)
-        return "written"
+        return WRITTEN
 
 
 def _same(old: object, new: dict[str, Any]) -> bool:

@@ -61,7 +61,7 @@ class NotApplicable(Exception):
         self.why, self.instead = why, tuple(instead)
 
     def __str__(self) -> str:
-        return f"not applicable: {self.why}; use {' or '.join(self.instead)}"
+        return f"not applicable: {self.why}" + (f"; use {' or '.join(self.instead)}" if self.instead else "")
 
 
 def chosen(layers: Layers, count: int, default: Sequence[int]) -> list[int]:
