@@ -9,6 +9,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import random
+import shutil
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -124,3 +125,28 @@ def held() -> Callable[[Sequence[Pixels | None]], list[Image]]:
         return [Image(f"p{at:03}", reader) for at in range(len(arrays))]
 
     return make
+
+
+@pytest.fixture(scope="session")
+def any_chromium() -> Iterator[Any]:
+    """A running chromium for all tests of a run, or `None` where there is none; it needs no sandbox of its own because the pages are ours."""
+    found = "/usr/bin/chromium" if Path("/usr/bin/chromium").exists() else shutil.which("chromium")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        found = None
+    if found is None:
+        yield None
+        return
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def chromium(any_chromium: Any) -> Any:
+    """A running chromium; the test is skipped where there is none."""
+    if any_chromium is None:
+        pytest.skip("no chromium at /usr/bin/chromium or on PATH, or playwright is not installed")
+    return any_chromium

@@ -18,6 +18,7 @@ from tests.rooms import write_colours
 
 import fieldguide
 from fieldguide import cli, explaining, showing
+from fieldguide.asked import blocks
 from fieldguide.errors import DONE, PARTLY, USAGE, UsageProblem
 from fieldguide.explain.explaining import Wish
 
@@ -194,12 +195,14 @@ def test_a_network_as_published_stands_beside_the_one_tuned_from_it(photos: Path
         (("majority", "{picture}"), "has nothing to explain before it is fitted"),
         (("test_resnet:weights=none", "{picture}"), "has learned nothing"),
         (("{photos}",), "is no study"),
-        (("{study}/runs/vit", "{picture}", "--layers", "9-8"), "--layers 9-8 cannot be read"),
+        (("{study}/runs/vit", "{picture}", "--layers", "9-8"), "layers = '9-8' is not possible"),
         (("{study}/runs/vit", "{picture}", "--layers", "40"), "Block 40 was asked for"),
         (("{study}/runs/vit", "{picture}", "--method", "gradcan"), "Did you mean gradcam"),
         (("{study}/runs/vit", "{picture}", "--out", "{photos}"), "holds other things"),
         (("{study}/runs/vit", "{picture}", "--before"), "has learned nothing"),
         (("{study}/runs/majority", "{picture}", "--before"), "begins from nothing"),
+        (("{study}/runs/vit", "{picture}", "--labels", "{photos}/none.txt"), "cannot be read"),
+        (("{study}/runs/vit", "{picture}", "--grid", "1"), "grid = 1 is not possible"),
         (("{study}/runs/vit", "--before"), "--before are about pictures"),
         (("{study}/runs/vit", "{photos}/nothing.jpg"), "There is no file or folder"),
         (("{study}/runs/vit", "{picture}", "--beside", "{study}/runs/vit"), "are called vit"),
@@ -215,13 +218,18 @@ def test_slips_are_told_in_three_breaths(  # type: ignore[no-untyped-def]
     assert len(err.strip().splitlines()) >= 3
 
 
+def test_pictures_of_one_name_or_a_long_one_have_files_of_their_own() -> None:
+    paths = [Path("a/1.jpg"), Path("b/1.png"), Path("c/1.jpg"), Path(f"{'x' * 60}1.jpg"), Path(f"{'x' * 60}2.jpg")]
+    assert showing._stems(paths) == ["1", "1~2", "1~3", "x" * 40, f"{'x' * 40}~2"]
+
+
 def test_layers_are_read_as_people_write_them() -> None:
-    assert showing.read_layers("8-11") == (8, 9, 10, 11)
-    assert showing.read_layers("0, 5,11, 5") == (0, 5, 11)
-    assert showing.read_layers(None) is None
+    assert blocks("8-11") == (8, 9, 10, 11)
+    assert blocks("0, 5,11, 5") == (0, 5, 11)
+    assert blocks(None) is None
     for words in ("", "a", "3-", "-1", "5-2", "1;2"):
-        with pytest.raises(UsageProblem):
-            showing.read_layers(words)
+        with pytest.raises(ValueError, match="write a block"):
+            blocks(words)
 
 
 def test_arrays_from_python(study: Path, photos: Path) -> None:

@@ -72,25 +72,25 @@ def explanations(
     methods: Iterable[str] = (),
     layers: Iterable[int] | None = None,
     *,
-    grid: int = 8,
-    orders: int = 19,
     online: bool = False,
     progress: Progress | None = None,
+    **wish: int,
 ) -> list[Explanation]:
     """Return why `run` answers as it does, one `Explanation` for each picture file, in order.
 
     `run` is ``STUDY/runs/NAME``, or a network in the words of a contestant, which then answers with its own head. Each
     ``explanation.explained`` holds ``maps.values``, ``"layers height width"`` float32 over the box ``seen`` of the picture, with a check
-    for each layer. `layers` are blocks from 0. Raises `UsageProblem` where a picture cannot be read or explained.
+    for each layer. `layers` are blocks from 0; `wish` may hold ``grid``, ``orders`` and ``seed`` of `fieldguide.explain.explaining.Wish`.
+    Raises `UsageProblem` where a picture cannot be read or explained.
     """
     from fieldguide.explain.explaining import Wish
 
     paths = picture_files(pictures)
     images = list(Files().images(paths))
-    wish = Wish(tuple(methods), None if layers is None else tuple(layers), grid, orders)
+    asked = Wish(tuple(methods), None if layers is None else tuple(layers), **wish)
     found = []
     who = explaining.subject(str(run), online=online)
-    for path, (_, _, told) in zip(paths, explaining.explain_images([who], images, wish, progress), strict=True):
+    for path, (_, _, told) in zip(paths, explaining.explain_images([who], images, asked, progress), strict=True):
         if isinstance(told, str):
             raise UsageProblem(
                 f"{path} cannot be explained: {told}.", "Pictures that the contestant answers for.", "Leave it out."

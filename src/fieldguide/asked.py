@@ -72,6 +72,46 @@ class Asked(Settings):
         return value
 
 
+class Why(Settings):
+    """How answers are explained; see ``docs/explanations.md`` for the methods."""
+
+    method: tuple[str, ...] = ()
+    """One method, such as gradcam or occlusion; may be repeated. All that fit, if none is given."""
+    layers: str | None = None
+    """Blocks counted from 0, such as 8-11 or 0,5,11; each method's own choice if not given."""
+    grid: int = Field(8, ge=2, le=32)
+    """Cells on a side that occlusion covers."""
+    orders: int = Field(19, ge=0, le=999)
+    """Random orders that each map is checked against; 0: no checks."""
+    beside: tuple[str, ...] = ()
+    """Another run or network that is explained beside the first; may be repeated."""
+    before: bool = False
+    """Also explain the network that the run was fitted from, as it was before."""
+    labels: str | None = None
+    """File with the name of a class on each line, for a network that does not know its own."""
+    most: int = Field(6, ge=1, le=24)
+    """Pictures of a study that are explained where none are given."""
+
+    @field_validator("layers")
+    @classmethod
+    def _blocks(cls, value: str | None) -> str | None:
+        blocks(value)
+        return value
+
+
+def blocks(words: str | None) -> tuple[int, ...] | None:
+    """Read ``8-11``, ``0,5,11`` and mixtures of them; raises `ValueError` for anything else."""
+    if words is None:
+        return None
+    found: list[int] = []
+    for part in words.split(","):
+        span = re.fullmatch(r"\s*(\d{1,4})(?:-(\d{1,4}))?\s*", part)
+        if not span or int(span[1]) > int(span[2] or span[1]):
+            raise ValueError("write a block, counted from 0, a range such as 8-11, or several of them with commas")
+        found += range(int(span[1]), int(span[2] or span[1]) + 1)
+    return tuple(dict.fromkeys(found))
+
+
 def fractions(split: str) -> tuple[float, float, float]:
     """Read ``70/15/15``; ``test-only`` is everything in test. Raises `ValueError` for anything else."""
     if split == "test-only":

@@ -73,8 +73,8 @@ def subject(words: str, *, online: bool = False, labels: Sequence[str] | None = 
     return Subject(entry.name, fitted, _named(fitted.ids, labels), note="as published, with its own classes")
 
 
-def before(run: Path, *, online: bool = False) -> Subject:
-    """Return the network that the contestant `run` was fitted from, with the head and the classes it had before."""
+def before(run: Path, *, online: bool = False, labels: Sequence[str] | None = None) -> Subject:
+    """Return the network that the contestant `run` was fitted from, with the head and the classes it had before; `labels` name them."""
     told = read_toml(run / "settings.toml")
     room: Any = families.family(str(told["family"]))
     if not hasattr(room, "untuned"):
@@ -84,7 +84,7 @@ def before(run: Path, *, online: bool = False) -> Subject:
             "Leave --before out.",
         )
     fitted = room.untuned(room.Settings(**told.get("settings", {})), online)
-    return Subject(f"{run.name} before", fitted, tuple(fitted.ids), note="before it was tuned, with its own classes")
+    return Subject(f"{run.name} before", fitted, _named(fitted.ids, labels), note="before it was tuned, with its own classes")
 
 
 def _named(ids: Sequence[str], labels: Sequence[str] | None) -> tuple[str, ...]:

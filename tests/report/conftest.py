@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
 
@@ -76,16 +73,3 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _MAKER.make_study(folder, _MAKER.Plan(names=WICKED, entries=(*_MAKER.ENTRIES, tuned, *evil), per_class=(6, 4, 6)))
     draw(folder, _MAKER.FakeReader(40))
     return folder
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Any]:
-    """A running chromium; it needs no sandbox of its own because the pages are ours."""
-    found = "/usr/bin/chromium" if Path("/usr/bin/chromium").exists() else shutil.which("chromium")
-    if found is None:
-        pytest.skip("no chromium at /usr/bin/chromium or on PATH")
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield browser
-        browser.close()

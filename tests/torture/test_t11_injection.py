@@ -10,8 +10,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from html.parser import HTMLParser
@@ -213,40 +212,23 @@ def _kept(yard: Yard, name: str) -> Page:
     return Page(copy.read_text(encoding="utf-8"))
 
 
-@contextmanager
-def _browser() -> Iterator[Any]:
-    found = next((path for name in ("chromium", "/usr/bin/chromium") if (path := shutil.which(name))), None)
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        found = None
-    if found is None:
-        yield None
-        return
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-def listen(yard: Yard) -> None:
+def listen(yard: Yard, browser: Any) -> None:
     """Open the pages in Chromium, where there is one, and note whatever they say or ask for; of the titled ones, the worst."""
     titled = [f"titled{at}.html" for at, name in enumerate(PAYLOADS) if "script" in name or "attribute" in name]
-    with _browser() as browser:
-        for path in [yard.root / name for name in ("compare.html", "report.html", *titled)] if browser else ():
-            page = browser.new_page()
-            note = yard.heard.append
-            page.on("console", lambda message: note(f"console: {message.text}"))  # noqa: B023 - one list for all pages
-            page.on("dialog", lambda dialog: (note(f"dialog: {dialog.message}"), dialog.dismiss()))  # noqa: B023
-            page.on("pageerror", lambda error: note(f"error: {error}"))  # noqa: B023
-            page.on("request", lambda r: None if r.url.startswith(("file:", "data:")) else note(r.url))  # noqa: B023
-            page.goto(path.as_uri())
-            page.evaluate("document.querySelectorAll('details').forEach((box) => { box.open = true; })")
-            count = page.evaluate("[document.scripts.length, document.querySelectorAll('[onerror],[onload],iframe').length]")
-            own = sum(tag == "script" for tag, _ in Page(path.read_text(encoding="utf-8")).tags)
-            if count != [own, 0]:
-                note(f"{path.name}: {count} scripts and handlers")
-            page.close()
+    for path in [yard.root / name for name in ("compare.html", "report.html", *titled)] if browser else ():
+        page = browser.new_page()
+        note = yard.heard.append
+        page.on("console", lambda message: note(f"console: {message.text}"))  # noqa: B023 - one list for all pages
+        page.on("dialog", lambda dialog: (note(f"dialog: {dialog.message}"), dialog.dismiss()))  # noqa: B023
+        page.on("pageerror", lambda error: note(f"error: {error}"))  # noqa: B023
+        page.on("request", lambda r: None if r.url.startswith(("file:", "data:")) else note(r.url))  # noqa: B023
+        page.goto(path.as_uri())
+        page.evaluate("document.querySelectorAll('details').forEach((box) => { box.open = true; })")
+        count = page.evaluate("[document.scripts.length, document.querySelectorAll('[onerror],[onload],iframe').length]")
+        own = sum(tag == "script" for tag, _ in Page(path.read_text(encoding="utf-8")).tags)
+        if count != [own, 0]:
+            note(f"{path.name}: {count} scripts and handlers")
+        page.close()
 
 
 @pytest.fixture(scope="module")
@@ -257,14 +239,14 @@ def yard(tmp_path_factory: pytest.TempPathFactory) -> Yard:
 
 
 @pytest.fixture
-def driven(yard: Yard, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Yard:
+def driven(yard: Yard, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, any_chromium: Any) -> Yard:
     """The yard after its commands, which are run once."""
     if not yard.pages:
         drive(yard, in_process(capsys, monkeypatch))
         for at, payload in enumerate(PAYLOADS.values()):
             titled(yard, at, payload)
         predicted(yard, in_process(capsys, monkeypatch), monkeypatch)
-        listen(yard)
+        listen(yard, any_chromium)
     assert yard.heard == []
     for page in yard.pages.values():
         page.nothing_runs()

@@ -35,8 +35,8 @@ Online = Annotated[
 _COMPLETE: dict[str, Callable[[], None]] = {}
 
 
-def asks(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command one option for each of these fields of `Asked`, with the field's own type and description."""
+def asks(*names: str, of: str = "Asked") -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command one option for each of these fields of a class in `fieldguide.asked`, with the field's own type and description."""
 
     def wrap(command: Callable[..., None]) -> Callable[..., None]:
         own = [
@@ -54,20 +54,22 @@ def asks(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
 
         call.__name__, call.__doc__ = command.__name__, command.__doc__
         sign(own)
-        _COMPLETE[command.__name__] = lambda: sign([*own, *_options(names)])
+        _COMPLETE[command.__name__] = lambda: sign([*own, *_options(names, of)])
         return call
 
     return wrap
 
 
-def _options(names: tuple[str, ...]) -> list[inspect.Parameter]:
-    from fieldguide.asked import Asked
+def _options(names: tuple[str, ...], of: str) -> list[inspect.Parameter]:
+    from fieldguide import asked
 
     drawn = []
     for name in names:
-        field = Asked.model_fields[name]
-        kind = int if field.annotation is int else str
-        text = f"{' '.join((field.description or '').replace('``', '').split())} Default: {field.default}."
+        field = getattr(asked, of).model_fields[name]
+        many = field.annotation == tuple[str, ...]
+        kind: Any = list[str] if many else field.annotation if field.annotation in (int, bool) else str
+        text = " ".join((field.description or "").replace("``", "").split())
+        text += "" if many or kind is bool or field.default is None else f" Default: {field.default}."
         option = typer.Option(f"--{name.replace('_', '-')}", help=text, show_default=False)
         drawn.append(
             inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[Optional[kind], option])
@@ -233,6 +235,7 @@ def report(
 
 
 @app.command()
+@asks("method", "layers", "grid", "orders", "beside", "before", "labels", "most", of="Why")
 def explain(
     subject: Annotated[
         str, typer.Argument(help="STUDY/, STUDY/runs/NAME, or a network with its own head, such as hf/OWNER/NAME.")
@@ -241,37 +244,16 @@ def explain(
         Optional[list[Path]],
         typer.Argument(help="Pictures, and folders of pictures; a study's most telling ones if none are given."),
     ] = None,
-    beside: Annotated[
-        Optional[list[str]], typer.Option("--beside", help="Another run or network, explained side by side; may be repeated.")
-    ] = None,
-    before: Annotated[
-        bool, typer.Option("--before", help="Also the network that the run was fitted from, as it was before.")
-    ] = False,
-    method: Annotated[
-        Optional[list[str]],
-        typer.Option("--method", help="One method, such as gradcam; may be repeated. All that fit, if not given."),
-    ] = None,
-    layers: Annotated[
-        Optional[str], typer.Option("--layers", help="Blocks from 0, such as 8-11 or 0,5,11; each method's own if not given.")
-    ] = None,
-    grid: Annotated[int, typer.Option("--grid", min=2, max=32, help="Cells on a side that occlusion covers.")] = 8,
-    orders: Annotated[
-        int, typer.Option("--orders", min=0, max=999, help="Random orders each map is checked against; 0: no checks.")
-    ] = 19,
-    labels: Annotated[
-        Optional[Path], typer.Option("--labels", help="File with a class name a line, for a network that has none.")
-    ] = None,
-    most: Annotated[int, typer.Option("--most", min=1, max=24, help="Pictures of a study that are explained.")] = 6,
     out: Annotated[Path, typer.Option("--out", help="Folder for the page and its pictures.")] = Path("explained"),
     online: Online = False,
+    **given: Any,
 ) -> None:
     """Why did they answer so? Maps of what decided, each with its own check; for a study they go into its report."""
     from fieldguide import terminal
-    from fieldguide.showing import Order, show
+    from fieldguide.showing import Order, read_why, show
 
-    asked = (tuple(pictures or ()), tuple(beside or ()), tuple(method or ()))
-    order = Order(subject, *asked, before, layers, grid, orders, labels, most, out, online)
-    raise typer.Exit(show(order, terminal.Bars()))
+    order = Order(subject, tuple(pictures or ()), out, online)
+    raise typer.Exit(show(order, read_why(given), terminal.Bars()))
 
 
 @app.command()
