@@ -181,7 +181,7 @@ def test_without_scripts_every_section_says_something_and_nothing_is_dead(chromi
         # What needs the script is made by it, or stays hidden; the switch of the confusions is style alone.
         controls = [control for control in page.locator("button, select, input").all() if control.is_visible()]
         assert {control.get_attribute("name") for control in controls} == {"confusion-unit"}
-        share = page.locator("details[open] table.confusion .share").first
+        share = page.locator("details[open] table.confusion td i").first
         assert share.is_hidden()
         page.locator("#as-shares").check()
         assert share.is_visible()
