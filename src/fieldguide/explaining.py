@@ -13,7 +13,7 @@ from fieldguide.bench import Progress, Silent
 from fieldguide.data.classes import read_classes
 from fieldguide.data.store import Spare, Store
 from fieldguide.data.tables import read_manifest, read_predictions
-from fieldguide.errors import PictureError, UsageProblem, plain
+from fieldguide.errors import DataProblem, PictureError, UsageProblem, plain
 from fieldguide.families import Fitted
 from fieldguide.files import read_own, read_toml, sweep, told_plainly, write_json
 from fieldguide.locked import Locked
@@ -161,7 +161,7 @@ class _Work:
 
         target = self.run / FOLDER / f"{image.key}.json"
         asked = asdict(self.wish)
-        if target.exists() and _same(read_own(target).get("asked"), asked):
+        if _asked(target) == {key: list(value) if isinstance(value, tuple) else value for key, value in asked.items()}:
             return REUSED
         try:
             if self.explainer is None:
@@ -178,8 +178,12 @@ class _Work:
         return WRITTEN
 
 
-def _same(old: object, new: dict[str, Any]) -> bool:
-    return old == {key: list(value) if isinstance(value, tuple) else value for key, value in new.items()}
+def _asked(target: Path) -> object:
+    """Return the wish that an explanation was made with; `None` where there is none, or none that can be read: it is made anew."""
+    try:
+        return read_own(target).get("asked") if target.exists() else None
+    except DataProblem:
+        return None
 
 
 def _chosen(
