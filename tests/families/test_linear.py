@@ -182,3 +182,14 @@ def test_the_estimate_grows_with_the_pictures(weights: Path) -> None:
     network = zoo.create({"model": "test_resnet", "classes": 0, "arguments": {}})
     assert few.disk_bytes is not None
     assert few.disk_bytes > sum(4 * tensor.numel() for tensor in network.state_dict().values()) > 1_000_000
+
+
+def test_what_is_seen_inside_answers_as_it_does(weights: Path, examples: list[Example], tmp_path: Path) -> None:
+    from fieldguide.data.batches import evaluation_batches
+
+    model = fitted(examples, Settings(**SMALL, weights=str(weights)), tmp_path)
+    sight = model.sight()
+    assert sight is not None and sight.ids == TASK.ids
+    (batch,) = evaluation_batches([example.image for example in examples], sight.preprocessing, 64)
+    assert np.allclose(sight.logits(batch.pixels).softmax(1).numpy(), answers(model, examples), atol=1e-5)
+    assert linear.fit(examples[:24], (), TASK, Settings(), Bench(tmp_path, 1, "cpu")).sight() is None
