@@ -15,9 +15,10 @@ import torch
 from PIL import Image as Picture
 from safetensors.torch import save_file
 from tests.rooms import write_colours
+from tests.torture.shell import in_process
 
 import fieldguide
-from fieldguide import cli, explaining, showing
+from fieldguide import explaining, showing
 from fieldguide.asked import blocks
 from fieldguide.errors import DONE, PARTLY, USAGE, UsageProblem
 from fieldguide.explain.explaining import Wish
@@ -41,16 +42,11 @@ def study(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
-    from fieldguide import terminal
+    shell = in_process(capsys, monkeypatch)
 
     def call(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(terminal, "out", terminal.Console(highlight=False, width=200))
-        monkeypatch.setattr(terminal, "err", terminal.Console(stderr=True, highlight=False, width=200))
-        with pytest.raises(SystemExit) as stopped:
-            cli.main([str(word) for word in words])
-        told = capsys.readouterr()
-        assert "Traceback" not in told.out + told.err
-        return int(stopped.value.code or 0), told.out, told.err
+        said = shell(*words)
+        return said.code, said.out, said.err
 
     return call
 
