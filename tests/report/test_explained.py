@@ -406,3 +406,17 @@ def test_the_page_refuses_what_is_no_explanation() -> None:
     with pytest.raises(DataProblem, match=r"cat\.jpg by vit is not of the known form"):
         page([Subject("vit")], [Shown("cat.jpg", small, {"vit": {"maps": 3}})])
     assert "no picture" in page([], [])
+
+
+def test_the_folder_edition_shows_the_maps_over_pictures_that_are_files(tmp_path: Path, maker: ModuleType) -> None:
+    from fieldguide.report import pages
+
+    maker.make_study(tmp_path, maker.Plan(names=("a", "b", "c", "d"), per_class=(4, 3, 6)))
+    reader = maker.FakeReader(600)
+    makes.explain(tmp_path, reader)
+    pages.write(tmp_path / "report", read_study(tmp_path), reader)
+    text = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    section = text[text.index('id="why"') : text.index('id="curves"')]
+    shown = set(re.findall(r'(?:href|src)="(pictures/[^"]+)"', section))
+    assert shown and all((tmp_path / "report" / name).is_file() for name in shown)
+    assert any(name.endswith(f"-{why.LONGEST}.webp") for name in shown)

@@ -1,7 +1,7 @@
 """The folder edition: the same page with all wrong pictures, as files beside it. It opens by a double click, without a network.
 
 report/index.html
-report/pictures/<first two characters>/<content hash>.webp
+report/pictures/<first two characters>/<content hash>.webp, and <content hash>-<pixels>.webp where it is shown in another size, too
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from fieldguide.files import building, digest
 from fieldguide.report.build import Edition, draw_page
 from fieldguide.report.read import Study
-from fieldguide.report.thumbnails import Pictures, Thumbnail, thumbnail
+from fieldguide.report.thumbnails import LONGEST, Pictures, Thumbnail, thumbnail
 
 FOLDER = "report"
 #: What may lie in the folder: everything else is somebody else's.
@@ -32,13 +32,13 @@ def write(target: Path, study: Study, reader: Pictures) -> None:
         (place / "index.html").write_text(page, encoding="utf-8", newline="\n")
 
 
-def placed(reader: Pictures, place: Path, key: str) -> Thumbnail:
-    """Write the thumbnail of the picture `key` below `place`; its address in the page is relative and made of hex digits alone."""
-    small = thumbnail(reader, key)
+def placed(reader: Pictures, place: Path, key: str, longest: int = LONGEST) -> Thumbnail:
+    """Write the thumbnail of the picture `key` below `place`; its address in the page is relative, made of hex digits and its size alone."""
+    small = thumbnail(reader, key, longest)
     if small.uri is None:
         return small
     name = key if _HASH.fullmatch(key) else digest(key)
-    path = place / "pictures" / name[:2] / f"{name}.webp"
+    path = place / "pictures" / name[:2] / f"{name}{'' if longest == LONGEST else f'-{longest}'}.webp"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(base64.b64decode(small.uri.partition(",")[2]))
     return replace(small, uri=path.relative_to(place).as_posix())
