@@ -83,6 +83,9 @@ def test_recorded_answers_cannot_be_asked_again_and_that_is_no_failure(photos: P
     assert done.written == 2 and not done.failed
     ((name, why),) = done.left_out
     assert name.startswith("recorded") and why.startswith("not applicable: it gives no answer")
+    page = (tmp_path / "s" / "report.html").read_text(encoding="utf-8")
+    assert "is not applicable: <bdi>it gives no answer for a picture that is partly covered" in page
+    assert explaining.explain_study(tmp_path / "s", QUICK, pictures=2).reused == 2
 
 
 def test_a_kill_leaves_whole_files_and_the_same_command_ends_in_the_same_maps(study: Path, tmp_path: Path) -> None:

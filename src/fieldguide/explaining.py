@@ -21,6 +21,7 @@ from fieldguide.records import SCHEMA_VERSION, Image, Manifest
 
 if TYPE_CHECKING:
     from fieldguide.explain.explaining import Explainer, Explanation, Wish
+    from fieldguide.explain.maps import NotApplicable
 
 #: Pictures that are explained in a study, if not asked for otherwise.
 PICTURES = 6
@@ -131,11 +132,10 @@ def explain_study(
                 work = _Work(folder / "runs" / name, wish, progress)
                 bar.advance(0, note=name)
                 for entry in chosen:
-                    if work.unfit is None:
-                        told.append((name, entry["image"], work.one(Image(entry["image"], reader), labels.get(entry["image"]))))
+                    told.append((name, entry["image"], work.one(Image(entry["image"], reader), labels.get(entry["image"]))))
                     bar.advance()
                 if work.unfit is not None:
-                    left_out.append((name, work.unfit))
+                    left_out.append((name, str(work.unfit)))
     redraw(folder, progress=progress)
     counts = Counter(what for _, _, what in told)
     unfit = {name for name, _ in left_out}
@@ -149,7 +149,7 @@ class _Work:
     def __init__(self, run: Path, wish: Wish, progress: Progress) -> None:
         self.run, self.wish, self.progress = run, wish, progress
         self.explainer: Explainer | None = None
-        self.unfit: str | None = None
+        self.unfit: NotApplicable | None = None
         (run / FOLDER).mkdir(exist_ok=True)
         sweep(run / FOLDER)
 
@@ -161,6 +161,8 @@ class _Work:
 
         target = self.run / FOLDER / f"{image.key}.json"
         asked = asdict(self.wish)
+        if self.unfit is not None:
+            return self._refused(target, image, label)
         if _asked(target) == {key: list(value) if isinstance(value, tuple) else value for key, value in asked.items()}:
             return REUSED
         try:
@@ -171,11 +173,20 @@ class _Work:
                 self.progress.say(f"{who.name}: about {expected.passes:,} answers and {expected.seconds:.1f} s a picture.")
             write_json(target, {**as_json(self.explainer.explain(image), label), "asked": asked})
         except NotApplicable as error:
-            self.unfit = str(error)
-            return self.unfit
+            self.unfit = error
+            return self._refused(target, image, label)
         except PictureError as error:
             return str(error)
         return WRITTEN
+
+    def _refused(self, target: Path, image: Image, label: str | None) -> str:
+        """Write down that nothing explains this contestant's answer, which stands in its predictions; return the reason."""
+        from fieldguide.explain.files import as_refusal
+
+        assert self.unfit is not None
+        answers = {row.image: row.label for row in read_predictions(self.run / "predictions.parquet")}
+        write_json(target, as_refusal(image.key, answers.get(image.key) or "no answer", self.unfit, label))
+        return str(self.unfit)
 
 
 def _asked(target: Path) -> object:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from fieldguide.explain.explaining import Explained, Explanation
 from fieldguide.explain.faithfulness import Check
+from fieldguide.explain.maps import NotApplicable
 from fieldguide.records import SCHEMA_VERSION
 
 
@@ -29,6 +30,24 @@ def as_json(explanation: Explanation, label: str | None = None) -> dict[str, Any
         **{name: getattr(explanation, name) for name in names},
         "maps": [_maps(one) for one in explanation.explained],
         "not_applicable": [{"method": name, "why": no.why, "instead": list(no.instead)} for name, no in explanation.refused],
+    }
+
+
+def as_refusal(image: str, answer: str, why: NotApplicable, label: str | None = None) -> dict[str, Any]:
+    """Return the content of the file of an answer that nothing can explain, because its contestant cannot be asked again."""
+    return {
+        "schema": SCHEMA_VERSION,
+        "image": image,
+        "label": label,
+        "answer": answer,
+        "runner_up": "",
+        "probability": None,
+        "gap": None,
+        "seen": [0, 0, 1, 1],
+        "passes": 0,
+        "seconds": 0.0,
+        "maps": [],
+        "not_applicable": [{"method": "occlusion", "why": why.why, "instead": list(why.instead)}],
     }
 
 
