@@ -61,6 +61,7 @@ def test_every_kind_of_network_has_its_own_maps_and_occlusion(kind: str, inside:
         assert one.maps.values.ndim == 3 and one.maps.values.dtype == np.float32 and np.isfinite(one.maps.values).all()
         assert len(one.checks) == len(one.maps.layers) == len(one.maps.values)
         assert all(check.control is not None and len(check.random) == 3 for check in one.checks)
+        assert all(check.control is not None and check.control < 0.999 for check in one.checks), "held against itself"
     (answer,) = fitted.predict([image])
     assert told.answer == answer.label and told.probability == pytest.approx(max(answer.probabilities or ()), abs=1e-5)
     ordered = sorted(answer.probabilities or (), reverse=True)

@@ -419,4 +419,6 @@ def test_the_folder_edition_shows_the_maps_over_pictures_that_are_files(tmp_path
     section = text[text.index('id="why"') : text.index('id="curves"')]
     shown = set(re.findall(r'(?:href|src)="(pictures/[^"]+)"', section))
     assert shown and all((tmp_path / "report" / name).is_file() for name in shown)
-    assert any(name.endswith(f"-{why.LONGEST}.webp") for name in shown)
+    (one, *_) = [name for name in shown if name.endswith(f"-{why.LONGEST}.webp")]
+    with Pillow.open(tmp_path / "report" / one) as picture:
+        assert max(picture.size) == why.LONGEST
