@@ -191,7 +191,7 @@ def limited(size: int) -> Callable[[], None]:
 def file_limit(yard: Yard) -> None:
     said = yard.ends(yard.place.compare(setup=limited(8_000)), ENVIRONMENT, "could not be written: File too large")
     assert "store" in said
-    said = yard.ends(yard.place.compare(setup=limited(100_000)), PARTLY, "net: failed.", "could not be written: File too large")
+    said = yard.ends(yard.place.compare(setup=limited(900_000)), PARTLY, "net: failed.", "could not be written: File too large")
     assert "checkpoints" in said and not partial(yard.place.study)
     yard.goes_on()
     yard.tell("net: failed. … checkpoints/… could not be written: File too large. …; the others go on; exit 3")
