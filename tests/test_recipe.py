@@ -202,6 +202,7 @@ def _rehearsed(run: Run, name: str, tmp_path: Path) -> str:
     return out
 
 
+@pytest.mark.slow(keep=1)
 def test_the_pets_are_rehearsed_and_the_same_command_goes_on(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
