@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -169,8 +170,7 @@ class _Work:
             if self.explainer is None:
                 who = _of_run(self.run)
                 self.explainer = Explainer(who.fitted, who.ids, self.wish)
-                expected = self.explainer.estimate(image)
-                self.progress.say(f"{who.name}: about {expected.passes:,} answers and {expected.seconds:.1f} s a picture.")
+                self.progress.say(f"{who.name}: {self.explainer.estimate(image)}.")
             write_json(target, {**as_json(self.explainer.explain(image), label), "asked": asked})
         except NotApplicable as error:
             self.unfit = error
@@ -184,9 +184,13 @@ class _Work:
         from fieldguide.explain.files import as_refusal
 
         assert self.unfit is not None
-        answers = {row.image: row.label for row in read_predictions(self.run / "predictions.parquet")}
-        write_json(target, as_refusal(image.key, answers.get(image.key) or "no answer", self.unfit, label))
+        write_json(target, as_refusal(image.key, self.answers.get(image.key) or "no answer", self.unfit, label))
         return str(self.unfit)
+
+    @cached_property
+    def answers(self) -> dict[str, str | None]:
+        """What the contestant answered, by content hash."""
+        return {row.image: row.label for row in read_predictions(self.run / "predictions.parquet")}
 
 
 def _asked(target: Path) -> object:
@@ -240,8 +244,7 @@ def explain_images(
                 bar.advance(0, note=who.name)
                 try:
                     if number == 0:
-                        expected = explainer.estimate(image)
-                        progress.say(f"{who.name}: about {expected.passes:,} answers and {expected.seconds:.1f} s a picture.")
+                        progress.say(f"{who.name}: {explainer.estimate(image)}.")
                     yield who, image, explainer.explain(image)
                 except (NotApplicable, PictureError) as error:
                     yield who, image, str(error)

@@ -60,7 +60,7 @@ def show(order: Order, why: Why, progress: Progress) -> int:
     """Do what `order` asks for and return the exit code: 0, or 3 where something could not be explained."""
     wish, folder = wish_of(why), Path(order.subject)
     if not order.pictures:
-        return _in_study(order, why, folder, progress)
+        return _in_study(why, wish, folder, progress)
     subjects = _subjects(order, why, folder)
     twice = [name for name, count in Counter(who.name for who in subjects).items() if count > 1]
     if twice:
@@ -74,24 +74,24 @@ def show(order: Order, why: Why, progress: Progress) -> int:
     return _write(order.out, subjects, paths, wish, progress)
 
 
-def _in_study(order: Order, why: Why, folder: Path, progress: Progress) -> int:
+def _in_study(why: Why, wish: Wish, folder: Path, progress: Progress) -> int:
     """Explain the telling pictures of a study, of all its contestants or of the one that is named."""
     if why.beside or why.before:
         raise UsageProblem(
             "--beside and --before are about pictures, but none were given.",
             "Allowed without pictures: STUDY/ or STUDY/runs/NAME alone.",
-            f"fieldguide explain {plain(order.subject)} PICTURE.jpg --before",
+            f"fieldguide explain {plain(folder)} PICTURE.jpg --before",
         )
     one = (folder / "model").is_dir() or folder.parent.name == "runs"
     study = folder.parent.parent if one else folder
     if not one and not (folder / "manifest.parquet").exists():
         raise UsageProblem(
-            f"{plain(order.subject)} is no study, and no pictures were given to explain it with.",
+            f"{plain(folder)} is no study, and no pictures were given to explain it with.",
             "Allowed: STUDY/ or STUDY/runs/NAME alone, or any contestant and network with pictures.",
-            f"fieldguide explain {plain(order.subject)} PICTURE.jpg",
+            f"fieldguide explain {plain(folder)} PICTURE.jpg",
         )
     only = (folder.name,) if one else ()
-    done = explaining.explain_study(study, wish_of(why), only=only, pictures=why.most, progress=progress)
+    done = explaining.explain_study(study, wish, only=only, pictures=why.most, progress=progress)
     terminal.say(f"{done.written} explanations written, {done.reused} were there, {len(done.failed)} failed.")
     for name, reason in done.left_out:
         terminal.say(f"{name}: {reason}.", "dim")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fieldguide.craft.answering import softmax
 from fieldguide.craft.sight import Sight
 from fieldguide.data.batches import evaluation_batches
 from fieldguide.explain import faithfulness
@@ -84,6 +86,9 @@ class Estimate:
     passes: int
     seconds: float
 
+    def __str__(self) -> str:
+        return f"about {self.passes:,} answers and {self.seconds:.1f} s a picture"
+
 
 @dataclass
 class Explainer:
@@ -104,10 +109,10 @@ class Explainer:
         """The network with shuffled weights, made once; `None` where there is nothing to shuffle."""
         return None if self.scores.sight is None else faithfulness.shuffled(self.scores.sight, self.wish.seed)
 
-    def ask(self, pictures: Sequence[Pixels]) -> NDArray[np.float64]:
-        """Return scores ``"pictures classes"``, and count the pictures."""
+    def ask(self, pictures: Sequence[Pixels], scores: Scores | None = None) -> NDArray[np.float64]:
+        """Return scores ``"pictures classes"``, this contestant's own if no other `scores` are given, and count the pictures."""
         self.passes += len(pictures)
-        return self.scores(pictures)
+        return (scores or self.scores)(pictures)
 
     def estimate(self, image: Image) -> Estimate:
         """Return what one picture will take, by the time of a few answers; `ask` is most of it."""
@@ -133,7 +138,7 @@ class Explainer:
         pixels = self.scores.picture(image)
         row = self.ask([pixels])[0]
         target = Target.of(torch.from_numpy(row))
-        probabilities = np.exp(row - row.max()) / np.exp(row - row.max()).sum()
+        probabilities = softmax(row[None])[0]
         box = self.scores.seen(pixels)
         examiner = Examiner(self.ask, Cells.over(pixels, box, CHECKED), target, self.wish.orders, self.wish.seed)
         told: list[Explained] = []
@@ -170,11 +175,7 @@ class Explainer:
     def _maps(self, method: Method, scores: Scores, image: Image, pixels: Pixels, target: Target) -> Maps:
         """Return the maps of one method, of this contestant or of its shuffled self."""
         if method.look is None:
-
-            def ask(pictures: Sequence[Pixels]) -> NDArray[np.float64]:
-                self.passes += len(pictures)
-                return scores(pictures)
-
+            ask = functools.partial(self.ask, scores=scores)
             return occlusion(ask, Cells.over(pixels, scores.seen(pixels), self.wish.grid), target)
         if scores.sight is None:
             raise NotApplicable("this family cannot be looked into", ("occlusion",))
