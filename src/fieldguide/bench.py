@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from fieldguide.records import Prediction
+from fieldguide.records import Prediction, Texts
 
 
 class Bar(Protocol):
@@ -59,13 +59,18 @@ def _no_answers(path: Path) -> Mapping[str, Prediction]:
     return {}
 
 
+def _no_texts(source: str) -> Texts:
+    return Texts(source)
+
+
 @dataclass(frozen=True)
 class Bench:
     """What a family is given to work with.
 
     `scratch` belongs to one contestant (and fold): checkpoints go there and survive a kill. `recorded` reads a file of
     answers that names pictures and returns them by content hash, so that a family never learns a name. `online` is True
-    only where the user allowed the network. `shared` is a folder for what several contestants can read (activations of a frozen front).
+    only where the user allowed the network. `texts` returns what a source of texts (its name in the study, or a file) says of classes
+    and of the training pictures. `shared` is a folder for what several contestants can read (activations of a frozen front).
     `tracker` hears every event that is logged. `quiet` is True in every process but the first of several: it writes nothing.
     """
 
@@ -78,6 +83,7 @@ class Bench:
     shared: Path | None = None
     tracker: Callable[[str, Mapping[str, Any]], None] = _nobody
     quiet: bool = False
+    texts: Callable[[str], Texts] = _no_texts
 
     def log(self, event: str, **values: Any) -> None:
         """Append one line to the contestant's ``log.jsonl``: the learning curve and other moments."""

@@ -5,8 +5,8 @@ What is not known is ``None`` or a named state, never an invented number.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 import numpy as np
@@ -70,6 +70,28 @@ class ClassInfo:
     name: str
     synonyms: tuple[str, ...] = ()
     description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One sentence about a class, and which part of its looks it tells of (``"beak"``), where the source says."""
+
+    text: str
+    field: str | None = None
+
+
+@dataclass(frozen=True)
+class Texts:
+    """What one source says about classes (by id) and about single pictures (by content hash); `made` says where it came from."""
+
+    name: str
+    classes: Mapping[str, tuple[Line, ...]] = field(default_factory=dict)
+    captions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    made: Mapping[str, str] = field(default_factory=dict)
+
+    def only(self, keys: Collection[str]) -> Texts:
+        """Return the same texts with the captions of these pictures alone: what is said of a test picture stays out of a fit."""
+        return replace(self, captions={key: said for key, said in self.captions.items() if key in keys})
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from fieldguide.data.classes import write_classes
 from fieldguide.data.portion import portion
 from fieldguide.data.store import Store
 from fieldguide.data.tables import prediction_from, read_predictions, write_predictions
+from fieldguide.data.texts import read_texts
 from fieldguide.data.veil import hatch, window
 from fieldguide.errors import DataProblem, Problem, UsageProblem, plain
 from fieldguide.failures import fail, problem_of
@@ -222,6 +223,7 @@ def _fitted(entry: Contestant, table: Table, folder: Path, train: Sequence[Manif
         recorded,
         table.folder / "store",
         hatch(lambda event, values: table.tracker(entry.name, event, values)),
+        texts=hatch(lambda source: read_texts(table.folder, source).only({row.key for row in train})),
     )
     before = sum(event.get("seconds", 0.0) for event in read_log(scratch / "log.jsonl") if event["event"] == "epoch")
     bench.log("sitting")

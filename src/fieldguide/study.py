@@ -286,7 +286,7 @@ def _refuse_foreign(folder: Path) -> None:
     names = {entry.name for entry in folder.iterdir()}
     if "study.toml" in names:  # a study whose list was damaged and taken away
         own |= {"source.json", "environment.json", "comparison.json", "suspects.json", "runs"} | DRAWN
-        own |= {"measures.parquet", "causes.json", "causes.toml", "slices.json", "kinds.json", "explained.json"}
+        own |= {"measures.parquet", "causes.json", "causes.toml", "slices.json", "kinds.json", "explained.json", "texts"}
     foreign = sorted(name for name in names - own if not name.startswith("."))
     if foreign:
         raise UsageProblem(
