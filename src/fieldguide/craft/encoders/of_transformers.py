@@ -191,7 +191,7 @@ def build(lens: Lens, device: str, online: bool) -> Encoder:
     own = of_transformers.own_looks(replace(lens, model=f"hf/{folder}"))
     config = {name: value for name, value in model.config.to_dict().items() if name not in ("auto_map", "_name_or_path")}
     model = model.to(device).eval()
-    scale = float(model.logit_scale.exp()) if hasattr(model, "logit_scale") else 100.0
+    scale = float(model.logit_scale.detach().exp()) if hasattr(model, "logit_scale") else 100.0
     eye = Eye(model, config, looks.described(own, lens, {}), device)
     reader = Reader(model, config, tokenizer, _context(model.config, tokenizer), device)
     return Encoder(lens.model, eye, reader, scale, shared=True, described=described)
