@@ -99,8 +99,40 @@ class Published(Settings):
     """Means of several."""
     against: tuple[tuple[str, str], ...] = ()
     """Pairs of groups whose means are compared."""
+    ratios: tuple[Ratio, ...] = ()
+    """Its table over image : text, where it has one."""
     caveats: tuple[str, ...] = ()
     """Why they may differ from what is measured here."""
+
+
+class Material(Settings):
+    """Something beside the pictures that a recipe takes: texts, or pairs of captions and other pictures."""
+
+    name: str
+    """Name in this recipe, and of the texts in the study."""
+    kind: Literal["texts", "pairs"]
+    """Texts about the pictures or classes of the experiment, or captioned pictures that a translator learns from."""
+    what: str
+    """What it is."""
+    page: str
+    """Where it can be had, by name."""
+    layout: str
+    """What the folder or file has to look like."""
+    example: str
+    """What to write behind --with NAME=."""
+    needed: bool = False
+    """Whether nothing is begun without it; else what needs it is left out, and the recipe says so."""
+
+
+class Ratio(Settings):
+    """One row of a published table over image : text: accuracies in per cent."""
+
+    image: int = Field(ge=0, le=100)
+    """Per cent of pictures; the rest is text."""
+    pictures: dict[str, float] = {}
+    """With pictures alone, by selection (``balanced``, ``uniform``)."""
+    sources: dict[str, dict[str, float]] = {}
+    """With texts of a source in the place of the rest, by selection."""
 
 
 class Question(Settings):
@@ -150,6 +182,10 @@ class Recipe(Settings):
     """Its pictures."""
     needs: Needs
     """What else it takes."""
+    materials: tuple[Material, ...] = ()
+    """Texts and captioned pictures that it takes."""
+    sweep: dict[str, Any] = {}
+    """Settings of its sweep over image : text."""
     published: Published
     """What the source reports."""
     questions: tuple[Question, ...] = ()
