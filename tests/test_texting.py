@@ -59,7 +59,7 @@ def test_texts_are_brought_in_listed_and_never_written_over(study: Path, tmp_pat
     said = shell("texts", study, "--add", path)
     assert said.code == DONE
     assert "gpt was brought in (descriptions)." in said.text
-    assert "2 of 3 4 2 / 2 / 2 0 0 of 30 2" in said.text
+    assert "2/3 4 2 / 2 / 2 0 0/30 2" in said.text
     assert "Not matched: 2 texts of 1 names: ferret (2 texts)." in said.text
     assert "Nothing is said of 1 classes: eel." in said.text
     assert names(study) == ("gpt",)
@@ -74,7 +74,7 @@ def test_texts_are_brought_in_listed_and_never_written_over(study: Path, tmp_pat
     assert b"hanging" in (study / "texts" / "gpt.jsonl").read_bytes()
     assert shell("texts", study, "--add", path, "--as", "second").code == DONE
     listed = shell("texts", study).text
-    assert "gpt 2 of 3" in listed and "second 2 of 3" in listed
+    assert "gpt 2/3" in listed and "second 2/3" in listed
     assert "second" not in shell("texts", study, "gpt").text
     said = shell("texts", study, "gtp")
     assert said.code == USAGE and "Did you mean gpt?" in said.text
@@ -91,7 +91,7 @@ def test_captions_and_strangers_are_told(study: Path, tmp_path: Path, shell: She
         path.write_text("stripes\n\nstripes\nmore stripes\n", encoding="utf-8")
     said = shell("texts", study, "--add", folder)
     assert said.code == DONE
-    assert "0 of 3 0 - 6 3 of 30 0" in said.text
+    assert "0/3 0 - 6 3/30 0" in said.text
     assert "2 of the pictures with captions are training pictures" in said.text
     assert "3 captions that their picture had already" in said.text and "3 blank ones" in said.text
     with open(study / "texts" / "text_c10.jsonl", "a", encoding="utf-8") as stream:
@@ -106,7 +106,7 @@ def test_descriptions_in_the_list_of_classes_are_a_source_of_their_own(study: Pa
     table = read_toml(study / "classes.toml")
     table["classes"]["eel"]["description"] = "Long and thin. No legs!"
     write_toml(study / "classes.toml", table)
-    assert "classes 1 of 3 2 2 / 2 / 2" in shell("texts", study).text
+    assert "classes 1/3 2 2 / 2 / 2" in shell("texts", study).text
     said = shell("texts", study, "--add", described(tmp_path), "--as", "classes")
     assert said.code == USAGE and "what the descriptions in classes.toml are called" in said.text
     assert "classes-texts was brought in" in shell("texts", study, "--add", described(tmp_path, "classes.json")).text

@@ -176,19 +176,20 @@ def show(found: Sequence[Covered]) -> None:
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("texts", overflow="fold", min_width=12)
-    for title in ("classes", "lines", "min / median / max", "captions", "pictures", "unmatched"):
+    for title in ("classes", "lines", "a class*", "captions", "pictures", "unmatched"):
         table.add_column(title, justify="right", no_wrap=True)
     for one in found:
         table.add_row(
             Text(plain(one.name, 80)),
-            Text(f"{one.classes} of {one.all_classes}"),
+            Text(f"{one.classes}/{one.all_classes}"),
             Text(f"{sum(one.lines):,}"),
             Text(one.spread),
             Text(f"{one.captions:,}"),
-            Text(f"{one.pictures:,} of {one.all_pictures:,}"),
+            Text(f"{one.pictures:,}/{one.all_pictures:,}"),
             Text(one.texts.made.get("unmatched texts", "0")),
         )
     terminal.out.print(table)
+    terminal.say("* Least / median / most lines of the classes that are told of.", "dim")
     for one in found:
         if one.captions:
             terminal.say(f"{one.name}: {one.training:,} of the pictures with captions are training pictures.", "dim")

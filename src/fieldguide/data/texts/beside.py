@@ -32,7 +32,8 @@ def read(files: list[Path], root: Path, whom: Whom) -> Iterator[Said]:
     named = {path: readable((Path(root.name) / path.relative_to(root)).with_suffix("").as_posix()) for path in files}
     pictures = sum(whom.picture(name) is not None for name in named.values())
     classes = sum(whom.id(last(name)) is not None for name in named.values())
-    kind: Kind = "class" if classes > pictures else "picture"
+    flat = all(path.parent == root for path in named)
+    kind: Kind = "class" if classes > pictures or (flat and not pictures) else "picture"
     for path, name in named.items():
         for line in lines_of(path):
             yield Said(last(name) if kind == "class" else name, line, kind)
