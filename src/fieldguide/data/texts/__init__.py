@@ -20,8 +20,8 @@ from fieldguide.records import SCHEMA_VERSION, Line, Texts
 
 #: Name of the source that is made of the descriptions in ``classes.toml``.
 OWN = "classes"
-#: Where one sentence ends and the next one begins.
-_BETWEEN = re.compile(r"(?<=[.!?。！？])\s+(?=[^\s.,;a-z\d])|\s*\n+\s*")
+#: Where one sentence ends and the next one begins; not behind an initial or a title.
+_BETWEEN = re.compile(r"(?<=[.!?。！？])(?<!\b[A-Z]\.)(?<!\b(?:St|Dr|Mr|vs|cf)\.)(?<!\bMrs\.)\s+(?=[^\s.,;a-z\d])|\s*\n+\s*")
 
 
 def folder_of(study: Path) -> Path:
