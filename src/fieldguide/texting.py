@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import median
 
 from fieldguide import terminal
+from fieldguide.bench import Progress
 from fieldguide.data.classes import read_classes
 from fieldguide.data.tables import read_manifest
 from fieldguide.data.texts import OWN, fingerprint, folder_of, lacking, names, read_texts, write_texts
@@ -83,6 +84,24 @@ def sources(study: Path, wanted: Sequence[str] = ()) -> tuple[Covered, ...]:
             raise problem
     manifest, _ = _lists(study)
     return tuple(covered(read_texts(study, name), manifest) for name in wanted or names(study))
+
+
+def examine(
+    study: Path, wanted: Sequence[str], model: str | None, *, online: bool = False, progress: Progress | None = None
+) -> None:
+    """Let the description doctor examine the sources `wanted`, or all that say something of classes, and print what it found."""
+    from fieldguide import doctoring
+
+    every = sources(study, wanted)
+    chosen = [one.name for one in every if wanted or one.lines]
+    if not chosen:
+        raise UsageProblem(
+            "The study has no texts about its classes.",
+            "The doctor examines lines about classes; captions of pictures are not examined.",
+            f"fieldguide texts {plain(study)} --add FILE   brings some in.",
+        )
+    for name in chosen:
+        doctoring.show(study, doctoring.examine(study, name, model, online=online, progress=progress))
 
 
 def covered(texts: Texts, manifest: Manifest) -> Covered:

@@ -25,12 +25,29 @@ def texts(
     name: Annotated[
         Optional[str], typer.Option("--as", help="Name of the source that is added; its file's name if not given.")
     ] = None,
+    doctor: Annotated[
+        bool,
+        typer.Option(
+            "--doctor", help="Examine every line about a class: names, unseen things, repetitions; with --encoder, its worth."
+        ),
+    ] = False,
+    encoder: Annotated[
+        Optional[str],
+        typer.Option(
+            "--encoder",
+            help="What the doctor sees with: drawn, hf/OWNER/NAME, open_clip/NAME@TAG or a network[:key=value,...].",
+        ),
+    ] = None,
+    online: Annotated[
+        bool, typer.Option("--online", help="Allow the network: download weights that are not on this machine.")
+    ] = False,
 ) -> None:
-    """Bring in texts about classes and pictures and list them: who is told of, by how many lines, and what could not be matched."""
-    from fieldguide import texting
+    """Bring in texts about classes and pictures, list what they cover, and examine them."""
+    from fieldguide import terminal, texting
 
     if add is not None:
-        source = texting.add(study, add, name)
-        texting.show_added(source)
-        return
-    texting.show(texting.sources(study, tuple(names or ())))
+        texting.show_added(texting.add(study, add, name))
+    if doctor:
+        texting.examine(study, tuple(names or ()), encoder, online=online, progress=terminal.Bars())
+    elif add is None:
+        texting.show(texting.sources(study, tuple(names or ())))

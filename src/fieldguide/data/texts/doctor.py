@@ -28,7 +28,7 @@ CODES: dict[str, str] = {
     "not_visible": "states what no picture shows",
     "shared": "is said word for word of another class, too",
     "nearly_shared": "is said in nearly the same words of another class",
-    "repeated": "is said twice of its class",
+    "repeated": "repeats an earlier line of its class",
     "beyond_context": "is longer than the encoder reads",
     "long": "is more than one sentence or 40 words",
     "empty": "has no word",
@@ -39,7 +39,7 @@ MOST_WORDS, NEARLY, MOST_LINES = 40, 0.8, 30_000
 _FRAME = 0.5
 #: Words that carry no look. Lists that come with libraries also leave out words such as bill and thick.
 _LITTLE = frozenset(
-    [
+    (
         "a",
         "an",
         "the",
@@ -60,17 +60,8 @@ _LITTLE = frozenset(
         "are",
         "it",
         "its",
-        "has",
-        "have",
-        "be",
-        "as",
-        "this",
-        "often",
-        "may",
-        "can",
-        "very",
-    ]
-)
+    )
+) | frozenset(("has", "have", "be", "as", "this", "often", "may", "can", "very"))
 Counted = Callable[[Sequence[str]], Sequence[int]]
 
 
@@ -220,7 +211,7 @@ def _between(said: Sequence[tuple[str, int, Line]], found: list[list[Finding]], 
             if others:
                 found[place].append(Finding("shared", _listed([names.get(other, other) for other in others])))
             if any(said[other][0] == id and other < place for other in same):
-                found[place].append(Finding("repeated", "an earlier line of this class says it"))
+                found[place].append(Finding("repeated", "an earlier line of this class says the same"))
     if len(said) <= MOST_LINES:
         alike = _alike(list(places))
         for one, other in alike:
