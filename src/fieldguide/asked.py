@@ -48,6 +48,8 @@ class Asked(Settings):
     """Contestants chosen by data size, hardware and what is reachable, when none are named."""
     recipe: str | None = None
     """Recipe that the study follows, as ``fieldguide recipe`` lists it (``NAME/tiny`` for its rehearsal); the report shows its figures."""
+    texts: tuple[str, ...] = ()
+    """Texts that are brought in before anything is fitted, as NAME=FILE or FILE; may be repeated. A source the study has stays as it is."""
     contestants: tuple[Entry | str, ...] = ()
     """Contestants as tables, or as words ``[family/]name[:key=value,...]``."""
 

@@ -23,6 +23,8 @@ from fieldguide.data.split import SplitShape, shape
 from fieldguide.data.store import Originals, Spare, Store
 from fieldguide.data.tables import read_manifest
 from fieldguide.data.texts import lacking
+from fieldguide.data.texts.importing import bring
+from fieldguide.data.texts.importing import sources as text_sources
 from fieldguide.errors import DONE, PARTLY, DataProblem, Problem, UsageProblem, plain
 from fieldguide.failures import fail
 from fieldguide.families import Contestant, Sizes
@@ -152,6 +154,7 @@ def compare(
         source = gathering.source_of(asked, folder, online)
         manifest = gathering.gather(source, asked, folder, _sizes(wanted), extend=extend, progress=progress)
         require_by_hand(folder, manifest)
+        bring(folder, asked.texts, manifest, gathering.task_of(folder, manifest).classes)
         contestants = contestants or list(_preset(asked, folder, manifest, online))
         asked = asked.model_copy(update={"contestants": planning.entries(contestants)})
         write_toml(folder / "study.toml", asked.model_dump(mode="json"))
@@ -187,7 +190,7 @@ def dry_run(asked: Asked, folder: Path, *, online: bool = False, progress: Progr
     contestants = contestants or planning.choose(asked.preset or "quick", task, sizes, online=online, device=_device())
     done = tuple(contestant.name for contestant in contestants if _whole(contestant, asked, folder))
     planned = planning.estimates([c for c in contestants if c.name not in done], task, sizes, online, asked.seeds)
-    planned = tuple(replace(p, problem=p.problem or _without_texts(p.contestant, folder)) for p in planned)
+    planned = tuple(replace(p, problem=p.problem or _without_texts(p.contestant, asked, folder)) for p in planned)
     wanted = _sizes(planning.sizes_wanted(entry.contestant for entry in planned if entry.problem is None))
     return DryRun(folder, shape(manifest, gathering.rule_of(asked)), planned, gathering.store_bytes(manifest, wanted), done)
 
@@ -245,6 +248,7 @@ def _settled(asked: Asked, folder: Path) -> Asked:
         "contestants": planning.entries([*kept, *named]),
         "preset": asked.preset or old.preset,
         "recipe": asked.recipe or old.recipe,
+        "texts": tuple(dict.fromkeys((*old.texts, *asked.texts))),
     }
     return asked.model_copy(update={**update, "seeds": _seeds(asked, old, folder)})
 
@@ -311,15 +315,16 @@ def _obstacles(contestants: Iterable[Contestant], asked: Asked, folder: Path, on
     for contestant in contestants:
         if _whole(contestant, asked, folder):
             continue
-        problem = found[contestant.name] = planning.obstacle(contestant, online) or _without_texts(contestant, folder)
+        problem = found[contestant.name] = planning.obstacle(contestant, online) or _without_texts(contestant, asked, folder)
         if problem is not None and not planning.missing_extra(problem):
             raise problem
     return found
 
 
-def _without_texts(contestant: Contestant, folder: Path) -> Problem | None:
-    """Return the problem of a contestant that names texts which the study does not have."""
-    return lacking(folder, getattr(contestant.settings, "texts", None))
+def _without_texts(contestant: Contestant, asked: Asked, folder: Path) -> Problem | None:
+    """Return the problem of a contestant that names texts which the study does not have and is not to get."""
+    wanted = getattr(contestant.settings, "texts", None)
+    return None if wanted in text_sources(asked.texts) else lacking(folder, wanted)
 
 
 def _preset(asked: Asked, folder: Path, manifest: Manifest, online: bool) -> Sequence[Contestant]:

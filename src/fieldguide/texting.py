@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,8 @@ from fieldguide import terminal
 from fieldguide.bench import Progress
 from fieldguide.data.classes import read_classes
 from fieldguide.data.tables import read_manifest
-from fieldguide.data.texts import OWN, fingerprint, folder_of, lacking, names, read_texts, write_texts
-from fieldguide.data.texts.importing import import_texts
+from fieldguide.data.texts import fingerprint, folder_of, lacking, names, read_texts, write_texts
+from fieldguide.data.texts.importing import import_texts, name_of
 from fieldguide.data.texts.matching import Matched, described
 from fieldguide.errors import UsageProblem, plain
 from fieldguide.files import sweep
@@ -62,7 +61,7 @@ def add(study: Path, path: Path, name: str | None = None) -> Added:
     The same texts again are fine. Raises `UsageProblem` where the name holds other texts, or nothing can be matched.
     """
     require_study(study)
-    name = _named(path, name)
+    name = name_of(path, name)
     with Locked(study):
         manifest, classes = _lists(study)
         texts, matched = import_texts(path, manifest, classes, name)
@@ -127,22 +126,6 @@ def covered(texts: Texts, manifest: Manifest) -> Covered:
 def _lists(study: Path) -> tuple[Manifest, tuple[ClassInfo, ...]]:
     manifest = read_manifest(study / "manifest.parquet")
     return manifest, read_classes(study / "classes.toml", manifest.classes)
-
-
-def _named(path: Path, name: str | None) -> str:
-    """Return the name of a source; raises `UsageProblem` for one that is no plain name or is taken by ``classes.toml``."""
-    if name is None:
-        stem = path.resolve().name if path.is_dir() else path.stem
-        name = re.sub(r"[^\w.+-]+", "-", stem).strip("-.")[:80] or "texts"
-        name = f"{name}-texts" if name == OWN else name
-    if not re.fullmatch(r"\w[\w.+-]{0,79}", name) or name == OWN:
-        why = "is what the descriptions in classes.toml are called" if name == OWN else "is no name for texts"
-        raise UsageProblem(
-            f"{plain(name)!r} {why}.",
-            "A name of letters, digits and . _ + -, at most 80 of them; it becomes a file texts/NAME.jsonl.",
-            "Choose another with --as NAME.",
-        )
-    return name
 
 
 def _require_same(study: Path, texts: Texts) -> None:

@@ -107,7 +107,7 @@ def look(
 
 
 @app.command()
-@asks("split", "folds", "seed", "seeds", "preset", "alike", "leaks", "store_gb")
+@asks("split", "folds", "seed", "seeds", "preset", "alike", "leaks", "store_gb", "texts")
 def compare(
     source: Annotated[
         str, typer.Argument(help="Folder of class folders, split folders, table, archive, hf:NAME, or a study.toml.")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from fieldguide.data.texts import beside, captions, described, tables
+from fieldguide.data.texts import OWN, beside, captions, described, folder_of, names, tables, write_texts
 from fieldguide.data.texts.common import (
     MOST_FIELD,
     MOST_TEXTS,
@@ -22,13 +23,54 @@ from fieldguide.data.texts.common import (
 from fieldguide.data.texts.matching import Matched, Unmatched, Whom
 from fieldguide.data.texts.matching import described as told
 from fieldguide.errors import UsageProblem, nearest, plain
-from fieldguide.files import told_plainly, twice
+from fieldguide.files import sweep, told_plainly, twice
 from fieldguide.records import ClassInfo, Line, Manifest, Texts
 
 FORMATS = (
     "A folder of .txt files beside pictures, or one for each class; a table (.csv, .tsv, .jsonl, .parquet); "
     "captions of COCO or descriptions {class: [sentence, ...]} as .json; or a folder of such files."
 )
+
+
+def sources(words: Iterable[str]) -> dict[str, Path]:
+    """Read ``NAME=FILE`` or ``FILE`` as names and files; raises `UsageProblem` for a name that is none, or is given twice."""
+    found: dict[str, Path] = {}
+    for word in words:
+        name, equals, file = word.partition("=")
+        path = Path(file if equals else word).expanduser()
+        name = name_of(path, name if equals else None)
+        if found.setdefault(name, path) != path:
+            raise UsageProblem(
+                f"Two files are to be the texts called {plain(name)!r}.",
+                "A name stands for one set of texts.",
+                f"--texts {plain(name)}-2={plain(path)}",
+            )
+    return found
+
+
+def bring(study: Path, words: Iterable[str], manifest: Manifest, classes: Sequence[ClassInfo]) -> None:
+    """Bring the files of `words` into a study, but for those it has: what was edited there is never written over."""
+    for name, path in sources(words).items():
+        if name not in names(study):
+            texts, _ = import_texts(path, manifest, classes, name)
+            sweep(folder_of(study))
+            write_texts(study, texts)
+
+
+def name_of(path: Path, name: str | None) -> str:
+    """Return the name of a source; raises `UsageProblem` for one that is no plain name or is taken by ``classes.toml``."""
+    if name is None:
+        stem = path.resolve().name if path.is_dir() else path.stem
+        name = re.sub(r"[^\w.+-]+", "-", stem).strip("-.")[:80] or "texts"
+        name = f"{name}-texts" if name == OWN else name
+    if not re.fullmatch(r"\w[\w.+-]{0,79}", name) or name == OWN:
+        why = "is what the descriptions in classes.toml are called" if name == OWN else "is no name for texts"
+        raise UsageProblem(
+            f"{plain(name)!r} {why}.",
+            "A name of letters, digits and . _ + -, at most 80 of them; it becomes a file texts/NAME.jsonl.",
+            "Choose another: --as NAME, or --texts NAME=FILE.",
+        )
+    return name
 
 
 @told_plainly()
