@@ -36,8 +36,8 @@ def turned(seed: int = 0, width: int = 16, features: int = 16, noise: float = 0.
     return pairs(lines, pictures, labels)
 
 
-def bent(seed: int = 0, width: int = 12) -> Pairs:
-    """Return pairs whose lines are what no linear map undoes: the size of each factor and its sign are told apart by a product."""
+def bent(seed: int = 0, width: int = 6) -> Pairs:
+    """Return pairs whose lines tell size and sign of each factor apart: pictures are their products, which no linear map gives."""
     random = np.random.default_rng(seed)
     made, labels = factors(random, classes=20, each=40, width=width)
     mixed = made @ rotation(np.random.default_rng(97), width, width)

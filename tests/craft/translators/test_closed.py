@@ -79,7 +79,7 @@ def test_a_penalty_is_chosen_on_pairs_of_other_classes() -> None:
     apart, mixed = pairs(lines, given.pictures, given.groups), pairs(lines, given.pictures)
     strict, lax = learned("ridge", apart).told, learned("ridge", mixed).told
     assert {strict["penalty"], lax["penalty"]} <= set(PENALTIES)
-    assert strict["cosine"] < lax["cosine"] - 0.1
+    assert strict["r2"] < lax["r2"] - 0.1
     learning, choosing = halves(apart, 0) or (apart, apart)
     assert not set(learning.groups) & set(choosing.groups) and len(choosing) == len(given) // 5
 
@@ -97,7 +97,7 @@ def test_pairs_to_choose_on_can_be_given() -> None:
     assert learned("ridge", given, val=val).told["held_out"] == len(val)
     # Pairs that were shuffled agree with nothing, so nothing but the mean is believed.
     shuffled = pairs(val.lines.pooled[::-1], val.pictures)
-    assert learned("memory", given, val=shuffled).told["cosine"] < 0.2 < learned("memory", given, val=val).told["cosine"]
+    assert learned("memory", given, val=shuffled).told["r2"] < 0.1 < 0.2 < learned("memory", given, val=val).told["r2"]
 
 
 def test_memory_gives_nothing_but_means_of_pictures_it_knows() -> None:

@@ -140,9 +140,9 @@ def fitted(
     if why is not None:
         return NotApplicable(name, why)
     if name in TRAINED:
-        from fieldguide.craft.translators import training
+        from fieldguide.craft.translators.training import trained
 
-        return training.fitted(name, pairs, seed, val, work or Work())
+        return trained(name, pairs, seed, val, work or Work())
     from fieldguide.craft.translators import closed, memory
 
     learn: dict[str, Callable[[], Translator]] = {

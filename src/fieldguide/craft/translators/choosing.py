@@ -42,10 +42,19 @@ def _some(pairs: Pairs, random: np.random.Generator) -> Pairs:
 
 
 def agreement(translated: Rows, pictures: Rows, centre: Rows) -> float:
-    """Return the mean cosine of translated lines and their pictures around `centre`: direction alone, for that is what heads see."""
+    """Return the mean cosine of translated lines and their pictures around `centre`: direction alone."""
     a, b = translated.astype(np.float64) - centre, pictures.astype(np.float64) - centre
     lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     return float(np.mean((a * b).sum(axis=1) / np.maximum(lengths, 1e-12)))
+
+
+def explained(translated: Rows, pictures: Rows, centre: Rows) -> float:
+    """Return the share of the pictures' spread around `centre` that translated lines explain (R2): lengths matter, too.
+
+    A cosine would not see that a large penalty draws all lines to the centre.
+    """
+    wrong = np.square(translated.astype(np.float64) - pictures).sum()
+    return float(1 - wrong / max(np.square(pictures.astype(np.float64) - centre).sum(), 1e-12))
 
 
 def best(values: Sequence[float], scores: Sequence[float]) -> float:

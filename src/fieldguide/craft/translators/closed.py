@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from scipy.linalg import orthogonal_procrustes, svd
 
 from fieldguide.craft.translators import Pairs, Rows, Said
-from fieldguide.craft.translators.choosing import agreement, best, halves
+from fieldguide.craft.translators.choosing import best, explained, halves
 
 Array = NDArray[np.float64]
-#: Penalties of ridge regression that are tried, in units of the mean variance of the directions that lines have.
-PENALTIES = tuple(float(10.0**power) for power in range(-4, 4))
+#: Penalties of ridge regression that are tried, in units of the mean variance of the directions that lines have. Beyond the largest,
+#: all lines would become the mean picture.
+PENALTIES = (1e-4, 1e-3, 1e-2, 0.1, 0.3, 1.0, 3.0, 10.0)
 #: The one that is taken where there are too few pairs to choose.
 PENALTY = 1.0
 #: Rows that are brought to float64 at a time.
@@ -71,7 +72,7 @@ def procrustes(pairs: Pairs) -> Affine:
 
 
 def ridge(pairs: Pairs, seed: int, val: Pairs | None = None) -> Affine:
-    """Learn a linear map with an intercept; its penalty is the one under which pairs that were held out agree best.
+    """Learn a linear map with an intercept; its penalty is the one under which pairs that were held out are explained best.
 
     One eigendecomposition gives all penalties: of the smaller of the two products of centred lines.
     """
@@ -80,9 +81,9 @@ def ridge(pairs: Pairs, seed: int, val: Pairs | None = None) -> Affine:
         return _ridge(pairs, (PENALTY,))[0]
     learning, choosing = parts
     centre = _mean(learning.pictures).astype(np.float32)
-    tried = [agreement(one(choosing.lines), choosing.pictures, centre) for one in _ridge(learning, PENALTIES)]
+    tried = [explained(one(choosing.lines), choosing.pictures, centre) for one in _ridge(learning, PENALTIES)]
     chosen = _ridge(pairs, (best(PENALTIES, tried),))[0]
-    return Affine(chosen.name, chosen.weights, chosen.bias, {**chosen.told, "held_out": len(choosing), "cosine": max(tried)})
+    return Affine(chosen.name, chosen.weights, chosen.bias, {**chosen.told, "held_out": len(choosing), "r2": max(tried)})
 
 
 def _ridge(pairs: Pairs, penalties: tuple[float, ...]) -> list[Affine]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fieldguide.craft.translators import Pairs, Rows, Said
-from fieldguide.craft.translators.choosing import agreement, best, halves
+from fieldguide.craft.translators.choosing import best, explained, halves
 
 #: Temperatures that are tried: differences of the cosine that count as one.
 TEMPERATURES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
@@ -46,17 +46,17 @@ class Memory:
 
 
 def memory(pairs: Pairs, seed: int, val: Pairs | None = None) -> Memory:
-    """Remember `pairs`; the temperature is the one under which pairs that were held out agree best."""
+    """Remember `pairs`; the temperature is the one under which pairs that were held out are explained best."""
     parts = halves(pairs, seed, val)
     if parts is None:
         return _remember(pairs, seed, TEMPERATURE, {})
     learning, choosing = parts
     centre = learning.pictures.mean(axis=0)
     tried = [
-        agreement(_remember(learning, seed, temperature, {})(choosing.lines), choosing.pictures, centre)
+        explained(_remember(learning, seed, temperature, {})(choosing.lines), choosing.pictures, centre)
         for temperature in TEMPERATURES
     ]
-    return _remember(pairs, seed, best(TEMPERATURES, tried), {"held_out": len(choosing), "cosine": max(tried)})
+    return _remember(pairs, seed, best(TEMPERATURES, tried), {"held_out": len(choosing), "r2": max(tried)})
 
 
 def _remember(pairs: Pairs, seed: int, temperature: float, told: dict[str, Any]) -> Memory:
