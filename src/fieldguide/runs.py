@@ -205,10 +205,10 @@ def _fitted(entry: Contestant, table: Table, folder: Path, train: Sequence[Manif
     room = families.family(entry.family)
     if (folder / "model").exists():
         return _loaded(entry.family, folder / "model")
-    if room.LEARNS and not train:
+    if families.learns(entry) and not train:
         raise UsageProblem(
             f"{entry.family} learns from pictures, but this study has none to train on (split = test-only).",
-            "With test-only only contestants that learn nothing take part, such as recorded answers.",
+            "With test-only only contestants that learn nothing take part, such as recorded answers and zero-shot.",
             "Use --split 70/15/15 in a new study, or leave this contestant out.",
         )
     scratch = folder / "scratch"
