@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from fieldguide import families, looking, recipes, runs, terminal
+from fieldguide import families, looking, recipe_texts, recipes, runs, terminal
 from fieldguide import gather as gathering
 from fieldguide import plan as planning
 from fieldguide import study as page
@@ -36,7 +36,10 @@ _STORED = 4
 
 @dataclass(frozen=True)
 class Order:
-    """A recipe as it was asked for. `data` is where the pictures are; `other`: they are others than the recipe's, on purpose."""
+    """A recipe as it was asked for. `data` is where the pictures are; `other`: they are others than the recipe's, on purpose.
+
+    `given` are its materials, by their names in the recipe.
+    """
 
     name: str
     data: str | None = None
@@ -45,6 +48,7 @@ class Order:
     online: bool = False
     other: bool = False
     progress: Progress = field(default_factory=Silent)
+    given: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def recipe(self) -> recipes.Recipe:
@@ -70,6 +74,7 @@ class Order:
         """Return the command that asks for this, with `more` words."""
         words = ["fieldguide", "recipe", self.name]
         words += ["--tiny"] if self.tiny else ["--data", self.data or self.recipe.data.example]
+        words += [word for name, path in self.given.items() for word in ("--with", f"{name}={path}")]
         words += ["--out", str(self.out)] if self.out else []
         words += [word for word, wanted in (("--online", self.online), ("--other-data", self.other)) if wanted]
         return shlex.join([*words, *more])
@@ -79,17 +84,21 @@ def asked_of(order: Order) -> Asked:
     """Return the study that `order` stands for; raises `UsageProblem` where a family does not know a setting of the recipe."""
     recipe, folder = order.recipe, order.folder.resolve()
     values: dict[str, Any] = {**recipe.study, "recipe": order.name + (recipes.TINY if order.tiny else "")}
+    texts = recipe_texts.texts_of(order, folder)
+    values["texts"] = tuple(f"{name}={path}" for name, path in texts.items())
     values["contestants"] = tuple(
-        {**entry, "settings": _settings(recipe, entry, order.tiny, folder / "networks")}
+        {**entry, "settings": settings}
         for entry in recipe.study["contestants"]
+        if recipe_texts.has_texts(settings := _settings(order, entry, folder / "networks"), texts, order)
     )
-    source = str(folder / "pictures") if order.tiny else order.data or recipe.data.example
+    source = str(recipe_texts.pictures_of(order, folder)) if order.tiny else order.data or recipe.data.example
     return page.read_asked(source, order.out, **values)[0]
 
 
-def _settings(recipe: recipes.Recipe, entry: Mapping[str, Any], tiny: bool, networks: Path) -> dict[str, Any]:
-    own = {**recipe.shared, **entry.get("settings", {})}
-    if tiny:
+def _settings(order: Order, entry: Mapping[str, Any], networks: Path) -> dict[str, Any]:
+    recipe = order.recipe
+    own = recipe_texts.with_pairs({**recipe.shared, **entry.get("settings", {})}, order)
+    if order.tiny:
         own |= recipe.rehearsal.shared
         own |= recipe.rehearsal.settings.get(entry["name"], {})
     return {key: value.replace(NETWORKS, str(networks)) if isinstance(value, str) else value for key, value in own.items()}
@@ -112,6 +121,7 @@ def follow(order: Order) -> page.Study:
     asked = asked_of(order)
     if not order.tiny:
         require_pictures(order, asked)
+        recipe_texts.require_materials(order)
         require_weights(order, asked)
     done: page.Study | None = None
     for number, step in enumerate(order.steps, start=1):
@@ -176,8 +186,11 @@ def _report(order: Order, asked: Asked) -> None:
 STEPS: dict[str, Callable[[Order, Asked], page.Study | None]] = {
     "pictures": _make_pictures,
     "networks": _make_networks,
+    "drawings": recipe_texts.make_drawings,
     "look": _look,
     "compare": _compare,
+    "text-ratio": recipe_texts.sweep_ratios,
+    "translation": recipe_texts.score_translators,
     "report": _report,
 }
 
@@ -255,7 +268,7 @@ def planned(order: Order) -> page.DryRun:
             rehearsal = replace(order, out=Path(scratch) / "study")
             asked = asked_of(rehearsal)
             for step in order.steps:
-                if step in ("pictures", "networks"):
+                if step in ("pictures", "networks", "drawings"):
                     STEPS[step](rehearsal, asked)
             return replace(page.dry_run(asked, order.folder, progress=order.progress), folder=order.folder)
     asked = asked_of(order)
@@ -305,6 +318,7 @@ def show_needs(order: Order) -> None:
         ("time", needs.time),
         ("memory", needs.memory),
         ("disk", needs.disk),
+        *((one.name, f"{one.what}; {one.page}. --with {one.name}={one.example}") for one in recipe.materials),
         ("steps", ", ".join(f"{step} ({_about(step)[:-1].lower()})" for step in order.steps)),
     ):
         terminal.say(f"  {title:<9} {words}")

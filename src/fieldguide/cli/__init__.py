@@ -195,6 +195,9 @@ def recipe(
     other_data: Annotated[
         bool, typer.Option("--other-data", help="The pictures are others than the recipe's, on purpose.")
     ] = False,
+    given: Annotated[
+        Optional[list[str]], typer.Option("--with", help="A material of the recipe as NAME=PATH; may be repeated.")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would run, with time, memory and disk; run nothing.")
     ] = False,
@@ -208,7 +211,8 @@ def recipe(
     if name is None:
         cooking.show_recipes()
         return
-    order = cooking.Order(name, data, out, tiny, online, other_data, terminal.Bars())
+    materials = cooking.recipe_texts.read_materials(name, given or ())
+    order = cooking.Order(name, data, out, tiny, online, other_data, terminal.Bars(), materials)
     if dry_run or not (data or tiny):
         cooking.show_needs(order)
     if dry_run:

@@ -155,6 +155,8 @@ class Rehearsal(Settings):
     """Pictures of a class."""
     shared: dict[str, Any] = {}
     """Settings that come before the recipe's own for every contestant."""
+    sweep: dict[str, Any] = {}
+    """Settings of its sweep over image : text; they come before the recipe's own."""
     settings: dict[str, dict[str, Any]] = {}
     """Settings of one contestant; they come before all others. ``{networks}`` is the folder of the networks made here."""
 
