@@ -106,7 +106,8 @@ def nameless(look: Look, random: Random) -> Claim:
     if random.random() < 0.25:
         chosen = [Claim(f"of {look.colour} colour", _only(look, "colour")), *chosen[:1]][: int(random.choice((1, 2)))]
     body = (" and ", ", ")[int(random.random() < 0.4)].join(claim.text for claim in chosen)
-    head, allows = _pick(HEADS, random), {}
+    head = _pick(HEADS, random)
+    allows: dict[str, frozenset[str]] = {}
     if not look.digit and random.random() < 0.3:
         head, allows = _head(look, random)
         body = "" if random.random() < 0.4 else body
