@@ -39,6 +39,7 @@ def test_all_that_are_let_in_are_tried() -> None:
     assert set(MODELS) == set(hub_files.ARCHITECTURES)
 
 
+@pytest.mark.slow(keep=4)
 @pytest.mark.parametrize("kind", MODELS)
 def test_features_are_the_librarys_own(tmp_path: Path, kind: str) -> None:
     own, processor = saved(tmp_path / "net", kind)
@@ -67,6 +68,7 @@ def test_features_are_the_librarys_own(tmp_path: Path, kind: str) -> None:
     torch.testing.assert_close(cosines * encoder.scale + encoder.bias, logit[0, 0], rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.slow(keep=4)
 @pytest.mark.parametrize("kind", ["clip", "align", "vision-text-dual-encoder"])
 def test_the_picture_half_lives_alone(tmp_path: Path, kind: str) -> None:
     saved(tmp_path / "net", kind)
@@ -162,6 +164,7 @@ DAMAGE = {
 }
 
 
+@pytest.mark.slow(keep=4)
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_what_is_not_whole_is_told(tmp_path: Path, clip: Path, kind: str) -> None:
     shutil.copytree(clip, tmp_path / "net")

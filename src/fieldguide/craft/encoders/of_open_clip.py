@@ -10,7 +10,7 @@ another activation than the name has (QuickGELU) is refused: the library would w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from fieldguide.craft.encoders import Encoder, lines
 from fieldguide.craft.encoders.of_transformers import hash_of
-from fieldguide.craft.encoders.open_clip_files import Place, find, library, loaded, quiet
+from fieldguide.craft.encoders.open_clip_files import Place, find, library, loaded, quiet, timms
 from fieldguide.craft.frozen import AT_ONCE, Lens
 from fieldguide.craft.zoo import looks
 from fieldguide.data.batches import Preprocessing, as_dict, from_dict
@@ -160,6 +160,7 @@ def build(lens: Lens, device: str, online: bool) -> Encoder:
     preprocessing = looks.described(_own(place, size), lens, {})
     config = {name: place.config[name] for name in ("embed_dim", "vision_cfg")}
     config["vision_cfg"] = {**config["vision_cfg"], "image_size": preprocessing.size, "timm_model_pretrained": False}
+    config["resized"] = lens.image_size if timms(place) else None
     config["quick_gelu"] = bool(place.config.get("quick_gelu", False))
     eye = Eye(model.visual, config, preprocessing, device)
     _require_size(eye, lens.model)
@@ -180,9 +181,8 @@ def load(folder: Path, device: str) -> Eye:
         visual = _build_vision_tower(
             told["config"]["embed_dim"], dict(told["config"]["vision_cfg"]), told["config"]["quick_gelu"]
         )
-    resize: Callable[[int], None] | None = getattr(visual, "set_input_size", None)
-    if told["config"]["vision_cfg"].get("timm_model_name") and resize is not None and visual.image_size != preprocessing.size:
-        resize(preprocessing.size)
+    if told["config"].get("resized"):
+        visual.set_input_size(told["config"]["resized"])
     visual.load_state_dict(load_file(folder / "encoder.safetensors"))
     return Eye(visual.to(device).eval(), told["config"], preprocessing, device)
 

@@ -109,9 +109,10 @@ def _listed(model: str, name: str, online: bool, weights: str) -> Place:
 
 def _require_activation(name: str, tag: str, config: dict[str, Any], published: dict[str, Any]) -> None:
     trained, has = bool(published.get("quick_gelu", False)), bool(config.get("quick_gelu", False))
-    if trained == has:
-        return
     other = name.removesuffix("-quickgelu") if has else f"{name}-quickgelu"
+    # Where there is no name with the other activation, the list says nothing of it and the configuration is right.
+    if trained == has or not library().pretrained.get_pretrained_cfg(other, tag) or other == name:
+        return
     raise UsageProblem(
         f"{plain(name)}@{plain(tag)} was trained {'with' if trained else 'without'} QuickGELU, and {plain(name)} has "
         f"{'it' if has else 'another activation'}: it would answer, and worse.",
@@ -212,7 +213,10 @@ def loaded(place: Place, lens: Lens, online: bool) -> tuple[Any, Any]:
     try:
         with quiet():
             model = open_clip.create_model(
-                place.name, load_weights=False, pretrained_text=False, force_image_size=lens.image_size
+                place.name,
+                load_weights=False,
+                pretrained_text=False,
+                force_image_size=None if timms(place) else lens.image_size,
             )
             if lens.image_size is None:
                 _require_positions(model, state)
@@ -222,6 +226,8 @@ def loaded(place: Place, lens: Lens, online: bool) -> tuple[Any, Any]:
                     open_clip.load_checkpoint(model, str(Path(scratch) / WHOLE))
             else:
                 open_clip.load_checkpoint(model, str(place.weights))
+            if lens.image_size is not None and timms(place):
+                model.visual.set_input_size(lens.image_size)  # resamples the positions of the file
             tokenizer = _tokenizer(place, online)
     except (OSError, RuntimeError, ValueError, TypeError, KeyError, AssertionError, AttributeError) as error:
         if out_of_memory(error):
@@ -232,6 +238,11 @@ def loaded(place: Place, lens: Lens, online: bool) -> tuple[Any, Any]:
             "Fetch it again (with --online where it lies on the hub) and run the same command.",
         ) from error
     return model, tokenizer
+
+
+def timms(place: Place) -> bool:
+    """Tell whether the picture half is a network of timm."""
+    return bool(place.config["vision_cfg"].get("timm_model_name"))
 
 
 def _require_positions(model: Any, state: dict[str, Any]) -> None:
