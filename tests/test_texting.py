@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -169,3 +170,26 @@ def test_a_run_knows_its_texts(made: Path, study: Path, tmp_path: Path, shell: S
     assert shell(*compare).code == DONE, "where they came from changes no number"
     path.unlink()
     assert "Re-used" in shell(*compare).text, "what is whole needs its texts no more"
+
+
+DOCS = Path(__file__).parent.parent / "docs" / "texts.md"
+
+
+def test_the_page_of_texts_runs_and_names_what_there_is(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from fieldguide.data.texts.doctor import CODES, groups
+
+    page = DOCS.read_text(encoding="utf-8")
+    study.rename(tmp_path / "my-study")
+    described(tmp_path, "descriptions.json", ferret=["a mask"])
+    monkeypatch.chdir(tmp_path)
+    (block,) = re.findall(r"^```python\n(.*?)^```$", page, re.M | re.S)
+    exec(compile(block, "texts.md", "exec"), {})
+    told = capsys.readouterr().out
+    assert "2 of 3 classes; 1 texts of nobody here" in told
+    (commands,) = re.findall(r"^```sh\n(.*?)^```$", page, re.M | re.S)
+    assert set(re.findall(r"^fieldguide (\w+)", commands, re.M)) == {"texts"}
+    table = page.split("| code |")[1].split("\n\n")[0]
+    assert set(re.findall(r"`(\w+)`", table)) == set(CODES)
+    assert [group.name for group in groups() if group.name not in table] == []

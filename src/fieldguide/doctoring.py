@@ -172,7 +172,7 @@ def _controls(lines: Sequence[str], read: Read, classes: Sequence[ClassInfo], ey
         "names": Rights(descriptions.zero_shot(eyes.judged, named)),
         "names_texts": beside(lines, read.owners),
         "texts": Rights(descriptions.zero_shot(eyes.judged, vectors)),
-        "names_random": drawn(lambda: (descriptions.random_words(lines, random), read.owners)),
+        "names_random": drawn(lambda: (descriptions.random_words(lines, read.owners, random), read.owners)),
         "names_permuted": drawn(exchanged),
         "permuted": descriptions.permuted(eyes.judged, vectors, SEED),
     }

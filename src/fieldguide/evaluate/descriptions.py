@@ -96,10 +96,12 @@ def rivals(seen: Seen, classes: int) -> list[int | None]:
 def worths(seen: Seen, read: Read, classes: int) -> list[Worth]:
     """Return what each line is worth, in the order of `read`.
 
-    A line's similarity is taken less the picture's similarity to the mean of all classes' lines: some pictures are more like any text.
+    A line's similarity is taken less the picture's similarity to the mean of all classes' lines (where there are
+    several classes with lines): some pictures are more like any text.
     """
     nearest = rivals(seen, classes)
-    middle = np.nanmean(read.vectors(classes), axis=0)
+    several = len(np.unique(read.owners)) > 1
+    middle = np.nanmean(read.vectors(classes), axis=0) if several else np.zeros(read.rows.shape[1])
     found: list[Worth] = [Worth()] * len(read.owners)
     for place in np.unique(read.owners).tolist():
         at = np.flatnonzero(read.owners == place)
@@ -206,10 +208,21 @@ def permuted(seen: Seen, vectors: Floats, seed: int) -> Rights:
     return Rights(rows / DERANGEMENTS, DERANGEMENTS)
 
 
-def random_words(lines: Sequence[str], random: np.random.Generator) -> list[str]:
-    """Return for each line as many words, drawn from the words of all lines (WaffleCLIP, Roth et al. 2023, arXiv 2306.07282)."""
+def random_words(lines: Sequence[str], owners: Places, random: np.random.Generator) -> list[str]:
+    """Return as many words for each line, drawn from the words of all lines; the nth lines of all classes begin alike.
+
+    As in WaffleCLIP (Roth et al. 2023, arXiv 2306.07282) every class gets the same ones: words of its own would be noise beside its name.
+    """
     pool = np.array([word for line in lines for word in line.split()])
-    return [" ".join(random.choice(pool, max(1, len(line.split())))) for line in lines]
+    most = max((len(line.split()) for line in lines), default=0)
+    begun: dict[int, list[str]] = {}
+    count: dict[int, int] = {}
+    drawn = []
+    for line, owner in zip(lines, owners.tolist(), strict=True):
+        at = count[owner] = count.get(owner, -1) + 1
+        words = begun.setdefault(at, random.choice(pool, most).tolist() if at not in begun else [])
+        drawn.append(" ".join(words[: len(line.split())]))
+    return drawn
 
 
 def difference(rows: Mapping[str, Rights], first: str, second: str) -> dict[str, object]:
