@@ -45,7 +45,7 @@ OF_FAMILIES: Mapping[str, str] = {
     "majority": "floor",
     "vmamba": "state space",
     "dual_encoder": "image-text",
-    "text_adapter": "adapter",
+    "text_adapter": "image-text",
     "vlm_prompt": "prompted",
     "vlm_lora": "tuned",
     "recorded": "recorded",
