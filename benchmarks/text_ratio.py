@@ -117,14 +117,27 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=stacked.Recipe().steps)
-    parser.add_argument("--stack", type=int, nargs="+", default=[stacked.STACK], help="sizes of stacks, by turns; the first is told")
+    parser.add_argument(
+        "--stack", type=int, nargs="+", default=[stacked.STACK], help="sizes of stacks, by turns; the first is told"
+    )
     parser.add_argument("--naive", type=int, default=1)
     asked = parser.parse_args()
     bed, sources = made(asked.width, asked.classes, (asked.pictures, asked.val, asked.test, asked.texts))
+    tiny, _ = made(8, 4, (40, 8, 8, 8))
+    for cell in mixtures(
+        tiny, [np.ones(40, bool)] + [np.zeros(40, bool)] * 10, None, 0
+    ):  # libraries are imported before the clock runs
+        stacked.stacked(tiny, [cell], None, 0, [stacked.Recipe(steps=2)])
+        naive_softmax(tiny, None, cell, stacked.Recipe(steps=2))
+        for head in ("ridge", "gda"):
+            naive_closed(tiny, None, cell, head)
     clock, cells = Clock(), {"closed form": 0, "softmax": 0}
     recipe = stacked.Recipe(steps=asked.steps)
     for seed in range(asked.seeds):
-        masks = clock("closed form", lambda seed=seed: selections.masks(selections.read("balanced"), bed.train.labels, bed.classes, SHARES, seed))
+        masks = clock(
+            "closed form",
+            lambda seed=seed: selections.masks(selections.read("balanced"), bed.train.labels, bed.classes, SHARES, seed),
+        )
         alone: dict[str, Any] = {}
         for texts in (None, *sources):
             strip = clock("closed form", lambda texts=texts: mixtures(bed, masks, texts, seed))
@@ -137,7 +150,7 @@ def main() -> None:
                     clock("closed form, naive", lambda: naive_closed(bed, texts, cell, head))
             if texts is None and seed == 0:
                 pilot = [strip[0], strip[len(strip) // 2], strip[-1]]
-                recipe = clock("softmax", lambda: stacked.tuned(bed, pilot, seed, recipe))
+                recipe, _ = clock("softmax", lambda: stacked.tuned(bed, pilot, seed, recipe))
                 cells["softmax"] += len(pilot) * len(stacked.RATES) * len(stacked.DECAYS)
             how = [recipe] * len(strip)
             scored = clock("softmax", lambda: stacked.stacked(bed, strip, texts, seed, how, size=asked.stack[0]))
@@ -151,7 +164,9 @@ def main() -> None:
         print(f"{name}: {many} fits, {wall:.1f} s, {cpu:.1f} CPU s ({1000 * cpu / many:.1f} CPU ms each)")
         if f"{name}, naive" in clock.spent:
             slow = [value * many / clock.spent[f"{name}, naive"][2] for value in clock.spent[f"{name}, naive"][:2]]
-            print(f"  naive: {slow[0]:.0f} s, {slow[1]:.0f} CPU s for as many; ratio {slow[0] / wall:.1f} (CPU {slow[1] / cpu:.1f})")
+            print(
+                f"  naive: {slow[0]:.0f} s, {slow[1]:.0f} CPU s for as many; ratio {slow[0] / wall:.1f} (CPU {slow[1] / cpu:.1f})"
+            )
     for name, (wall, cpu, _) in clock.spent.items():
         if name.endswith("a stack"):
             print(f"{name}: {wall:.1f} s, {cpu:.1f} CPU s")

@@ -23,7 +23,7 @@ from scipy import linalg
 
 from fieldguide.craft import selections
 from fieldguide.craft.heads import Array, Head, Sums, sums
-from fieldguide.craft.selections import Labels, Selection
+from fieldguide.craft.selections import Labels
 
 Curve = Literal["pictures", "mix", "weighted"]
 #: Penalties of ridge regression in units of the mean eigenvalue, and shrinkages of the discriminant analysis; validation chooses.
@@ -169,7 +169,9 @@ def closed(
 
 def added(bed: Bed, cells: Sequence[Mixture], texts: Rows | None) -> Iterator[Sums]:
     """Yield the sums of each cell; rows are looked at once for each step between two cells of one curve, texts of a weight once."""
-    pictures = dict(zip(_shares(cells), _stepwise(bed.train, [_of(cells, share) for share in _shares(cells)], bed), strict=True))
+    pictures = dict(
+        zip(_shares(cells), _stepwise(bed.train, [_of(cells, share) for share in _shares(cells)], bed), strict=True)
+    )
     if texts is None:
         yield from (pictures[cell.share] for cell in cells)
         return
