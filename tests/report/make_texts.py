@@ -301,7 +301,7 @@ def doctor(classes: tuple[str, ...], plan: Plan, encoder: bool = True) -> dict[s
                 "worth": {**worth, "contradicts": at == 0} if encoder else None,
             }
         )
-    totals = {code: {"lines": 3 * at if code != "beyond_context" else None, "what": what} for at, (code, what) in enumerate(FAULTS.items())}
+    totals = {code: {"lines": at if code != "beyond_context" else None, "what": what} for at, (code, what) in enumerate(FAULTS.items())}
     rows = {way: {"value": v, "low": v - 0.03, "high": v + 0.03, "n": 579, "draws": 1} for way, (_, v) in CONTROLS.items()}
     controls = {
         "part": "validation pictures",

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from fieldguide.report.charts import Axis, axis_for
 from fieldguide.report.say import clean, percent
 
-WIDTH, _LEFT, _RIGHT, _LINE = 620, 230, 70, 26
+WIDTH, _LEFT, _RIGHT, _LINE, _LETTERS = 640, 270, 70, 26, 42
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ def interval_rows(rows: Sequence[Named], title: str, chance: float | None = None
     for at, row in enumerate(rows):
         y = _LINE * at + _LINE / 2
         name = clean(row.name)
-        parts.append(_text("slice", _LEFT - 14, y + 4, name if len(name) <= 32 else f"{name[:31]}…", "end"))
+        parts.append(_text("slice", _LEFT - 14, y + 4, name if len(name) <= _LETTERS else f"{name[: _LETTERS - 1]}…", "end"))
         kind = "apart" if row.apart else "own"
         if row.low is not None and row.high is not None:
             low, high = _x(scale, row.low), _x(scale, row.high)

@@ -13,8 +13,11 @@ from fieldguide.report.text_files import Json
 
 #: Lines that are shown of a source, and characters of each.
 MOST_LINES, MOST_LETTERS = 10, 220
-#: Ways of `controls` that are no control: the rest are drawn as references.
+#: Ways of `controls` in their order; those that are a control or a floor are drawn as references.
+_WAYS = ("names", "names_texts", "names_random", "names_permuted", "texts", "permuted")
 _OWN = ("names_texts", "texts")
+#: Kinds of faults in their order; others come after them.
+_CODES = ("contradicts", "names_class", "names_other", "not_visible", "shared", "nearly_shared", "repeated", "beyond_context", "long")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,7 @@ def doctor(source: str, told: Json, names: Mapping[str, str]) -> Doctor:
     return Doctor(
         source=source,
         about=say.shortened(f"{say.count(len(lines))} lines about {told.get('classes', say.NOT_RECORDED)} classes; {seen}"),
-        totals=tuple(_total(one, len(lines)) for one in (told.get("totals") or {}).values()),
+        totals=tuple(_total(one, len(lines)) for one in _in_order(told.get("totals") or {}, _CODES).values()),
         worst=tuple(_bad(line, names) for line in worst),
         order="that separate their class least from its nearest rival" if measured else "with the most faults",
         chart=_chart(controls, source),
@@ -74,6 +77,10 @@ def _total(one: Json, lines: int) -> Total:
     count = one.get("lines")
     value = say.number(None if count is None else float(count), say.count, "not looked for: needs an encoder")
     return Total(str(one.get("what") or ""), value, "" if count is None or not lines else say.percent(count / lines))
+
+
+def _in_order(things: Json, order: Sequence[str]) -> dict[str, Json]:
+    return {name: things[name] for name in (*(n for n in order if n in things), *sorted(set(things) - set(order)))}
 
 
 def _auc(line: Json) -> float | None:
@@ -112,7 +119,7 @@ def _chart(controls: Json, source: str) -> Markup:
     titles = controls.get("titles") or {}
     rows = [
         Named(str(titles.get(way, way)), float(row["value"]), row.get("low"), row.get("high"), way not in _OWN)
-        for way, row in (controls.get("rows") or {}).items()
+        for way, row in _in_order(controls.get("rows") or {}, _WAYS).items()
         if row.get("value") is not None
     ]
     return interval_rows(rows, f"{source}: accuracy without training", controls.get("chance"))
