@@ -120,6 +120,8 @@ def article_offers_the_protocol(on: Trial) -> None:
         raise Breach(f"Settings is {room.Settings!r}", "a class made from fieldguide.settings.Settings")
     if type(getattr(room, "LEARNS", None)) is not bool:
         raise Breach(f"LEARNS is {getattr(room, 'LEARNS', 'missing')!r}", "True, or False where no training picture is used")
+    if hasattr(room, "learns") and type(room.learns(on.settings)) is not bool:
+        raise Breach(f"learns says {room.learns(on.settings)!r}", "True, or False for settings that use no training picture")
     for what, text in (("the family", room.__doc__), ("its Settings", room.Settings.__dict__.get("__doc__"))):
         if not (text or "").strip():
             raise Breach(f"{what} has no docstring", "one sentence, which the list of families shows")
@@ -316,9 +318,11 @@ def article_any_number_of_pictures(on: Trial) -> None:
 
 @_article
 def article_learning_nothing(on: Trial) -> None:
-    """Give the same answers without any training or validation picture, if LEARNS is False."""
+    """Give the same answers without any training or validation picture, if LEARNS is False; without training ones, if learns says so."""
     if not on.family.LEARNS:
         same(list(on.fit((), ()).predict(toy().images)), on.answers, on.tolerance, "without training pictures")
+    elif not getattr(on.family, "learns", lambda _: True)(on.settings):
+        same(list(on.fit(()).predict(toy().images)), on.answers, on.tolerance, "without training pictures")
 
 
 @_article

@@ -29,7 +29,7 @@ from fieldguide.data.classes import write_classes
 from fieldguide.data.portion import portion
 from fieldguide.data.store import Store
 from fieldguide.data.tables import prediction_from, read_predictions, write_predictions
-from fieldguide.data.texts import read_texts
+from fieldguide.data.texts import fingerprint, lacking, read_texts
 from fieldguide.data.veil import hatch, window
 from fieldguide.errors import DataProblem, Problem, UsageProblem, plain
 from fieldguide.failures import fail, problem_of
@@ -112,7 +112,16 @@ def _described(entry: Contestant, table: Table) -> dict[str, Any]:
         "manifest": table.manifest.hash,
         "settings": entry.settings.model_dump(mode="json"),
         **({"fraction": entry.fraction} if entry.fraction < 1 else {}),
+        **_of_texts(entry, table.folder),
     }
+
+
+def _of_texts(entry: Contestant, study: Path) -> dict[str, str]:
+    """Return a hash of the texts that `entry` uses: they are edited under one name, and an answer of before is none of theirs."""
+    source = getattr(entry.settings, "texts", None)
+    if source is None or lacking(study, source):  # what is whole goes on without them
+        return {}
+    return {"texts": fingerprint(read_texts(study, source))}
 
 
 def _same_settings(entry: Contestant, table: Table, folder: Path) -> None:
@@ -134,6 +143,8 @@ def _same_settings(entry: Contestant, table: Table, folder: Path) -> None:
         for key in ("family", "seed", "manifest", "fraction")
         if have.get(key) != wanted.get(key)
     ]
+    if "texts" in have and wanted.get("texts", have["texts"]) != have["texts"]:
+        changed.append(f"its texts, {entry.settings.texts}, were edited since")  # type: ignore[attr-defined]
     if changed:
         raise UsageProblem(
             f"runs/{entry.name} was made with other settings: {plain('; '.join(changed))}.",
@@ -205,10 +216,10 @@ def _fitted(entry: Contestant, table: Table, folder: Path, train: Sequence[Manif
     room = families.family(entry.family)
     if (folder / "model").exists():
         return _loaded(entry.family, folder / "model")
-    if room.LEARNS and not train:
+    if families.learns(entry) and not train:
         raise UsageProblem(
             f"{entry.family} learns from pictures, but this study has none to train on (split = test-only).",
-            "With test-only only contestants that learn nothing take part, such as recorded answers.",
+            "With test-only only contestants that learn nothing take part, such as recorded answers and zero-shot.",
             "Use --split 70/15/15 in a new study, or leave this contestant out.",
         )
     scratch = folder / "scratch"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from fieldguide.data.examine import examine
 from fieldguide.data.split import SplitShape, shape
 from fieldguide.data.store import Originals, Spare, Store
 from fieldguide.data.tables import read_manifest
+from fieldguide.data.texts import lacking
 from fieldguide.errors import DONE, PARTLY, DataProblem, Problem, UsageProblem, plain
 from fieldguide.failures import fail
 from fieldguide.families import Contestant, Sizes
@@ -186,6 +187,7 @@ def dry_run(asked: Asked, folder: Path, *, online: bool = False, progress: Progr
     contestants = contestants or planning.choose(asked.preset or "quick", task, sizes, online=online, device=_device())
     done = tuple(contestant.name for contestant in contestants if _whole(contestant, asked, folder))
     planned = planning.estimates([c for c in contestants if c.name not in done], task, sizes, online, asked.seeds)
+    planned = tuple(replace(p, problem=p.problem or _without_texts(p.contestant, folder)) for p in planned)
     wanted = _sizes(planning.sizes_wanted(entry.contestant for entry in planned if entry.problem is None))
     return DryRun(folder, shape(manifest, gathering.rule_of(asked)), planned, gathering.store_bytes(manifest, wanted), done)
 
@@ -309,10 +311,15 @@ def _obstacles(contestants: Iterable[Contestant], asked: Asked, folder: Path, on
     for contestant in contestants:
         if _whole(contestant, asked, folder):
             continue
-        problem = found[contestant.name] = planning.obstacle(contestant, online)
+        problem = found[contestant.name] = planning.obstacle(contestant, online) or _without_texts(contestant, folder)
         if problem is not None and not planning.missing_extra(problem):
             raise problem
     return found
+
+
+def _without_texts(contestant: Contestant, folder: Path) -> Problem | None:
+    """Return the problem of a contestant that names texts which the study does not have."""
+    return lacking(folder, getattr(contestant.settings, "texts", None))
 
 
 def _preset(asked: Asked, folder: Path, manifest: Manifest, online: bool) -> Sequence[Contestant]:

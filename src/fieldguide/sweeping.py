@@ -60,7 +60,7 @@ def expanded(contestants: Iterable[Contestant], fractions: Iterable[float]) -> t
 
 def _learns(contestant: Contestant) -> bool:
     try:
-        return families.family(contestant.family).LEARNS
+        return families.learns(contestant)
     except ModuleNotFoundError:  # it will be a row that says which package is missing
         return False
 

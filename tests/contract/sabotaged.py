@@ -292,6 +292,7 @@ def _call_by_name(*_: Any) -> None:
 #: Article, what is done, the sabotaged family. Articles named after the first are broken by the same deed and need no mention.
 SABOTAGED: list[tuple[str, str, Any]] = [
     ("offers_the_protocol", "says yes instead of True", room(LEARNS="yes")),
+    ("offers_the_protocol", "is not sure whether it learns", room(learns=lambda settings: 1)),
     ("offers_the_protocol", "has no load", room(load=None)),
     ("offers_the_protocol", "says nothing of itself", room(__doc__=" ")),
     ("offers_the_protocol", "says nothing of its settings", room(Settings=Undescribed)),
@@ -358,6 +359,7 @@ SABOTAGED: list[tuple[str, str, Any]] = [
     ("any_number_of_pictures", "a last batch of one", fitting(_batch_of_one)),
     ("any_number_of_pictures", "asks for two of a class", fitting(lambda train, *_: 1 / (len(train) - 3))),
     ("learning_nothing", "learns in secret", room(LEARNS=False)),
+    ("learning_nothing", "learns with settings that do not", room(learns=lambda settings: False)),
     ("knows_pixels_alone", "reads the hash", room(ReadsHashes)),
     ("keeps_to_its_scratch", "writes where it stands", fitting(lambda *_: Path("cache.json").write_text("{}"))),
     ("keeps_to_its_scratch", "writes anywhere", fitting(_write_elsewhere)),

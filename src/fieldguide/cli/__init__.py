@@ -10,6 +10,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+from fieldguide.cli import texts as of_texts
 from fieldguide.cli.ending import run
 from fieldguide.errors import PARTLY
 
@@ -334,6 +335,9 @@ def checks(code: Annotated[Optional[str], typer.Argument(help="One code, such as
     from fieldguide.looking import show_checks
 
     show_checks(code)
+
+
+of_texts.register(app)
 
 
 @app.callback(invoke_without_command=True)

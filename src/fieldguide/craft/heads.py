@@ -81,11 +81,11 @@ class Sums:
         return Sums(self.n * weight, self.first * weight, self.second * weight)
 
 
-def sums(rows: Array, labels: NDArray[np.integer], classes: int) -> Sums:
-    """Return the sums of ``"rows features"`` with class positions ``"rows"``."""
+def sums(rows: Array, labels: NDArray[np.integer], classes: int, weights: Array | None = None) -> Sums:
+    """Return the sums of ``"rows features"`` with class positions ``"rows"``; each counts once, or as `weights` say, ``"rows"``."""
     which = np.zeros((classes, len(rows)))
-    which[labels, np.arange(len(rows))] = 1.0
-    return Sums(which.sum(axis=1), which @ rows, rows.T @ rows)
+    which[labels, np.arange(len(rows))] = 1.0 if weights is None else weights
+    return Sums(which.sum(axis=1), which @ rows, rows.T @ (rows if weights is None else rows * weights[:, None]))
 
 
 def ridge(of: Sums, penalties: Iterable[float]) -> list[Head]:

@@ -32,6 +32,8 @@ NAMES: Mapping[str, tuple[str, str]] = {
     "mixing": ("mixer", "mixers"),
     "features": ("linear model on frozen features", "linear models on frozen features"),
     "floor": ("floor", "floors"),
+    "zero-shot": ("image-text encoder, zero-shot", "image-text encoders, zero-shot"),
+    "probe": ("probe on an image-text encoder", "probes on image-text encoders"),
     "image-text": ("image-text model", "image-text models"),
     "prompted": ("prompted language model", "prompted language models"),
     "tuned": ("tuned language model", "tuned language models"),

@@ -8,7 +8,8 @@ A family is a module in this folder, or an entry point of the group ``fieldguide
     LEARNS                         True, or False for a family that uses no training picture
 
 and, where it makes sense, `CHANCE` (True where another seed trains another model; absent means that it does not), `TOGETHER`
-(True where `fit` may be called in several processes at once to train one model),
+(True where `fit` may be called in several processes at once to train one model), `learns(settings) -> bool` (False for settings
+with which a family whose LEARNS is True uses no training picture after all, such as zero-shot),
 `knows(name) -> bool` and `names() -> list[str]` (bare names it answers to), `check(settings, online)` (raise a Problem now rather
 than after an hour), `pixels(settings) -> int` (the size it will ask for, so that pictures are decoded once) and
 `estimate(settings, task, sizes) -> Estimate`. What `fit` returns may have ``sight()``, a `fieldguide.craft.sight.Sight` through which
@@ -110,6 +111,12 @@ def family(name: str) -> Family:
         if point.name == name:
             return typing.cast(Family, point.load())
     return typing.cast(Family, importlib.import_module(f"{__name__}.{name}"))
+
+
+def learns(entry: Contestant) -> bool:
+    """Tell whether `entry` uses training pictures: what its family says of its settings, or of all."""
+    room: Any = family(entry.family)
+    return bool(room.learns(entry.settings)) if room.LEARNS and hasattr(room, "learns") else bool(room.LEARNS)
 
 
 def by_chance(name: str) -> bool:

@@ -7,7 +7,6 @@ Optimiser and loss: scikit-learn's LogisticRegression (L-BFGS). Networks: those 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,6 +136,7 @@ class Linear:
 
 def fit(train: Sequence[Example], val: Sequence[Example], task: Classify, settings: Settings, bench: Bench) -> Linear:
     """Standardise, fit one regression for each strength, keep the one that validation likes best."""
+    from fieldguide.craft.probes import logistic
     from fieldguide.data.batches import prepare
 
     frozen = _frozen(settings, bench)
@@ -148,9 +148,9 @@ def fit(train: Sequence[Example], val: Sequence[Example], task: Classify, settin
     best: tuple[float, Linear] | None = None
     with bench.progress.bar("fit", len(settings.strengths)) as bar:
         for strength in settings.strengths:
-            weights, bias = _one((x - centre) / scale, y, strength, len(task.ids))
-            folded = weights / scale[:, None]
-            model = Linear(task.ids, settings, folded, bias - centre @ folded, frozen)
+            head = logistic((x - centre) / scale, y, len(task.ids), strength)
+            folded = head.weights / scale[:, None]
+            model = Linear(task.ids, settings, folded, head.bias - centre @ folded, frozen)
             right = float(np.mean((val_x @ model.weights + model.bias).argmax(axis=1) == val_y)) if val else 0.0
             bench.log("strength", strength=strength, val_accuracy=right if val else None)
             if best is None or right > best[0]:
@@ -173,27 +173,6 @@ def _frozen(settings: Settings, bench: Bench) -> Frozen | None:
     network, described = frozen.build(_lens(settings), seed=bench.seed, device=bench.device, online=bench.online)
     bench.fact(weights=described, image_size=network.preprocessing.size)
     return network
-
-
-def _one(
-    x: NDArray[np.float64], y: NDArray[np.int64], strength: float, classes: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Fit one regression on standardised features; return weights ``"features classes"`` and bias ``"classes"``."""
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-
-    present = np.unique(y)
-    weights, bias = np.zeros((x.shape[1], classes)), np.full(classes, -1e9)
-    bias[present] = 0.0
-    if len(present) > 1:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # a floor stopped at 300 steps is still a floor
-            model = LogisticRegression(C=strength, max_iter=300).fit(x, y)
-        if len(present) == 2:
-            weights[:, present[1]], bias[present[1]] = model.coef_[0], model.intercept_[0]
-        else:
-            weights[:, present], bias[present] = model.coef_.T, model.intercept_
-    return weights, bias
 
 
 def load(folder: Path) -> Linear:
