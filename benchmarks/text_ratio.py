@@ -117,14 +117,19 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=stacked.Recipe().steps)
-    parser.add_argument("--stack", type=int, nargs="+", default=[stacked.STACK], help="sizes of stacks, by turns; the first is told")
+    parser.add_argument(
+        "--stack", type=int, nargs="+", default=[stacked.STACK], help="sizes of stacks, by turns; the first is told"
+    )
     parser.add_argument("--naive", type=int, default=1)
     asked = parser.parse_args()
     bed, sources = made(asked.width, asked.classes, (asked.pictures, asked.val, asked.test, asked.texts))
     clock, cells = Clock(), {"closed form": 0, "softmax": 0}
     recipe = stacked.Recipe(steps=asked.steps)
     for seed in range(asked.seeds):
-        masks = clock("closed form", lambda seed=seed: selections.masks(selections.read("balanced"), bed.train.labels, bed.classes, SHARES, seed))
+        masks = clock(
+            "closed form",
+            lambda seed=seed: selections.masks(selections.read("balanced"), bed.train.labels, bed.classes, SHARES, seed),
+        )
         alone: dict[str, Any] = {}
         for texts in (None, *sources):
             strip = clock("closed form", lambda texts=texts: mixtures(bed, masks, texts, seed))
@@ -151,7 +156,9 @@ def main() -> None:
         print(f"{name}: {many} fits, {wall:.1f} s, {cpu:.1f} CPU s ({1000 * cpu / many:.1f} CPU ms each)")
         if f"{name}, naive" in clock.spent:
             slow = [value * many / clock.spent[f"{name}, naive"][2] for value in clock.spent[f"{name}, naive"][:2]]
-            print(f"  naive: {slow[0]:.0f} s, {slow[1]:.0f} CPU s for as many; ratio {slow[0] / wall:.1f} (CPU {slow[1] / cpu:.1f})")
+            print(
+                f"  naive: {slow[0]:.0f} s, {slow[1]:.0f} CPU s for as many; ratio {slow[0] / wall:.1f} (CPU {slow[1] / cpu:.1f})"
+            )
     for name, (wall, cpu, _) in clock.spent.items():
         if name.endswith("a stack"):
             print(f"{name}: {wall:.1f} s, {cpu:.1f} CPU s")

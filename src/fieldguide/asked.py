@@ -72,6 +72,21 @@ class Asked(Settings):
         return value
 
 
+class Translation(Settings):
+    """A score card of translators from texts to pictures; see ``docs/translation.md``."""
+
+    encoder: str = "drawn"
+    """What sees: drawn, hf/OWNER/NAME, open_clip/NAME@TAG or a network, with settings as NAME:weights=FILE,pad_type=same."""
+    text_model: str | None = None
+    """What reads: words, drawn, hf/OWNER/NAME; not given, the text half of the encoder, or words for one that has none."""
+    texts: tuple[str, ...] = ()
+    """A source of texts of the study; may be repeated. All it has, if none is given."""
+    translators: str | None = None
+    """Of identity, shift, procrustes, ridge, memory, mlp, qformer, separated by commas; not given, those in closed form."""
+    normalise: Literal["none", "l2", "centre+l2", "standardise"] = "l2"
+    """How features are brought to one footing, pictures and texts each for themselves: none, l2, centre+l2 or standardise."""
+
+
 class Why(Settings):
     """How answers are explained; see ``docs/explanations.md`` for the methods."""
 

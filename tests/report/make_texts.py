@@ -123,7 +123,11 @@ def ratio(classes: int, plan: Plan) -> dict[str, Any]:
         "worth": worth,
         "headline": worth[-2]["sentence"],
         "leaks": [
-            {"source": plan.sources[0], "translator": plan.translators[0], "why": _bad(plan, 2, "pairs of the same class taught it")}
+            {
+                "source": plan.sources[0],
+                "translator": plan.translators[0],
+                "why": _bad(plan, 2, "pairs of the same class taught it"),
+            }
         ],
         "seconds": {"encode": 31.2, "closed form": 4.4, "softmax": 62.0},
         "notes": [_bad(plan, 3, "Of 12 classes one has no text.")],
@@ -151,7 +155,15 @@ REFERENCE: dict[str, Any] = {
 
 
 def _mean(
-    curve: str, selection: str, source: str | None, translator: str | None, head: str, image: int, value: float, random: Any, plan: Plan
+    curve: str,
+    selection: str,
+    source: str | None,
+    translator: str | None,
+    head: str,
+    image: int,
+    value: float,
+    random: Any,
+    plan: Plan,
 ) -> dict[str, Any]:
     half = 0.006 + 0.02 * (1 - image / 100) + random.uniform(0, 0.004)
     where = dict(curve=curve, selection=selection, source=source, translator=translator, head=head, image=image)
@@ -223,9 +235,20 @@ def translation(plan: Plan) -> dict[str, Any]:
                 row["text_to_image_1"] = {"value": None, "low": None, "high": None, "why": _bad(plan, 4, why)}
             if role == "translator" and not at:
                 gap = _SHAPE["zero_shot"][place] - _SHAPE["zero_shot"][0]
-                row["bar"] = {"difference": gap, "low": gap - 0.03, "high": gap + 0.03, "p": 0.001, "p_adjusted": 0.002 if gap > 0.05 else 0.4}
+                row["bar"] = {
+                    "difference": gap,
+                    "low": gap - 0.03,
+                    "high": gap + 0.03,
+                    "p": 0.001,
+                    "p_adjusted": 0.002 if gap > 0.05 else 0.4,
+                }
             rows.append(row)
-        pairs = {"where": _bad(plan, 5, "captions of validation pictures"), "train": 5994, "held_out": 600, "crossed": "not crossed"}
+        pairs = {
+            "where": _bad(plan, 5, "captions of validation pictures"),
+            "train": 5994,
+            "held_out": 600,
+            "crossed": "not crossed",
+        }
         notes = [_bad(plan, 0, "mlp: not learned, no pair to learn from.")]
         cards.append({"source": source, "target": "picture", "pairs": pairs, "rows": rows, "notes": notes})
     return {"schema": 1, "encoder": "drawn", "text_model": _bad(plan, 1, "drawn"), "cards": cards, "notes": []}
@@ -234,11 +257,17 @@ def translation(plan: Plan) -> dict[str, Any]:
 def _measured(measure: str, place: int) -> dict[str, Any]:
     base = measure.rstrip("0123456789").rstrip("_")
     shape = _SHAPE.get(measure) or (_SHAPE["text_to_image_1"] if base.endswith(("image", "text")) else _SHAPE["class_accuracy"])
-    value = min(1.0, shape[place] * (1 + 0.4 * measure.endswith("_5") + 0.7 * measure.endswith("_10"))) if measure not in _SHAPE else shape[place]
+    value = (
+        min(1.0, shape[place] * (1 + 0.4 * measure.endswith("_5") + 0.7 * measure.endswith("_10")))
+        if measure not in _SHAPE
+        else shape[place]
+    )
     told: dict[str, Any] = {"value": value, "low": value - 0.02, "high": value + 0.02, "why": None}
     if measure in ("effective_rank", "mmd", "frechet"):
         told |= {"low": None, "high": None, "why": "depends on the number of rows; the ceiling has as many"}
-    chance = {"mmd": 0.0011, "auc": 0.5}.get(measure, 0.003 if "to_" in measure or "accuracy" in measure or measure == "zero_shot" else None)
+    chance = {"mmd": 0.0011, "auc": 0.5}.get(
+        measure, 0.003 if "to_" in measure or "accuracy" in measure or measure == "zero_shot" else None
+    )
     return told if chance is None else {**told, "chance": chance}
 
 
@@ -248,9 +277,23 @@ def ways(plan: Plan) -> dict[str, Any]:
     for place, contestant in enumerate((_bad(plan, 1, "clip-b32"), "clip-l14")):
         for way, share in (("name", 0.51), ("name+texts", 0.53), ("texts", 0.14)):
             value = share + 0.1 * place
-            rows.append({"contestant": contestant, "way": way, "accuracy": value, "low": value - 0.03, "high": value + 0.03, "n": 579})
-        tests.append({"contestant": contestant, "a": "name+texts", "b": "name", "difference": 0.02, "low": -0.01, "high": 0.05, "p": 0.21})
-        tests.append({"contestant": contestant, "a": "name", "b": "texts", "difference": 0.37, "low": 0.33, "high": 0.41, "p": 1e-20})
+            rows.append(
+                {"contestant": contestant, "way": way, "accuracy": value, "low": value - 0.03, "high": value + 0.03, "n": 579}
+            )
+        tests.append(
+            {
+                "contestant": contestant,
+                "a": "name+texts",
+                "b": "name",
+                "difference": 0.02,
+                "low": -0.01,
+                "high": 0.05,
+                "p": 0.21,
+            }
+        )
+        tests.append(
+            {"contestant": contestant, "a": "name", "b": "texts", "difference": 0.37, "low": 0.33, "high": 0.41, "p": 1e-20}
+        )
     return {"schema": 1, "rows": rows, "tests": tests}
 
 
@@ -259,8 +302,12 @@ def write_sources(folder: Path, plan: Plan) -> None:
     manifest = read_manifest(folder / "manifest.parquet")
     place = folder / "texts"
     place.mkdir(exist_ok=True)
-    lines: list[dict[str, Any]] = [{"schema": 1, "made": {"by": _bad(plan, 0, "a caption file"), "from": "/home/somebody/captions"}}]
-    lines += [{"image": row.key, "text": _bad(plan, at, "a bird on a branch")} for at, row in enumerate(manifest.part()) if at % 5]
+    lines: list[dict[str, Any]] = [
+        {"schema": 1, "made": {"by": _bad(plan, 0, "a caption file"), "from": "/home/somebody/captions"}}
+    ]
+    lines += [
+        {"image": row.key, "text": _bad(plan, at, "a bird on a branch")} for at, row in enumerate(manifest.part()) if at % 5
+    ]
     _jsonl(place / "captions.jsonl", lines)
     lines = [{"schema": 1, "made": {"by": "a language model"}}]
     for at, id in enumerate(manifest.classes[1:]):
@@ -292,8 +339,19 @@ def doctor(classes: tuple[str, ...], plan: Plan, encoder: bool = True) -> dict[s
     lines: list[dict[str, Any]] = []
     for at, id in enumerate(classes[1:]):
         auc = 0.42 + 0.5 * at / max(1, len(classes))
-        worth = {"rival": classes[at], "own": 20, "against": 20, "auc": auc, "low": auc - 0.1, "high": auc + 0.1, "rest": 0.7, "p": 0.4}
-        findings = [{"code": "shared", "detail": _bad(plan, at + 3, "the class before it"), "group": None}] if at % 3 == 0 else []
+        worth = {
+            "rival": classes[at],
+            "own": 20,
+            "against": 20,
+            "auc": auc,
+            "low": auc - 0.1,
+            "high": auc + 0.1,
+            "rest": 0.7,
+            "p": 0.4,
+        }
+        findings = (
+            [{"code": "shared", "detail": _bad(plan, at + 3, "the class before it"), "group": None}] if at % 3 == 0 else []
+        )
         text = _bad(plan, at, f"a small bird with a beak of kind {at}, white wing bars and a long tail that is often raised")
         lines.append(
             {
@@ -301,7 +359,10 @@ def doctor(classes: tuple[str, ...], plan: Plan, encoder: bool = True) -> dict[s
                 "worth": {**worth, "contradicts": at == 0} if encoder else None,
             }
         )
-    totals = {code: {"lines": at if code != "beyond_context" else None, "what": what} for at, (code, what) in enumerate(FAULTS.items())}
+    totals = {
+        code: {"lines": at if code != "beyond_context" else None, "what": what}
+        for at, (code, what) in enumerate(FAULTS.items())
+    }
     rows = {way: {"value": v, "low": v - 0.03, "high": v + 0.03, "n": 579, "draws": 1} for way, (_, v) in CONTROLS.items()}
     controls = {
         "part": "validation pictures",
@@ -313,7 +374,9 @@ def doctor(classes: tuple[str, ...], plan: Plan, encoder: bool = True) -> dict[s
         "rows": rows,
         "titles": {way: _bad(plan, at, title) for at, (way, (title, _)) in enumerate(CONTROLS.items())},
         "differences": [],
-        "sentence": _bad(plan, 0, "The descriptions tell classes apart: alone, against those of other classes, +7.0 points [+4.1 to +9.8]."),
+        "sentence": _bad(
+            plan, 0, "The descriptions tell classes apart: alone, against those of other classes, +7.0 points [+4.1 to +9.8]."
+        ),
     }
     seen = {"model": _bad(plan, 2, "drawn"), "described": "", "how": "the model's own text half", "train": 400, "context": 77}
     return {

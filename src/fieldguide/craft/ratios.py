@@ -169,7 +169,9 @@ def closed(
 
 def added(bed: Bed, cells: Sequence[Mixture], texts: Rows | None) -> Iterator[Sums]:
     """Yield the sums of each cell; rows are looked at once for each step between two cells of one curve, texts of a weight once."""
-    pictures = dict(zip(_shares(cells), _stepwise(bed.train, [_of(cells, share) for share in _shares(cells)], bed), strict=True))
+    pictures = dict(
+        zip(_shares(cells), _stepwise(bed.train, [_of(cells, share) for share in _shares(cells)], bed), strict=True)
+    )
     if texts is None:
         yield from (pictures[cell.share] for cell in cells)
         return

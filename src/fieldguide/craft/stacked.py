@@ -37,7 +37,9 @@ class Recipe:
     decay: float = 0.01
 
     def __str__(self) -> str:
-        return f"{self.steps} steps of {self.batch} rows, AdamW, learning rate {self.rate:g} (cosine to 0), decay {self.decay:g}"
+        return (
+            f"{self.steps} steps of {self.batch} rows, AdamW, learning rate {self.rate:g} (cosine to 0), decay {self.decay:g}"
+        )
 
 
 @dataclass(frozen=True)

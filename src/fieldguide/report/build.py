@@ -191,7 +191,17 @@ SECTIONS = (
     ("method", "Method"),
 )
 #: Styles and scripts, in the order in which they stand in the page.
-STYLES = ("report.css", "scales.css", "errors.css", "why.css", "slopes.css", "reproduce.css", "efficiency.css", "kinds.css", "texts.css")
+STYLES = (
+    "report.css",
+    "scales.css",
+    "errors.css",
+    "why.css",
+    "slopes.css",
+    "reproduce.css",
+    "efficiency.css",
+    "kinds.css",
+    "texts.css",
+)
 SCRIPTS = ("report.js", "gallery.js", "why.js", "slopes.js")
 
 

@@ -43,7 +43,11 @@ def interval_rows(rows: Sequence[Named], title: str, chance: float | None = None
         kind = "apart" if row.apart else "own"
         if row.low is not None and row.high is not None:
             low, high = _x(scale, row.low), _x(scale, row.high)
-            parts.append(Markup('<path class="span {}" d="M{} {}H{}M{} {}v8M{} {}v8"/>').format(kind, low, y, high, low, y - 4, high, y - 4))
+            parts.append(
+                Markup('<path class="span {}" d="M{} {}H{}M{} {}v8M{} {}v8"/>').format(
+                    kind, low, y, high, low, y - 4, high, y - 4
+                )
+            )
         parts.append(Markup('<circle class="{}" cx="{}" cy="{}" r="5"/>').format(kind, _x(scale, row.value), y))
         parts.append(_text("tick", WIDTH - _RIGHT + 14, y + 4, percent(row.value), "start"))
     told = "; ".join(_said(row) for row in rows)

@@ -47,7 +47,11 @@ class Track:
 def axis(tracks: Iterable[Track]) -> Axis:
     """Return the axis of accuracy that holds all `tracks`, so that charts beside each other can be compared."""
     return axis_for(
-        share for track in tracks for point in track.points for share in (point.mean, point.low, point.high) if share is not None
+        share
+        for track in tracks
+        for point in track.points
+        for share in (point.mean, point.low, point.high)
+        if share is not None
     )
 
 

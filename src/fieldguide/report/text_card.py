@@ -86,7 +86,11 @@ def _card(one: Json, told: Json) -> Card:
     rows = sorted(one.get("rows", []), key=lambda row: _order(str(row.get("role"))))
     columns = tuple(Column(str(row.get("name")), _ROLES.get(str(row.get("role")), "")) for row in rows)
     pairs = one.get("pairs") or {}
-    counts = [f"{say.count(pairs[key])} {words}" for key, words in (("train", "to learn from"), ("held_out", "held out")) if key in pairs]
+    counts = [
+        f"{say.count(pairs[key])} {words}"
+        for key, words in (("train", "to learn from"), ("held_out", "held out"))
+        if key in pairs
+    ]
     about = [str(pairs.get("where") or ""), f"pairs: {', '.join(counts)}" if counts else "", str(pairs.get("crossed") or "")]
     about += [f"encoder {told.get('encoder')}, text model {told.get('text_model')}"] if told.get("encoder") else []
     return Card(
@@ -134,7 +138,9 @@ def _best(values: Sequence[say.Value], way: int, columns: Sequence[Column]) -> f
     ceiling = next((values[at].number for at, column in enumerate(columns) if column.role == "ceiling"), None)
     if len(among) < 2 or (way == 0 and ceiling is None):
         return frozenset()
-    keyed = {at: _far(values[at].number or 0.0, ceiling or 0.0) if way == 0 else -way * (values[at].number or 0.0) for at in among}
+    keyed = {
+        at: _far(values[at].number or 0.0, ceiling or 0.0) if way == 0 else -way * (values[at].number or 0.0) for at in among
+    }
     least = min(keyed.values())
     return frozenset(at for at, far in keyed.items() if far <= least + 1e-12)
 
@@ -204,10 +210,13 @@ def _shrinking(rows: Sequence[Json]) -> Iterator[str]:
     small = [
         (str(row.get("name")), float(value))
         for row in rows
-        if row.get("role") == "translator" and (value := (row.get("variance_ratio") or {}).get("high")) is not None and float(value) < 0.9
+        if row.get("role") == "translator"
+        and (value := (row.get("variance_ratio") or {}).get("high")) is not None
+        and float(value) < 0.9
     ]
     if small:
         told = ", ".join(
-            f"{name} ({say.decimal(float(next(r for r in rows if r.get('name') == name)['variance_ratio']['value']), 2)})" for name, _ in small
+            f"{name} ({say.decimal(float(next(r for r in rows if r.get('name') == name)['variance_ratio']['value']), 2)})"
+            for name, _ in small
         )
         yield f"Varies less than real pictures do, so it crowds the centre: {told}."

@@ -17,7 +17,17 @@ MOST_LINES, MOST_LETTERS = 10, 220
 _WAYS = ("names", "names_texts", "names_random", "names_permuted", "texts", "permuted")
 _OWN = ("names_texts", "texts")
 #: Kinds of faults in their order; others come after them.
-_CODES = ("contradicts", "names_class", "names_other", "not_visible", "shared", "nearly_shared", "repeated", "beyond_context", "long")
+_CODES = (
+    "contradicts",
+    "names_class",
+    "names_other",
+    "not_visible",
+    "shared",
+    "nearly_shared",
+    "repeated",
+    "beyond_context",
+    "long",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +120,9 @@ def _bad(line: Json, names: Mapping[str, str]) -> Bad:
         of=names.get(id, id),
         text=say.clean(str(line.get("text", "")), MOST_LETTERS),
         found=tuple(found),
-        auc=say.number(None, say.count, "no encoder looked, or too few pictures") if auc is None else say.Value(say.decimal(auc, 2), auc, note),
+        auc=say.number(None, say.count, "no encoder looked, or too few pictures")
+        if auc is None
+        else say.Value(say.decimal(auc, 2), auc, note),
         rival="" if rival is None else names.get(str(rival), str(rival)),
     )
 
@@ -129,7 +141,11 @@ def _doubts(controls: Json) -> list[str]:
     doubts = []
     if controls.get("silent"):
         count = len(controls["silent"])
-        doubts.append(f"{say.count(count)} {'class has' if count == 1 else 'classes have'} no line and can never be answered by lines alone.")
+        doubts.append(
+            f"{say.count(count)} {'class has' if count == 1 else 'classes have'} no line and can never be answered by lines alone."
+        )
     if controls.get("cut"):
-        doubts.append(f"{say.count(controls['cut'])} lines are cut off by the encoder where the name of the class stands before them.")
+        doubts.append(
+            f"{say.count(controls['cut'])} lines are cut off by the encoder where the name of the class stands before them."
+        )
     return doubts

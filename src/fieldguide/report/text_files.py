@@ -1,7 +1,7 @@
 """What a study holds about its texts: how far each source reaches, what the doctor found, and what texts were worth beside pictures.
 
-    texts/<name>.jsonl, texts/<name>.doctor.json       lines, and what is wrong with them
-    text_ratio.json, translation.json, text_ways.json  pictures against texts, the score card, name against descriptions
+texts/<name>.jsonl, texts/<name>.doctor.json       lines, and what is wrong with them
+text_ratio.json, translation.json, text_ways.json  pictures against texts, the score card, name against descriptions
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fieldguide.data.texts import folder_of, read_texts
+from fieldguide.data.texts import folder_of, names, read_texts
 from fieldguide.records import Manifest
 
 Json = Mapping[str, Any]
@@ -62,7 +62,7 @@ def read_text_files(folder: Path, manifest: Manifest, read: Callable[[Path], Jso
     )
     if not found:
         return found
-    reach = tuple(_reach(folder, path.stem, manifest) for path in sorted(place.glob("*.jsonl")))
+    reach = tuple(_reach(folder, name, manifest) for name in names(folder))
     return TextFiles(reach, found.doctors, found.ratio, found.card, found.ways)
 
 

@@ -164,7 +164,9 @@ def _first_head(told: Json, heads: Sequence[str]) -> tuple[str, str]:
 def _board(found: _Found, head: str, selection: str, bracketed: str | None) -> Board:
     images = sorted({float(image) for image in found.told.get("ratios", [])}, reverse=True)
     couples = [
-        couple for couple in found.couples if any((mode, selection, *couple, head, i) in found.means for mode in _MODES for i in images)
+        couple
+        for couple in found.couples
+        if any((mode, selection, *couple, head, i) in found.means for mode in _MODES for i in images)
     ]
     curves = [("pictures", None, None), *((mode, *couple) for couple in couples for mode in _MODES)]
     rows = tuple(
@@ -226,7 +228,9 @@ def _tracks(found: _Found, selection: str, couple: tuple[str, str], head: str, i
     for curve in CURVES:
         of = (None, None) if curve == "pictures" else couple
         each = [(image, found.means.get((curve, selection, *of, head, image))) for image in images]
-        tracks.append(Track(curve, tuple(Point(i, float(one["mean"]), one.get("low"), one.get("high")) for i, one in each if one)))
+        tracks.append(
+            Track(curve, tuple(Point(i, float(one["mean"]), one.get("low"), one.get("high")) for i, one in each if one))
+        )
     return tracks
 
 
@@ -310,7 +314,11 @@ def _reference(told: Any) -> Reference | None:
     if not rows:
         return None
     sources = list(dict.fromkeys(source for row in rows for source in row.get("sources", {})))
-    what = ". ".join(str(told[name]).removesuffix(".") for name in ("what", "source") if told.get(name)) if isinstance(told, dict) else ""
+    what = (
+        ". ".join(str(told[name]).removesuffix(".") for name in ("what", "source") if told.get(name))
+        if isinstance(told, dict)
+        else ""
+    )
     return Reference(
         f"{what}." if what else "",
         ("pictures alone", *sources),

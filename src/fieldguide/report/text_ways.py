@@ -39,10 +39,14 @@ class Ways:
 def ways(told: Json) -> Ways:
     """Return the part for the content of ``text_ways.json``."""
     rows: Sequence[Json] = told.get("rows", [])
-    known = [way for way in dict.fromkeys([*WAYS, *(str(row["way"]) for row in rows)]) if any(row["way"] == way for row in rows)]
+    known = [
+        way for way in dict.fromkeys([*WAYS, *(str(row["way"]) for row in rows)]) if any(row["way"] == way for row in rows)
+    ]
     names = list(dict.fromkeys(str(row["contestant"]) for row in rows))
     tests: Sequence[Json] = told.get("tests", [])
-    return Ways(tuple(_called(way) for way in known), tuple(_way(name, at, known, rows, tests) for at, name in enumerate(names)))
+    return Ways(
+        tuple(_called(way) for way in known), tuple(_way(name, at, known, rows, tests) for at, name in enumerate(names))
+    )
 
 
 def _way(name: str, at: int, known: Sequence[str], rows: Sequence[Json], tests: Sequence[Json]) -> Way:
