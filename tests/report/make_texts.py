@@ -73,7 +73,7 @@ def ratio(classes: int, plan: Plan) -> dict[str, Any]:
     for selection, head in itertools.product(plan.selections, plan.heads):
         thin = {"balanced": 0.0, "uniform": 0.03}.get(selection, 0.06)
         for image in plan.ratios:
-            pictures, per = "pictures", plan.per_class * image / 100
+            per = plan.per_class * image / 100
             if image:
                 base = accuracy(per, 0, head, thin * (100 - image) / 100)
                 summary.append(_mean("pictures", selection, None, None, head, image, base, random, plan))
@@ -95,8 +95,7 @@ def ratio(classes: int, plan: Plan) -> dict[str, Any]:
                         told = {"difference": gap, "low": gap - 0.012, "high": gap + 0.012, "p": p / 3, "p_adjusted": p}
                         differences.append(
                             {
-                                **dict(curve=curve, selection=selection, source=source, translator=translator, head=head),
-                                "image": image,
+                                **_where(curve, selection, source, translator, head, image),
                                 **told,
                             }
                         )
@@ -154,6 +153,11 @@ REFERENCE: dict[str, Any] = {
 }
 
 
+def _where(curve: str, selection: str, source: str | None, translator: str | None, head: str, image: int) -> dict[str, Any]:
+    names = ("curve", "selection", "source", "translator", "head", "image")
+    return dict(zip(names, (curve, selection, source, translator, head, image), strict=True))
+
+
 def _mean(
     curve: str,
     selection: str,
@@ -166,17 +170,18 @@ def _mean(
     plan: Plan,
 ) -> dict[str, Any]:
     half = 0.006 + 0.02 * (1 - image / 100) + random.uniform(0, 0.004)
-    where = dict(curve=curve, selection=selection, source=source, translator=translator, head=head, image=image)
+    where = _where(curve, selection, source, translator, head, image)
     return {**where, "mean": value, "low": value - half, "high": min(1.0, value + half), "seeds": len(plan.seeds)}
 
 
 def _cells(curve: str, where: tuple[Any, ...], value: float, classes: int, plan: Plan) -> list[dict[str, Any]]:
-    selection, source, translator, head, image = where
+    selection, image = where[0], where[-1]
     per = round(plan.per_class * image / 100)
     empty = round(classes * (1 - image / 100) ** 6 * 0.4) if selection != "balanced" else 0
     return [
         {
-            **dict(curve=curve, selection=selection, source=source, translator=translator, head=head, image=image, seed=seed),
+            **_where(curve, *where),
+            "seed": seed,
             "accuracy": value + 0.002 * (place - 1),
             "val_accuracy": value + 0.01,
             "weight": 0.3 if curve == "weighted" else None,
@@ -192,7 +197,7 @@ def _cells(curve: str, where: tuple[Any, ...], value: float, classes: int, plan:
 
 def _worth(place: int, selection: str, source: str, translator: str, head: str, image: int, plan: Plan) -> dict[str, Any]:
     value, each = 0.8 + 0.9 * (place % 3), plan.per_class * image / 100
-    where = dict(selection=selection, source=source, translator=translator, head=head, image=image, per_class=each)
+    where = {**_where("weighted", selection, source, translator, head, image), "per_class": each}
     begun = f"Beside {each:.1f} pictures a class" if image else "Without any picture"
     who = _bad(plan, place, f"your descriptions ({source}, through {translator})")
     if place == 1:
@@ -355,7 +360,11 @@ def doctor(classes: tuple[str, ...], plan: Plan, encoder: bool = True) -> dict[s
         text = _bad(plan, at, f"a small bird with a beak of kind {at}, white wing bars and a long tail that is often raised")
         lines.append(
             {
-                **{"class": id, "at": 0, "text": text, "field": None, "findings": findings},
+                "class": id,
+                "at": 0,
+                "text": text,
+                "field": None,
+                "findings": findings,
                 "worth": {**worth, "contradicts": at == 0} if encoder else None,
             }
         )

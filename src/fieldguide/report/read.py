@@ -85,7 +85,7 @@ class Study:
     explained: Explained | None = None
     kinds: Json | None = None
     slices: Json | None = None
-    texts: TextFiles = TextFiles()
+    texts: TextFiles = field(default_factory=TextFiles)
 
     @cached_property
     def scored(self) -> tuple[Contestant, ...]:

@@ -49,6 +49,7 @@ class Panel:
     """One source and translator: a chart of its three curves, and what its texts are worth: a state, a sign and a sentence each."""
 
     title: str
+    tracks: tuple[Track, ...]
     chart: Markup
     worth: tuple[tuple[str, str, str], ...]
 
@@ -237,7 +238,7 @@ def _tracks(found: _Found, selection: str, couple: tuple[str, str], head: str, i
 def _panel(couple: tuple[str, str], tracks: list[Track], scale: Any, a_class: float | None, worth: Sequence[Json]) -> Panel:
     chart = ratio_chart(tracks, scale, a_class, f"{_title(couple)}. Test accuracy by image : text. {spoken(tracks)}")
     beside, instead = [one for one in worth if _pictures(one)], [one for one in worth if not _pictures(one)]
-    return Panel(_title(couple), chart, tuple(_said(one) for one in (*beside[:1], *instead[:1])))
+    return Panel(_title(couple), tuple(tracks), chart, tuple(_said(one) for one in (*beside[:1], *instead[:1])))
 
 
 def _said(one: Json) -> tuple[str, str, str]:
