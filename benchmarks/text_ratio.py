@@ -123,6 +123,14 @@ def main() -> None:
     parser.add_argument("--naive", type=int, default=1)
     asked = parser.parse_args()
     bed, sources = made(asked.width, asked.classes, (asked.pictures, asked.val, asked.test, asked.texts))
+    tiny, _ = made(8, 4, (40, 8, 8, 8))
+    for cell in mixtures(
+        tiny, [np.ones(40, bool)] + [np.zeros(40, bool)] * 10, None, 0
+    ):  # libraries are imported before the clock runs
+        stacked.stacked(tiny, [cell], None, 0, [stacked.Recipe(steps=2)])
+        naive_softmax(tiny, None, cell, stacked.Recipe(steps=2))
+        for head in ("ridge", "gda"):
+            naive_closed(tiny, None, cell, head)
     clock, cells = Clock(), {"closed form": 0, "softmax": 0}
     recipe = stacked.Recipe(steps=asked.steps)
     for seed in range(asked.seeds):
@@ -142,7 +150,7 @@ def main() -> None:
                     clock("closed form, naive", lambda: naive_closed(bed, texts, cell, head))
             if texts is None and seed == 0:
                 pilot = [strip[0], strip[len(strip) // 2], strip[-1]]
-                recipe = clock("softmax", lambda: stacked.tuned(bed, pilot, seed, recipe))
+                recipe, _ = clock("softmax", lambda: stacked.tuned(bed, pilot, seed, recipe))
                 cells["softmax"] += len(pilot) * len(stacked.RATES) * len(stacked.DECAYS)
             how = [recipe] * len(strip)
             scored = clock("softmax", lambda: stacked.stacked(bed, strip, texts, seed, how, size=asked.stack[0]))

@@ -87,6 +87,21 @@ class Translation(Settings):
     """How features are brought to one footing, pictures and texts each for themselves: none, l2, centre+l2 or standardise."""
 
 
+class TextRatio(Translation):
+    """A sweep over image : text ratios; see ``docs/text_ratio.md``."""
+
+    translators: str | None = None
+    """Of identity, shift, procrustes, ridge, memory, mlp, qformer; not given, identity,ridge, or ridge where texts lie elsewhere."""
+    ratios: str = "100,90,80,70,60,50,40,30,20,10,0"
+    """Per cent of pictures, separated by commas; the rest to 100 is text."""
+    selection: tuple[str, ...] = ("balanced",)
+    """How pictures of a share are chosen: balanced, uniform, long-tail(50), class-drop(0.2); may be repeated. Balanced, if none is given."""
+    seeds: int = Field(3, ge=1, le=20)
+    """Repeat everything with so many draws of pictures and texts; the study's seed and those after it."""
+    heads: str = "ridge,gda,softmax"
+    """Heads on frozen features: ridge and gda in closed form, softmax trained."""
+
+
 class Why(Settings):
     """How answers are explained; see ``docs/explanations.md`` for the methods."""
 

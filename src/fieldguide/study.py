@@ -290,6 +290,7 @@ def _refuse_foreign(folder: Path) -> None:
         own |= {"source.json", "environment.json", "comparison.json", "suspects.json", "runs"} | DRAWN
         own |= {"measures.parquet", "causes.json", "causes.toml", "slices.json", "kinds.json", "explained.json", "texts"}
         own |= {"translation.json", "text_ways.json"}
+        own |= {"text_ratio.json", "text_ratio.csv"}
     foreign = sorted(name for name in names - own if not name.startswith("."))
     if foreign:
         raise UsageProblem(

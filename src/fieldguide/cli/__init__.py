@@ -10,6 +10,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+from fieldguide.cli import ratios as of_ratios
 from fieldguide.cli import texts as of_texts
 from fieldguide.cli import translations as of_translations
 from fieldguide.cli.ending import run
@@ -340,6 +341,7 @@ def checks(code: Annotated[Optional[str], typer.Argument(help="One code, such as
 
 of_texts.register(app)
 of_translations.register(sweeps, asks)
+of_ratios.register(sweeps, asks)
 
 
 @app.callback(invoke_without_command=True)

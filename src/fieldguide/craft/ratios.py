@@ -23,7 +23,7 @@ from scipy import linalg
 
 from fieldguide.craft import selections
 from fieldguide.craft.heads import Array, Head, Sums, sums
-from fieldguide.craft.selections import Labels, Selection
+from fieldguide.craft.selections import Labels
 
 Curve = Literal["pictures", "mix", "weighted"]
 #: Penalties of ridge regression in units of the mean eigenvalue, and shrinkages of the discriminant analysis; validation chooses.

@@ -42,6 +42,9 @@ class Recipe:
         )
 
 
+_USUAL = Recipe()
+
+
 @dataclass(frozen=True)
 class _Table:
     """All rows that any cell draws from, pictures before texts: `features` ``"rows features"`` float32, `labels` ``"rows"``."""
@@ -126,12 +129,20 @@ def _adam(values: Tensor, gradient: Tensor, moments: list[Tensor], rate: Tensor,
     values.sub_((first / root).mul_(rate / (1 - _BETA1 ** (step + 1))))
 
 
-def tuned(bed: Bed, cells: Sequence[Mixture], seed: int, recipe: Recipe) -> Recipe:
-    """Return `recipe` with the rate and decay whose heads on `cells`, pictures alone, are best on validation on average."""
-    tried = [replace(recipe, rate=rate, decay=decay) for rate, decay in itertools.product(RATES, DECAYS)]
-    pairs = [(cell, one) for one in tried for cell in cells]
-    scored = stacked(bed, [cell for cell, _ in pairs], None, seed, [one for _, one in pairs])
-    means = [
-        np.mean([cell.val_accuracy for cell, (_, used) in zip(scored, pairs, strict=True) if used == one]) for one in tried
-    ]
-    return tried[int(np.argmax(means))]
+def tuned(
+    bed: Bed, cells: Sequence[Mixture], seed: int, recipe: Recipe, tick: Callable[[], None] = lambda: None
+) -> tuple[Recipe, list[Scored]]:
+    """Try every rate and decay on `cells`, pictures alone, and return the preferred one with all that was tried."""
+    tried = _grid(recipe)
+    scored = stacked(bed, list(cells) * len(tried), None, seed, [one for one in tried for _ in cells], tick)
+    return preferred(scored, len(cells), recipe), scored
+
+
+def preferred(scored: Sequence[Scored], cells: int, recipe: Recipe = _USUAL) -> Recipe:
+    """Return the rate and decay whose heads were best on validation on average over the `cells`, from what `tuned` tried; first of equals."""
+    means = np.array([one.val_accuracy for one in scored]).reshape(-1, cells).mean(axis=1)
+    return _grid(recipe)[int(np.argmax(means))]
+
+
+def _grid(recipe: Recipe) -> list[Recipe]:
+    return [replace(recipe, rate=rate, decay=decay) for rate, decay in itertools.product(RATES, DECAYS)]
