@@ -37,7 +37,7 @@ from fieldguide.files import sweep as tidy
 from fieldguide.files import told_plainly, write_json
 from fieldguide.gather import originals_of
 from fieldguide.locked import Locked
-from fieldguide.records import SCHEMA_VERSION, Image, Manifest, Texts
+from fieldguide.records import SCHEMA_VERSION, SPLITS, Image, Manifest, Texts
 from fieldguide.study import require_study
 
 if TYPE_CHECKING:
@@ -170,10 +170,10 @@ def _scene(folder: Path, manifest: Manifest, asked: Translation, online: bool, p
     features = Features(folder / "store" / "features", progress)
     reader = Spare(Store(folder / "store"), originals_of(folder, manifest))
     place = {id: at for at, id in enumerate(manifest.classes)}
-    parts = []
+    parts: list[Real] = []
     footing = None
-    for part in ("train", "val"):
-        rows = manifest.part(part)  # type: ignore[arg-type]
+    for part in SPLITS[:2]:
+        rows = manifest.part(part)
         try:
             table = features.pictures(encoder.sees, [Image(row.key, reader) for row in rows])
         except PictureError as error:
@@ -184,7 +184,8 @@ def _scene(folder: Path, manifest: Manifest, asked: Translation, online: bool, p
             ) from error
         footing = footing or normalised(asked.normalise, table)
         parts.append(Real(footing(table), np.array([place[row.label] for row in rows], np.int64)))
-    return _Scene(asked, encoder, reads, features, manifest, *parts, folder, progress), name
+    train, held = parts
+    return _Scene(asked, encoder, reads, features, manifest, train, held, folder, progress), name
 
 
 def lines_of(texts: Texts, manifest: Manifest, part: Literal["train", "val"]) -> Lines:
