@@ -74,8 +74,8 @@ class Asked(Settings):
         return value
 
 
-class TextRatio(Settings):
-    """A sweep over image : text ratios; see ``docs/text_ratio.md``."""
+class Translation(Settings):
+    """A score card of translators from texts to pictures; see ``docs/translation.md``."""
 
     encoder: str = "drawn"
     """What sees: drawn, hf/OWNER/NAME, open_clip/NAME@TAG or a network, with settings as NAME:weights=FILE,pad_type=same."""
@@ -83,6 +83,15 @@ class TextRatio(Settings):
     """What reads: words, drawn, hf/OWNER/NAME; not given, the text half of the encoder, or words for one that has none."""
     texts: tuple[str, ...] = ()
     """A source of texts of the study; may be repeated. All it has, if none is given."""
+    translators: str | None = None
+    """Of identity, shift, procrustes, ridge, memory, mlp, qformer, separated by commas; not given, those in closed form."""
+    normalise: Literal["none", "l2", "centre+l2", "standardise"] = "l2"
+    """How features are brought to one footing, pictures and texts each for themselves: none, l2, centre+l2 or standardise."""
+
+
+class TextRatio(Translation):
+    """A sweep over image : text ratios; see ``docs/text_ratio.md``."""
+
     translators: str | None = None
     """Of identity, shift, procrustes, ridge, memory, mlp, qformer; not given, identity,ridge, or ridge where texts lie elsewhere."""
     ratios: str = "100,90,80,70,60,50,40,30,20,10,0"
@@ -93,8 +102,6 @@ class TextRatio(Settings):
     """Repeat everything with so many draws of pictures and texts; the study's seed and those after it."""
     heads: str = "ridge,gda,softmax"
     """Heads on frozen features: ridge and gda in closed form, softmax trained."""
-    normalise: Literal["none", "l2", "centre+l2", "standardise"] = "l2"
-    """How features are brought to one footing, pictures and texts each for themselves: none, l2, centre+l2 or standardise."""
 
 
 class Why(Settings):

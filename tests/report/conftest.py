@@ -9,11 +9,17 @@ from types import ModuleType
 
 import pytest
 
-_SPEC = importlib.util.spec_from_file_location("report_make_study", Path(__file__).with_name("make_study.py"))
-assert _SPEC and _SPEC.loader
-_MAKER = importlib.util.module_from_spec(_SPEC)
-sys.modules["report_make_study"] = _MAKER
-_SPEC.loader.exec_module(_MAKER)
+
+def _module(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"report_{name}", Path(__file__).with_name(f"{name}.py"))
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[f"report_{name}"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+_MAKER, _TEXTS = _module("make_study"), _module("make_texts")
 
 
 #: Names that try to become something else in Markdown, LaTeX, CSV or SVG.
@@ -47,6 +53,12 @@ def maker() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def texts_maker() -> ModuleType:
+    """The generator of what the section on texts reads."""
+    return _TEXTS
+
+
+@pytest.fixture(scope="session")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study with evil class and contestant names, one lost picture, and its report; not to be changed."""
     from fieldguide.report.build import build
@@ -54,6 +66,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("drawn")
     evil = tuple(_MAKER.Entry(name, "strange", 1.5 + position / 2) for position, name in enumerate(_MAKER.EVIL[:3]))
     manifest = _MAKER.make_study(folder, _MAKER.Plan(names=_MAKER.EVIL, entries=(*_MAKER.ENTRIES, *evil), per_class=(12, 6, 6)))
+    _TEXTS.add_texts(folder, _TEXTS.Plan(evil=True, reference=True))
     lost = frozenset(row.key for row in manifest.part("test")[:8])
     build(folder, _MAKER.FakeReader(40, lost))
     return folder
@@ -71,5 +84,6 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     tuned = _MAKER.Entry("from_scratch", "backbone", 3.2, epochs=4, more={**_MAKER.TUNED, "weights": "none"})
     _MAKER.make_study(folder, _MAKER.Plan(names=WICKED, entries=(*_MAKER.ENTRIES, tuned, *evil), per_class=(6, 4, 6)))
+    _TEXTS.add_texts(folder, _TEXTS.Plan(evil=True))
     draw(folder, _MAKER.FakeReader(40))
     return folder

@@ -162,7 +162,7 @@ def test_what_does_not_apply_is_named(tmp_path: Path, maker: ModuleType) -> None
         path.unlink()
     (tmp_path / "comparison.json").unlink()
     notes = draw(tmp_path, maker.FakeReader(), Wanted(figures=True)).notes
-    assert len(notes) == 7 and list((tmp_path / "figures").iterdir()) == []
+    assert len(notes) == 8 and list((tmp_path / "figures").iterdir()) == []
 
 
 def test_figures_are_kept_up_with_the_scores_and_only_then(place: Path, tmp_path: Path, maker: ModuleType) -> None:

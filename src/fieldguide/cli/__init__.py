@@ -12,6 +12,7 @@ import typer
 
 from fieldguide.cli import ratios as of_ratios
 from fieldguide.cli import texts as of_texts
+from fieldguide.cli import translations as of_translations
 from fieldguide.cli.ending import run
 from fieldguide.errors import PARTLY
 
@@ -343,6 +344,7 @@ def checks(code: Annotated[Optional[str], typer.Argument(help="One code, such as
 
 
 of_texts.register(app)
+of_translations.register(sweeps, asks)
 of_ratios.register(sweeps, asks)
 
 

@@ -39,6 +39,7 @@ from fieldguide.report import (
     seeds,
     slices,
     slopes,
+    texts,
     together,
     trust,
     why,
@@ -125,6 +126,7 @@ def draw_page(study: Study, picture: Any, most: int, edition: Edition = Edition(
         "optimism": optimism.optimism(study),
         "seeds": seeds.seeds(study),
         "fractions": fractions.fractions(study),
+        "texts": texts.texts(study),
         "class_rows": rows,
         "class_more": hidden,
         "panels": confusion.panels(study, shots),
@@ -152,7 +154,12 @@ def draw_page(study: Study, picture: Any, most: int, edition: Edition = Edition(
 
 def _unsaid(told: Mapping[str, Any]) -> frozenset[str]:
     """Return the sections that are about something this study does not have."""
-    said = {"published": told["published"], "seeds": told["seeds"].shown, "fractions": told["fractions"].shown}
+    said = {
+        "published": told["published"],
+        "seeds": told["seeds"].shown,
+        "fractions": told["fractions"].shown,
+        "texts": told["texts"],
+    }
     return frozenset(name for name, anything in said.items() if not anything)
 
 
@@ -169,6 +176,7 @@ SECTIONS = (
     ("slices", "Slices"),
     ("seeds", "Seeds"),
     ("fractions", "More pictures?"),
+    ("texts", "Text"),
     ("classes", "Classes"),
     ("classkinds", "By kind"),
     ("confusions", "Confusions"),
@@ -183,7 +191,17 @@ SECTIONS = (
     ("method", "Method"),
 )
 #: Styles and scripts, in the order in which they stand in the page.
-STYLES = ("report.css", "scales.css", "errors.css", "why.css", "slopes.css", "reproduce.css", "efficiency.css", "kinds.css")
+STYLES = (
+    "report.css",
+    "scales.css",
+    "errors.css",
+    "why.css",
+    "slopes.css",
+    "reproduce.css",
+    "efficiency.css",
+    "kinds.css",
+    "texts.css",
+)
 SCRIPTS = ("report.js", "gallery.js", "why.js", "slopes.js")
 
 

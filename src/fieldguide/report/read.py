@@ -19,6 +19,7 @@ from fieldguide.errors import DataProblem
 from fieldguide.files import UNFINISHED, read_json, read_toml
 from fieldguide.records import SCHEMA_VERSION, ClassInfo, Manifest
 from fieldguide.report.explained import Explained, read_explained
+from fieldguide.report.text_files import TextFiles, read_text_files
 
 Json = Mapping[str, Any]
 
@@ -84,6 +85,7 @@ class Study:
     explained: Explained | None = None
     kinds: Json | None = None
     slices: Json | None = None
+    texts: TextFiles = field(default_factory=TextFiles)
 
     @cached_property
     def scored(self) -> tuple[Contestant, ...]:
@@ -161,6 +163,7 @@ def read_study(folder: Path) -> Study:
         explained=read_explained(folder, {path: c.name for path, c in zip(found, every, strict=True) if c.fraction == 1}),
         kinds=_json(folder / "kinds.json"),
         slices=_json(folder / "slices.json"),
+        texts=read_text_files(folder, manifest, _json),
     )
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from fieldguide.report import board, honest, say, trust
+from fieldguide.report.exports import markdown_texts
 from fieldguide.report.exports.table import problem
 from fieldguide.report.hashes import hashes
 from fieldguide.report.read import Json, Study
@@ -52,6 +53,7 @@ def report(study: Study) -> str:
         ("Leaderboard", _leaderboard),
         ("Which differences are real?", _differences),
         ("Before and after", _slopes),
+        *((("Can text stand in for pictures?", _texts),) if study.texts else ()),
         ("With and without", _doubts),
         ("Can I trust this?", _trust),
         ("Health checks", _findings),
@@ -158,6 +160,10 @@ def _slopes(study: Study) -> Iterator[str]:
         for named in pair.lists:
             classes = ", ".join(f"{code(line.name)} ({line.words})" for line in named.lines) or "none"
             yield f"  - {text(named.title)}: {classes}" + (f", and {named.more} more" if named.more else "")
+
+
+def _texts(study: Study) -> Iterator[str]:
+    yield from markdown_texts.section(study, text, table)
 
 
 def _doubts(study: Study) -> Iterator[str]:

@@ -46,7 +46,20 @@ def scores(study: Study) -> dict[str, Any]:
         "comparison": {key: compared.get(key) for key in _COMPARED},
         "contestants": [_contestant(contestant) for contestant in study.contestants],
         "on_parts_of_the_training_pictures": [_contestant(contestant) for contestant in study.parts],
+        **({"texts": _texts(study)} if study.texts else {}),
     }
+
+
+def _texts(study: Study) -> dict[str, Any]:
+    """Return what was found about texts; single cells of the sweep and single lines stand in their own files."""
+    files = study.texts
+    told = {
+        "ratio": None if files.ratio is None else {key: value for key, value in files.ratio.items() if key != "cells"},
+        "translation": files.card,
+        "ways": files.ways,
+        "doctor": {name: {key: value for key, value in one.items() if key != "lines"} for name, one in files.doctors.items()},
+    }
+    return {key: _without_paths(value) for key, value in told.items()}
 
 
 def _contestant(contestant: Contestant) -> dict[str, Any]:
