@@ -10,6 +10,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+from fieldguide.cli import describe as of_describe
 from fieldguide.cli.ending import run
 from fieldguide.errors import PARTLY
 
@@ -69,7 +70,7 @@ def _options(names: tuple[str, ...], of: str) -> list[inspect.Parameter]:
         many = field.annotation == tuple[str, ...]
         kind: Any = list[str] if many else field.annotation if field.annotation in (int, bool) else str
         text = " ".join((field.description or "").replace("``", "").split())
-        text += "" if many or kind is bool or field.default is None else f" Default: {field.default}."
+        text += "" if many or kind is bool or field.is_required() or field.default is None else f" Default: {field.default}."
         option = typer.Option(f"--{name.replace('_', '-')}", help=text, show_default=False)
         drawn.append(
             inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[Optional[kind], option])
@@ -254,6 +255,9 @@ def explain(
 
     order = Order(subject, tuple(pictures or ()), out, online)
     raise typer.Exit(show(order, read_why(given), terminal.Bars()))
+
+
+of_describe.register(app, asks)
 
 
 @app.command()

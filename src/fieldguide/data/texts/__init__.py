@@ -15,6 +15,9 @@ from fieldguide.errors import DataProblem, UsageProblem, allowed_names, plain
 from fieldguide.files import write_text
 from fieldguide.records import SCHEMA_VERSION, Line, Texts
 
+#: End of the name of a file that holds what a model replied; it stands beside the source that was made of it, and is none itself.
+REPLIES = ".replies.jsonl"
+
 
 def folder_of(study: Path) -> Path:
     """Return the folder in which a study keeps its texts."""
@@ -23,7 +26,7 @@ def folder_of(study: Path) -> Path:
 
 def names(study: Path) -> tuple[str, ...]:
     """Return the names of the sources a study has, in alphabetical order."""
-    return tuple(sorted(path.stem for path in folder_of(study).glob("*.jsonl")))
+    return tuple(sorted(path.stem for path in folder_of(study).glob("*.jsonl") if not path.name.endswith(REPLIES)))
 
 
 def write_texts(study: Path, texts: Texts) -> Path:
