@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fieldguide.evaluate.answers import AnswerSheet
 
 #: Names that are less alike than this (0 to 1) say nothing.
-_ALIKE = 0.5
+_ALIKE = 0.7
 #: Less confusion than this, as a mean probability, is none.
 _LEAST = 1e-4
 
@@ -62,9 +62,9 @@ def by_name(names: Mapping[str, str], most: int) -> dict[str, tuple[str, ...]]:
 
 
 def _likeness(one: str, other: str) -> float:
-    """Return 0 to 1: the share of letters in common order, or one half and more where the last word, which names the kind, is the same."""
-    letters = difflib.SequenceMatcher(None, one, other, autojunk=False)
-    share = letters.ratio() if letters.quick_ratio() >= _ALIKE else 0.0
+    """Return 0 to 1: the share of letters in common order; `_ALIKE` and more where the last word, which names the kind, is the same."""
     first, second = one.replace("-", " ").split(), other.replace("-", " ").split()
     same_kind = len(first) > 1 and len(second) > 1 and first[-1] == second[-1]
-    return max(share, 0.5 + share / 2) if same_kind else share
+    letters = difflib.SequenceMatcher(None, one, other, autojunk=False)
+    share = letters.ratio() if same_kind or letters.quick_ratio() >= _ALIKE else 0.0
+    return _ALIKE + (1 - _ALIKE) * share if same_kind else share
