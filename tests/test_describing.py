@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ from tests.torture.shell import Said, Shell, in_process, tree
 
 from fieldguide import describing
 from fieldguide.asked import Describing
+from fieldguide.bench import Silent
 from fieldguide.craft.served import Chat, Patience
 from fieldguide.craft.server import Server
 from fieldguide.data.classes import write_classes
@@ -26,6 +30,7 @@ from fieldguide.data.tables import freeze, write_manifest, write_predictions
 from fieldguide.data.texts import folder_of, names, read_texts, write_texts
 from fieldguide.errors import DONE, ENVIRONMENT, PARTLY, USAGE, EnvironmentProblem, UsageProblem
 from fieldguide.records import ClassInfo, Line, ManifestRow, Prediction, Texts
+from fieldguide.tasks.describe import prompt
 
 IDS = ("auk", "crow", "gull", "owl", "tern", "wren")
 KEY = "sk-very-secret-0123456789"
@@ -373,7 +378,7 @@ def test_stopped_halfway_the_same_command_asks_for_the_rest_alone(study: Path, n
 
     def script(body: dict[str, Any], asked: int) -> Answer:
         if asked >= 3:  # three have their reply, the fourth waits
-            held.wait(60)
+            held.wait(300)
         return good(body, asked)
 
     with serving(script) as server:
@@ -381,11 +386,11 @@ def test_stopped_halfway_the_same_command_asks_for_the_rest_alone(study: Path, n
         with subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | {"COLUMNS": "200"}
         ) as child:
-            give_up = time.monotonic() + 60
+            give_up = time.monotonic() + 300
             while server.count < 4 and child.poll() is None and time.monotonic() < give_up:
                 time.sleep(0.01)
             child.send_signal(number)
-            _, told = child.communicate(timeout=30)
+            _, told = child.communicate(timeout=120)
         assert child.returncode == code and b"Traceback" not in told
         held.set()
         assert len(replies(study)) == 3 and not (folder_of(study) / "small-1.jsonl").exists()
@@ -428,3 +433,38 @@ def test_html_in_place_of_an_api_is_told(study: Path, shell: Shell) -> None:
     with serving(in_turn(raw(200, "<html>login</html>", "text/html"))) as server:
         said = refused(shell, *words(study, server, "--attempts", 2))
     assert said.code == ENVIRONMENT and "a web page where JSON was expected" in said.err and server.count == 2
+
+
+class Stops(Silent):
+    """A progress bar that somebody has had enough of after three classes."""
+
+    @contextmanager
+    def bar(self, what: str, total: int) -> Iterator[Any]:
+        yield self
+
+    def __init__(self) -> None:
+        self.left = 3
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        self.left -= steps
+        if self.left == 0:
+            raise KeyboardInterrupt
+
+
+def test_interrupted_from_python_nothing_is_lost_and_nothing_asked_twice(study: Path) -> None:
+    with serving(good) as server:
+        with pytest.raises(KeyboardInterrupt):
+            describing.follow(describing.prepare(study, asked(server, at_once=1)), Stops(), quick)
+        kept = {line["class"] for line in replies(study)}
+        begun = server.count
+        assert 3 <= len(kept) <= begun <= 4
+        describe(study, server)
+        assert server.count == begun + 6 - len(kept)
+    assert list(read_texts(study, "small-1").classes) == list(IDS)
+
+
+def test_the_page_names_the_fields_and_options_there_are() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "describing.md").read_text(encoding="utf-8")
+    assert all(f"`{name}`" in page for name in prompt().presets)
+    options = {name.replace("_", "-") for name in Describing.model_fields} | {"as", "dry-run"}
+    assert set(re.findall(r"--([a-z-]+)", page)) <= options

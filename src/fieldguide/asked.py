@@ -158,7 +158,7 @@ class Describing(Settings):
     most_tokens: int = Field(2048, ge=64, le=1_000_000)
     """Longest reply, in tokens; what a model thinks before it replies counts."""
     key_variable: str | None = None
-    """Environment variable that holds the key; if not given OPENAI_API_KEY for a server reached by https, and no key for any other."""
+    """Environment variable that holds the key; if not given OPENAI_API_KEY for another machine reached by https, and no key else."""
     price_in: float | None = Field(None, ge=0)
     """Price of a million tokens that are sent, in your currency, for the estimate."""
     price_out: float | None = Field(None, ge=0)

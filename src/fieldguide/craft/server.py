@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 from fieldguide.errors import EnvironmentProblem, UsageProblem, plain
 
-#: The variable that is read for a server reached by https where none is named.
+#: The variable that is read for another machine reached by https where none is named.
 KEY_VARIABLE = "OPENAI_API_KEY"
 #: What a user gives who has only the address of the machine lacks this part; nearly all servers have it.
 _PATH = "/v1"
