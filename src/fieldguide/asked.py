@@ -162,3 +162,36 @@ def study_folder(source: str) -> Path:
     name = re.sub(r"\.(zip|tar|tar\.gz|tgz|csv|tsv|jsonl|parquet|toml)$", "", last)
     name = re.sub(r"[^\w.+-]+", "-", name) or "pictures"
     return Path(f"{name}-study")
+
+
+class Describing(Settings):
+    """What a served language model is asked to describe, and how; see ``docs/describing.md``."""
+
+    server: str
+    """Base URL of an OpenAI-compatible server, such as http://localhost:8000/v1; to name it is to allow it, and it alone is asked."""
+    model: str = Field(min_length=1)
+    """Name of the model, as the server knows it."""
+    fields: str = "general"
+    """What is described, such as size,coloration,beak, or a set of fields: general, birds, plumage, animals."""
+    domain: str = Field("thing", min_length=1, max_length=40, pattern=r"^[^\W\d_][\w -]*$")
+    """What all classes are, in the singular, such as bird; every sentence begins with it."""
+    rivals: int = Field(4, ge=0, le=8)
+    """Classes named to the model beside each one: those it is most confused with on validation pictures, else those with names alike."""
+    temperature: float | None = Field(0.0, ge=0, le=2)
+    """Temperature of the model."""
+    seed: int = Field(42, ge=0, le=2**31 - 1)
+    """Seed of the model, where it knows one."""
+    at_once: int = Field(4, ge=1, le=64)
+    """Questions that are asked at the same time."""
+    timeout: float = Field(120.0, gt=0, le=3600)
+    """Seconds that one reply may take."""
+    attempts: int = Field(5, ge=1, le=20)
+    """How often one question is asked where no reply comes, with growing pauses."""
+    most_tokens: int = Field(2048, ge=64, le=1_000_000)
+    """Longest reply, in tokens; what a model thinks before it replies counts."""
+    key_variable: str | None = None
+    """Environment variable that holds the key; if not given OPENAI_API_KEY for another machine reached by https, and no key else."""
+    price_in: float | None = Field(None, ge=0)
+    """Price of a million tokens that are sent, in your currency, for the estimate."""
+    price_out: float | None = Field(None, ge=0)
+    """Price of a million tokens that come back."""

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+from fieldguide.cli import describe as of_describe
 from fieldguide.cli import ratios as of_ratios
 from fieldguide.cli import texts as of_texts
 from fieldguide.cli import translations as of_translations
@@ -72,7 +73,7 @@ def _options(names: tuple[str, ...], of: str) -> list[inspect.Parameter]:
         many = field.annotation == tuple[str, ...]
         kind: Any = list[str] if many else field.annotation if field.annotation in (int, bool) else str
         text = " ".join((field.description or "").replace("``", "").split())
-        text += "" if many or kind is bool or field.default is None else f" Default: {field.default}."
+        text += "" if many or kind is bool or field.is_required() or field.default is None else f" Default: {field.default}."
         option = typer.Option(f"--{name.replace('_', '-')}", help=text, show_default=False)
         drawn.append(
             inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[Optional[kind], option])
@@ -261,6 +262,9 @@ def explain(
 
     order = Order(subject, tuple(pictures or ()), out, online)
     raise typer.Exit(show(order, read_why(given), terminal.Bars()))
+
+
+of_describe.register(app, asks)
 
 
 @app.command()

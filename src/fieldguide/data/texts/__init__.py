@@ -22,6 +22,8 @@ from fieldguide.records import SCHEMA_VERSION, Line, Texts
 OWN = "classes"
 #: Where one sentence ends and the next one begins; not behind an initial or a title.
 _BETWEEN = re.compile(r"(?<=[.!?。！？])(?<!\b[A-Z]\.)(?<!\b(?:St|Dr|Mr|vs|cf)\.)(?<!\bMrs\.)\s+(?=[^\s.,;a-z\d])|\s*\n+\s*")
+#: End of the name of a file that holds what a model replied; it stands beside the source that was made of it, and is none itself.
+REPLIES = ".replies.jsonl"
 
 
 def folder_of(study: Path) -> Path:
@@ -31,7 +33,10 @@ def folder_of(study: Path) -> Path:
 
 def names(study: Path) -> tuple[str, ...]:
     """Return the names of the sources a study has, in alphabetical order."""
-    kept = {path.stem for path in folder_of(study).glob("*.jsonl") if not path.name.startswith(".")} - {OWN}
+    files = [
+        path for path in folder_of(study).glob("*.jsonl") if not path.name.startswith(".") and not path.name.endswith(REPLIES)
+    ]
+    kept = {path.stem for path in files} - {OWN}
     return tuple(sorted(kept | ({OWN} if _own(study).classes else set())))
 
 
