@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fieldguide import recipes, terminal
-from fieldguide.asked import Asked, TextRatio
+from fieldguide.asked import Asked, TextRatio, Translation
 from fieldguide.errors import UsageProblem, allowed_names, plain
 from fieldguide.settings import build
 
@@ -102,20 +102,23 @@ def make_drawings(order: Order, asked: Asked) -> None:
 
 def sweep_ratios(order: Order, asked: Asked) -> None:
     """Turn image : text from all pictures to all text, with three curves."""
+    from fieldguide import text_shown
+
     wanted = _sweep(order)
     if wanted is not None:
-        from fieldguide import text_shown
-
         text_shown.run(order.folder, wanted, online=order.online, progress=order.progress)
 
 
 def score_translators(order: Order, asked: Asked) -> None:
     """Measure how accurate the translations are."""
+    from fieldguide import scorecard_shown
+    from fieldguide.study import redraw
+
     wanted = _sweep(order)
     if wanted is not None:
-        from fieldguide import scorecarding
-
-        scorecarding.run(order.folder, wanted, online=order.online, progress=order.progress)
+        shared = {name: getattr(wanted, name) for name in Translation.model_fields}
+        scorecard_shown.run(order.folder, Translation(**shared), online=order.online, progress=order.progress)
+        redraw(order.folder, progress=order.progress)
 
 
 def _sweep(order: Order) -> TextRatio | None:

@@ -210,11 +210,12 @@ def recipe(
     from fieldguide import recipe as cooking
     from fieldguide import terminal
     from fieldguide.looking import show_plan
+    from fieldguide.recipe_texts import read_materials
 
     if name is None:
         cooking.show_recipes()
         return
-    materials = cooking.recipe_texts.read_materials(name, given or ())
+    materials = read_materials(name, given or ())
     order = cooking.Order(name, data, out, tiny, online, other_data, terminal.Bars(), materials)
     if dry_run or not (data or tiny):
         cooking.show_needs(order)
