@@ -68,6 +68,8 @@ def test_written_digits_it_never_saw_are_read_and_shuffled_texts_are_not(reader:
         score(seen, read[torch.randperm(10, generator=torch.Generator().manual_seed(seed))], labels) for seed in range(10)
     ]
     assert np.mean([row["accuracy"] for row in shuffled]) < 25
+    mixed = read[:, torch.randperm(128, generator=torch.Generator().manual_seed(0))]
+    assert score(seen, mixed, labels)["accuracy"] < 35 < found["accuracy"]
     assert score(seen, reader.classes([["a photo of a thing."]] * 10), labels)["accuracy"] < 20
 
 
