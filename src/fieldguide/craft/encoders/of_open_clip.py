@@ -54,6 +54,11 @@ class Eye:
         """Parameters of the picture half."""
         return sum(parameter.numel() for parameter in self.visual.parameters())
 
+    @property
+    def inside(self) -> nn.Module:
+        """The modules that a picture passes through."""
+        return self.visual
+
     def seen(self, pixels: Tensor) -> Tensor:
         """Return features of a batch on this half's device, with gradients where they are asked for."""
         found = self.visual(pixels)
@@ -131,7 +136,7 @@ class Reader:
 
     def _mask(self, texts: Sequence[str]) -> Tensor:
         inner = getattr(self.tokenizer, "tokenizer", None)
-        if inner is None or getattr(self.tokenizer, "tokenizer_mode", ""):
+        if inner is None or bool(getattr(self.tokenizer, "tokenizer_mode", None)):
             lengths = torch.tensor([min(count, self.context) for count in self.counted(texts)])
             return torch.arange(self.context)[None] < lengths[:, None]
         cleaned = [self.tokenizer.clean_fn(text) for text in texts]
