@@ -192,6 +192,11 @@ def test_a_class_without_a_line_is_named_and_keeps_its_name() -> None:
     assert found["controls"]["rows"]["texts"]["value"] < 0.8 < found["controls"]["rows"]["names_texts"]["value"]
 
 
+def test_lines_about_one_class_alone_have_no_controls() -> None:
+    found = examined(Texts("one", {"ara": texts().classes["ara"]}), CLASSES, eyes())
+    assert found["controls"] is None and found["encoder"]["model"] == "planted" and found["lines"][0]["worth"]["auc"] > 0.9
+
+
 def test_a_line_behind_a_name() -> None:
     assert with_names(["A red fin.", ""], np.array([1, 0]), CLASSES) == ["a photo of a bit, a red fin.", "a photo of a ara, "]
     told: list[dict[str, Any]] = [
