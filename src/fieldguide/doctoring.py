@@ -198,7 +198,7 @@ def _controls(lines: Sequence[str], read: Read, classes: Sequence[ClassInfo], ey
         "rows": {way: rows[way].as_dict() for way in WAYS},
         "titles": WAYS,
         "differences": differences,
-        "sentence": sentence(differences, eyes.part),
+        "sentence": sentence(differences, eyes.part, eyes.how),
     }
 
 
@@ -210,7 +210,7 @@ def with_names(lines: Sequence[str], owners: Places, classes: Sequence[ClassInfo
     ]
 
 
-def sentence(differences: Sequence[Mapping[str, Any]], part: str) -> str:
+def sentence(differences: Sequence[Mapping[str, Any]], part: str, how: str) -> str:
     """Return what the controls say in words: whether the lines tell classes apart, and whether they help beside a name."""
     by = {(one["first"], one["second"]): one for one in differences}
     alone, waffle = by["texts", "permuted"], by["names_texts", "names_random"]
@@ -232,7 +232,7 @@ def sentence(differences: Sequence[Mapping[str, Any]], part: str) -> str:
         if waffle["high"] >= 0
         else "beside the names they are worse than as many random words"
     )
-    return f"{first}: alone, against those of other classes, {points(alone)}; {second}: {points(waffle)} ({part}, without any training)."
+    return f"{first}: alone, against those of other classes, {points(alone)}; {second}: {points(waffle)} ({part}, by {how})."
 
 
 def rows_of(manifest: Manifest) -> tuple[Sequence[ManifestRow], Sequence[ManifestRow], str]:
