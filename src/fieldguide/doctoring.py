@@ -8,8 +8,9 @@ What it finds stands in ``texts/NAME.doctor.json``:
     totals               for each code of `fieldguide.data.texts.doctor.CODES` and for contradicts: lines (null: not looked for), what
     groups               lines that tell of each group of things that no picture shows, with the reason
     encoder              null, or model, described, how (where features of lines come from), train (pictures), context
-    controls             null, or part, pictures, chance, classes, silent (ids without a line), cut (lines with name beyond the context),
-                         rows {way: {value, low, high, n, draws}}, titles, differences [{first, second, value, low, high}], sentence
+    controls             null (no encoder, or one class alone has lines), or part, pictures, chance, classes, silent (ids without a line),
+                         cut (lines with name beyond the context), rows {way: {value, low, high, n, draws}}, titles {way: words},
+                         differences [{first, second, value, low, high}], sentence
 """
 
 from __future__ import annotations
@@ -114,7 +115,8 @@ def examined(texts: Texts, classes: Sequence[ClassInfo], eyes: Eyes | None = Non
         owners = np.array([place[one.id] for one in looked], np.int64)
         read = Read(unit(eyes.read([one.line.text for one in looked], owners)), owners)
         worths = descriptions.worths(eyes.train, read, len(classes))
-        controls = _controls([one.line.text for one in looked], read, classes, eyes)
+        if len(texts.classes) > 1:  # descriptions of one class cannot be given to another
+            controls = _controls([one.line.text for one in looked], read, classes, eyes)
     totals: dict[str, int | None] = dict(doctor.totals(looked))
     if eyes is None or eyes.context is None or eyes.counted is None:
         totals["beyond_context"] = None
@@ -196,7 +198,7 @@ def _controls(lines: Sequence[str], read: Read, classes: Sequence[ClassInfo], ey
         "rows": {way: rows[way].as_dict() for way in WAYS},
         "titles": WAYS,
         "differences": differences,
-        "sentence": sentence(differences, eyes.part),
+        "sentence": sentence(differences, eyes.part, eyes.how),
     }
 
 
@@ -208,7 +210,7 @@ def with_names(lines: Sequence[str], owners: Places, classes: Sequence[ClassInfo
     ]
 
 
-def sentence(differences: Sequence[Mapping[str, Any]], part: str) -> str:
+def sentence(differences: Sequence[Mapping[str, Any]], part: str, how: str) -> str:
     """Return what the controls say in words: whether the lines tell classes apart, and whether they help beside a name."""
     by = {(one["first"], one["second"]): one for one in differences}
     alone, waffle = by["texts", "permuted"], by["names_texts", "names_random"]
@@ -230,7 +232,7 @@ def sentence(differences: Sequence[Mapping[str, Any]], part: str) -> str:
         if waffle["high"] >= 0
         else "beside the names they are worse than as many random words"
     )
-    return f"{first}: alone, against those of other classes, {points(alone)}; {second}: {points(waffle)} ({part}, without any training)."
+    return f"{first}: alone, against those of other classes, {points(alone)}; {second}: {points(waffle)} ({part}, by {how})."
 
 
 def rows_of(manifest: Manifest) -> tuple[Sequence[ManifestRow], Sequence[ManifestRow], str]:
@@ -261,10 +263,11 @@ def show(study: Path, found: Mapping[str, Any]) -> None:
         style = "yellow" if total["lines"] else "dim"
         terminal.say(f"{100 * total['lines'] / len(lines):6.1f} %  {total['lines']:6,}  {total['what']}{shown}", style)
     controls = found["controls"]
-    if controls is None:
+    if found["encoder"] is None:
         terminal.say("Not measured: whether the pictures bear them out. Add --encoder drawn, or hf/OWNER/NAME.", "dim")
     else:
         _show_worth(found)
+    if controls is not None:
         terminal.say(f"Right on {controls['pictures']:,} {controls['part']}, by {found['encoder']['how']}:", "bold")
         for way, row in controls["rows"].items():
             terminal.say(f"{terminal.percent(row):>18} %  {controls['titles'][way]}")

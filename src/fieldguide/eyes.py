@@ -99,18 +99,19 @@ class _Sight:
 
 def mapped(texts: Texts, train: Seen, classes: Sequence[str], features: Features) -> tuple[Reading, str]:
     """Return a reading of lines into the space of `train`, learned from the lines of other classes, and how it reads in words."""
+    from fieldguide.craft import translators
     from fieldguide.craft.encoders.words import Words
-    from fieldguide.craft.translators import NotApplicable, Pairs, Said, crossed
 
+    learned: Any = translators
     words, place = Words(), {id: at for at, id in enumerate(classes)}
     there = set(train.labels.tolist())
     pairs = [(line.text, place[id]) for id, said in texts.classes.items() for line in said if place[id] in there]
     owners = np.array([owner for _, owner in pairs], np.int64)
     means = {owner: train.of(owner).mean(axis=0) for owner in set(owners.tolist())}
     pictures = np.array([means[owner] for owner in owners.tolist()], np.float32)
-    told = Said(features.texts(words, [line for line, _ in pairs]))
-    translator = crossed("ridge", Pairs(told, pictures, owners))
-    if isinstance(translator, NotApplicable):
+    told = learned.Said(features.texts(words, [line for line, _ in pairs]))
+    translator = learned.crossed("ridge", learned.Pairs(told, pictures, owners))
+    if isinstance(translator, learned.NotApplicable):
         raise UsageProblem(
             f"Lines cannot be mapped into the space of this network: {translator.why}.",
             "Lines about two classes at least that have training pictures; or an image-text model, which reads by itself.",
@@ -118,7 +119,7 @@ def mapped(texts: Texts, train: Seen, classes: Sequence[str], features: Features
         )
 
     def read(lines: Sequence[str], owners: Places) -> NDArray[np.floating]:
-        rows: NDArray[np.float32] = translator(Said(features.texts(words, lines)), owners)
+        rows: NDArray[np.float32] = translator(learned.Said(features.texts(words, lines)), owners)
         return rows
 
     return read, "a linear map from words, learned for each class from the lines and pictures of other classes"

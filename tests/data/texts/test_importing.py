@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fieldguide.data.tables import freeze
@@ -340,6 +340,7 @@ def _files(draw: st.DrawFn) -> tuple[str, bytes]:
     ) + data[at:]
 
 
+@settings(max_examples=60)
 @given(_files())
 @example(("csv", b"class,text\n\x00,\x00"))
 @example(("jsonl", b'{"class": Infinity, "text": "a"}'))
