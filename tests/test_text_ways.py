@@ -73,9 +73,9 @@ def test_it_is_made_again_where_it_is_damaged_and_only_then(made: tuple[Study, A
     (study, sees), path = made, made[0].folder / FILE
     manifest, store = read_manifest(study.folder / "manifest.parquet"), Store(study.folder / "store")
     whole, looked = path.read_bytes(), sum(sees.looked)
+    before = path.stat().st_mtime_ns
     compare_ways(study.folder, manifest, store, Silent())
-    first = path.stat().st_mtime_ns
-    assert path.stat().st_mtime_ns == first
+    assert path.stat().st_mtime_ns == before
     path.write_bytes(whole[:40])
     compare_ways(study.folder, manifest, store, Silent())
     assert path.read_bytes() == whole and sum(sees.looked) == looked, "made again from kept features"

@@ -259,3 +259,16 @@ def test_sizes_and_costs_are_known_before(clip: str) -> None:
     shot, no = (dual_encoder.estimate(Settings(model=clip), NAMED, Sizes(n, 10, 10)) for n in (10**7, 10))
     assert shot.seconds is not None and shot.seconds < 60 and shot.memory_bytes == no.memory_bytes
     assert dual_encoder.estimate(Settings(model="hf/some/absent"), NAMED, Sizes(10, 10, 10)).seconds is None
+
+
+def test_what_is_seen_inside_answers_as_it_does(clip: str, examples: list[Example], tmp_path: Path) -> None:
+    from fieldguide.data.batches import evaluation_batches
+
+    for settings in (Settings(model=clip), Settings(model=clip, head="ridge")):
+        model = fitted(examples, settings, tmp_path)
+        sight = model.sight()
+        assert sight is not None and sight.ids == NAMED.ids
+        (batch,) = evaluation_batches([example.image for example in examples], sight.preprocessing, 64)
+        answers = np.array([answer.probabilities for answer in model.predict(example.image for example in examples)])
+        assert np.allclose(sight.logits(batch.pixels).softmax(1).numpy(), answers, atol=1e-4)
+    assert "right" in facts(tmp_path)["self_test"] and "Are these trained weights?" in facts(tmp_path)["warning"]
