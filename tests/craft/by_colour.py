@@ -17,6 +17,8 @@ from fieldguide.files import write_json
 
 WORDS = {"red": (1.0, 0.0, 0.0), "green": (0.0, 1.0, 0.0), "blue": (0.0, 0.0, 1.0), "grey": (1.0, 1.0, 1.0)}
 
+_EIGHT = Preprocessing(8, mean=(0.3, 0.3, 0.3), std=(0.2, 0.2, 0.2))
+
 
 @dataclass
 class Sees:
@@ -26,7 +28,7 @@ class Sees:
     key: str = "by colour"
     width: int = 3
     parameters: int = 3
-    preprocessing: Preprocessing = Preprocessing(8, mean=(0.3,) * 3, std=(0.2,) * 3)
+    preprocessing: Preprocessing = _EIGHT
 
     def pictures(self, pixels: Tensor) -> Tensor:
         self.looked.append(len(pixels))

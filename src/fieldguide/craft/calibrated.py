@@ -18,6 +18,8 @@ from fieldguide.craft.heads import Array
 
 #: How far a temperature may be from the model's own, as a factor either way.
 _FURTHEST = 1000.0
+#: How far a probability may move with the batch that a picture is in; the picture that sets a threshold must not be refused by it.
+_MOVED = 1e-5
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def threshold(top: Array, right: NDArray[np.bool_], share: float) -> float | Non
     `top` is the highest probability of each validation picture, `right` whether that answer is right. `None` where none is.
     """
     held = np.sort(top[right])
-    return float(held[min(int(share * len(held)), len(held) - 1)]) if len(held) else None
+    return float(held[min(int(share * len(held)), len(held) - 1)]) - _MOVED if len(held) else None
 
 
 def _logs(logits: Array) -> Array:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from fieldguide.craft.features import Features
     from fieldguide.craft.frozen import Lens
     from fieldguide.craft.heads import Array, Head, Normal, Normalised
+    from fieldguide.craft.sight import Sight
     from fieldguide.families import Sizes
 
 LEARNS = True
@@ -169,6 +170,12 @@ class Dual:
         rows = self.normal(features)
         return {way: np.asarray((rows @ weights).argmax(axis=1), np.int64) for way, weights in self.ways.items()}
 
+    def sight(self) -> Sight | None:
+        """Let `fieldguide.explain` look into the picture half and the head on top of it."""
+        from fieldguide.craft.encoders import looking
+
+        return looking.sight(self.sees, self.normal, self.head, self.ids)
+
     def save(self, folder: Path) -> None:
         """Write ``dual_encoder.json`` and ``dual_encoder.safetensors`` beside the picture half of the encoder; words are not needed again."""
         from safetensors.numpy import save_file
@@ -186,14 +193,26 @@ class Dual:
         self.sees.save(folder)
 
 
+def _encoder(settings: Settings, bench: Bench) -> Encoder:
+    """Return the encoder, and write down where its weights came from and what its self-test found."""
+    from fieldguide.craft import encoders
+    from fieldguide.craft.encoders.proof import warning
+
+    store = bench.shared or bench.scratch
+    encoder = encoders.build(_lens(settings), seed=bench.seed, device=bench.device, online=bench.online, store=store)
+    told, doubt = encoder.tested.get("known"), warning(encoder)
+    if doubt:
+        bench.progress.say(doubt)
+    size = encoder.sees.preprocessing.size
+    bench.fact(weights=encoder.described, image_size=size, self_test=told, **({"warning": doubt} if doubt else {}))
+    return encoder
+
+
 def fit(train: Sequence[Example], val: Sequence[Example], task: Classify, settings: Settings, bench: Bench) -> Dual:
     """Make a head out of words or learn one on features of training pictures, then calibrate it on validation pictures."""
-    from fieldguide.craft import encoders
     from fieldguide.craft.features import Features
 
-    encoder = encoders.build(_lens(settings), seed=bench.seed, device=bench.device, online=bench.online)
-    size = encoder.sees.preprocessing.size
-    bench.fact(weights=encoder.described, image_size=size, **({"self_test": encoder.tested} if encoder.tested else {}))
+    encoder = _encoder(settings, bench)
     features = Features.of(bench)
     val_x = features.pictures(encoder.sees, [example.image for example in val]) if val else np.zeros((0, encoder.sees.width))
     val_y = np.array([task.index[str(example.label)] for example in val], np.int64)
