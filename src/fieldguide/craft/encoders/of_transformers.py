@@ -212,7 +212,9 @@ def hash_of(model: nn.Module, beside: object, without: tuple[str, ...]) -> str:
         if not name.startswith(without):
             found.update(name.encode())
             found.update(
-                tensor.detach().cpu().contiguous().view(torch.uint8).numpy() if tensor.ndim else repr(float(tensor)).encode()
+                tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
+                if tensor.ndim
+                else repr(float(tensor)).encode()
             )
     return found.hexdigest()
 
