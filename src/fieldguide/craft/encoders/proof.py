@@ -206,7 +206,9 @@ def seen_of(preprocessing: Preprocessing) -> dict[str, list[float]]:
         ends = sorted((float(view[0, 0]), float(view[-1, -1])))
         # A pixel shows the middle of what it covers: half of one more at either end.
         half = (ends[1] - ends[0]) / (2 * max(1, preprocessing.size - 1))
-        found[name] = [round(min(1.0, max(0.0, end * 255 / steps + far)), 2) for end, far in zip(ends, (-half, half), strict=True)]
+        found[name] = [
+            round(min(1.0, max(0.0, end * 255 / steps + far)), 2) for end, far in zip(ends, (-half, half), strict=True)
+        ]
     return found
 
 
