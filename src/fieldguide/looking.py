@@ -204,10 +204,11 @@ def show_families(name: str | None = None) -> None:
 
 def show_models(pattern: str) -> None:
     """Print the networks whose names match a shell pattern, with size, licence and cost; raises `UsageProblem` where none does."""
+    from fieldguide.craft.encoders import recommended
     from fieldguide.craft.zoo import catalogue
 
-    found = catalogue.find(pattern)
-    if not found.matched and not found.architectures:
+    found, readers = catalogue.find(pattern), recommended.matching(pattern)
+    if not found.matched and not found.architectures and not readers:
         raise UsageProblem(
             f"No network is called {plain(pattern)!r}.",
             allowed_names(pattern.strip("*?"), catalogue.known()),
@@ -222,9 +223,25 @@ def show_models(pattern: str) -> None:
             f"transformers has the architectures {', '.join(found.architectures)}: any network of them on the hub is hf/OWNER/NAME, "
             "and one in a folder hf/FOLDER."
         )
-    terminal.say(
-        "GMACs: 10^9 multiply-adds a picture, as the library says or counts; training costs about three times as much.", "dim"
-    )
+    if readers:
+        terminal.out.print(_table_of_encoders(readers))
+    if found.rows:
+        terminal.say(
+            "GMACs: 10^9 multiply-adds a picture, as the library says or counts; training costs about three times as much.",
+            "dim",
+        )
+
+
+def _table_of_encoders(rows: Any) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("image-text encoder", "params", "pixels", "licence", "what it is"):
+        justify: Any = "right" if title in ("params", "pixels") else "left"
+        table.add_column(title, justify=justify, overflow="fold", no_wrap=title == "image-text encoder")
+    for row in rows:
+        millions = "not stated" if row.millions is None else f"{row.millions:.1f} M"
+        size = "its own" if row.size is None else str(row.size)
+        table.add_row(Text(row.name), millions, size, Text(row.licence or "not stated"), Text(row.why))
+    return table
 
 
 def _table_of_models(rows: Any) -> Table:

@@ -170,6 +170,8 @@ def _tokens(network: nn.Module, parts: Anatomy) -> int:
         called = name.rpartition(".")[2]
         if "token" in called and "mask" not in called and name in parts.stem.parameters and parameter.ndim in (2, 3):
             count += parameter.shape[-2]
+        elif called == "class_embedding" and name in parts.stem.parameters:  # CLIP's, in both libraries that have one
+            count += 1
     return count
 
 

@@ -145,9 +145,11 @@ def check(model: str, online: bool) -> None:
 
         of_transformers.check(model, online)
     elif not zoo.knows(model):
+        from fieldguide.craft.encoders import recommended
+
         raise UsageProblem(
             f"There is no encoder called {plain(model)!r}.",
-            f"{allowed_names(model, [DRAWN, *zoo.names()])} Also hf/OWNER/NAME, hf/FOLDER and {OPEN_CLIP}NAME@TAG.",
+            f"{allowed_names(model, [*recommended.names(), *zoo.names()])} Also hf/OWNER/NAME, hf/FOLDER and {OPEN_CLIP}NAME@TAG.",
             "dual_encoder/drawn works offline.",
         )
 

@@ -54,6 +54,11 @@ class Eye:
         """Parameters of the picture half."""
         return sum(parameter.numel() for parameter in self.visual.parameters())
 
+    @property
+    def inside(self) -> nn.Module:
+        """The modules that a picture passes through."""
+        return self.visual
+
     def seen(self, pixels: Tensor) -> Tensor:
         """Return features of a batch on this half's device, with gradients where they are asked for."""
         found = self.visual(pixels)

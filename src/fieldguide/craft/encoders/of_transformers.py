@@ -61,6 +61,11 @@ class Eye:
         """Parameters of the picture half."""
         return sum(p.numel() for name, p in self.model.named_parameters() if not name.startswith("text_"))
 
+    @property
+    def inside(self) -> nn.Module:
+        """The modules that a picture passes through, without the text half."""
+        return nn.ModuleDict({name: part for name, part in self.model.named_children() if not name.startswith("text_")})
+
     def seen(self, pixels: Tensor) -> Tensor:
         """Return features of a batch on this half's device, with gradients where they are asked for."""
         model: Any = self.model

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fieldguide.craft import frozen
 from fieldguide.craft.encoders import Encoder
@@ -42,6 +42,16 @@ class Network:
     def parameters(self) -> int:
         """Parameters of the network."""
         return self.frozen.parameters
+
+    @property
+    def inside(self) -> nn.Module:
+        """The modules that a picture passes through."""
+        return self.frozen.network
+
+    def seen(self, pixels: Tensor) -> Tensor:
+        """Return features of a batch on the network's device, with gradients where they are asked for."""
+        found: Tensor = self.frozen.network(pixels)
+        return found.float()
 
     def pictures(self, pixels: Tensor) -> Tensor:
         """Return pooled features ``"pictures features"``."""

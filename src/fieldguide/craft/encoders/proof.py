@@ -102,7 +102,7 @@ def _of_texts(model: str, reads: Reads) -> dict[str, Any]:
         raise _failed(
             model, "the last word of a line changes nothing, so the wrong token is read", "another line, another feature"
         )
-    plainly, upper, dotted = reads.texts(["a red square", "A Red SQUARE", "a red, square."]).split(1)
+    plainly, upper, dotted = torch.split(reads.texts(["a red square", "A Red SQUARE", "a red, square."]), 1)
     told = {
         "case": "ignored" if _apart(plainly, upper) < ALIKE else "matters",
         "punctuation": "ignored" if _apart(plainly, dotted) < ALIKE else "matters",
