@@ -60,8 +60,8 @@ def score(seen: torch.Tensor, read: torch.Tensor, labels: Sequence[int]) -> dict
     found = binomtest(right, len(labels)).proportion_ci(method="wilson")
     return {
         "accuracy": round(100 * right / len(labels), 1),
-        "low": round(100 * found.low, 1),
-        "high": round(100 * found.high, 1),
+        "low": round(100 * float(found.low), 1),
+        "high": round(100 * float(found.high), 1),
         "pictures": len(labels),
         "classes": len(read),
         "chance": round(100 / len(read), 2),
