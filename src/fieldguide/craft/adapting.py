@@ -126,14 +126,16 @@ def bias(given: Given, weights: Sequence[float], how: How, bench: Bench, head: s
 METHODS: dict[str, Callable[..., list[Head]]] = {"mix": mix, "init": init, "bias": bias, "rows": rows, "noise": noise}
 
 
-def best(heads: Sequence[Head], weights: Sequence[float], val: tuple[Array, Labels], bench: Bench) -> tuple[Head, float, str]:
+def best(
+    heads: Sequence[Head], weights: Sequence[float], val: tuple[Array, Labels], bench: Bench, what: str = "text_weight"
+) -> tuple[Head, float, str]:
     """Return the head that has most validation pictures right, its weight, and how it was chosen; of equal ones the smallest weight.
 
-    Without validation pictures it is the middle one of `weights`.
+    Without validation pictures it is the middle one of `weights`. What each one came to is logged as an event called `what`.
     """
     right = [accuracy(head(val[0]), val[1]) if len(val[1]) else None for head in heads]
     for weight, one in zip(weights, right, strict=True):
-        bench.log("text_weight", weight=weight, val_accuracy=one)
+        bench.log(what, weight=weight, val_accuracy=one)
     if len(weights) == 1:
         return heads[0], weights[0], "as asked"
     if not len(val[1]):

@@ -6,6 +6,7 @@ moves all of them. Every step draws its batch from the seed and its own number; 
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,8 +23,10 @@ from fieldguide.craft.heads import Array, Head
 from fieldguide.craft.probes import NEVER
 from fieldguide.files import digest
 
-#: Times during a training that the loss is logged and a checkpoint written.
+#: Times during a training that the loss is logged.
 _MOMENTS = 10
+#: Seconds after which a checkpoint is written at the next of these moments; how often it is changes no number.
+_CHECKPOINT = 5.0
 #: Logit of a class that a model does not know while it is trained.
 _APART = -1e4
 
@@ -77,10 +80,10 @@ def train(begin: Array, present: NDArray[np.bool_], draw: Draw, how: How, bench:
     layers = Layers(begin, how.scale).to(bench.device)
     groups = [{"params": [layers.weights], "weight_decay": how.weight_decay}, {"params": [layers.bias], "weight_decay": 0.0}]
     optimiser = torch.optim.AdamW(groups, lr=how.learning_rate)
-    key = digest(how, bench.seed, begin.shape, float(np.abs(begin).sum()), present.tolist(), bench.device)
+    key = _key(begin, present, draw, how, bench)
     first = _gone_on(layers, optimiser, key, bench)
     apart = torch.from_numpy(np.where(present, 0.0, _APART)).float().to(bench.device)[:, None]
-    every = max(1, how.steps // _MOMENTS)
+    every, begun = max(1, how.steps // _MOMENTS), bench.clock()
     with bench.progress.bar("fit", how.steps) as bar:
         bar.advance(first)
         for step in range(first, how.steps):
@@ -93,13 +96,23 @@ def train(begin: Array, present: NDArray[np.bool_], draw: Draw, how: How, bench:
             optimiser.step()
             if (step + 1) % every == 0 or step + 1 == how.steps:
                 bench.log("step", step=step + 1, losses=[round(loss, 6) for loss in losses.tolist()])
-                state = {"step": step + 1, "key": key}
-                tensors = {"model": layers.state_dict(), "optimiser": checkpoint.optimiser_tensors(optimiser, layers)}
-                checkpoint.save(bench.scratch / "checkpoints", tensors, state)
+                if bench.clock() - begun >= _CHECKPOINT or step + 1 == how.steps:
+                    tensors = {"model": layers.state_dict(), "optimiser": checkpoint.optimiser_tensors(optimiser, layers)}
+                    checkpoint.save(bench.scratch / "checkpoints", tensors, {"step": step + 1, "key": key})
+                    begun = bench.clock()
             bar.advance()
     weights = how.scale * layers.weights.detach().double().cpu().numpy()
     bias = how.scale * layers.bias.detach().double().cpu().numpy()[:, 0]
     return [Head(own, tilt) for own, tilt in zip(weights, bias, strict=True)]
+
+
+def _key(begin: Array, present: NDArray[np.bool_], draw: Draw, how: How, bench: Bench) -> str:
+    """Return a hash of what decides the layers; of the rows, the first batch stands for all."""
+    batch = draw(np.random.default_rng((bench.seed, 201, 0)))
+    found = hashlib.sha256(digest(how, bench.seed, bench.device).encode())
+    for part in (begin, present, batch.rows, batch.labels, batch.counts):
+        found.update(f"{part.shape}".encode() + np.ascontiguousarray(part).tobytes())
+    return found.hexdigest()
 
 
 def _losses(layers: Layers, batch: Batch, apart: Tensor, device: str) -> Tensor:

@@ -262,7 +262,7 @@ def _chosen(given: Given, encoder: Encoder, settings: Settings, how: Normal, ben
         tried = (0.0,)
     more = {"head": settings.head} if settings.method == "bias" else {}
     heads = adapting.METHODS[settings.method](given, tried, training, bench, **more)
-    head, value, why = adapting.best(heads, tried, given.val, bench)
+    head, value, why = adapting.best(heads, tried, given.val, bench, "sigma" if noisy else "text_weight")
     if noisy:
         bench.fact(text_weight="text alone", sigma=value, sigma_chosen=why)
     else:

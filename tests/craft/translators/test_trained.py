@@ -13,7 +13,7 @@ from tests.craft.translators.planted import bent, cosine, factors, pairs
 from fieldguide.craft.translators import NotApplicable, Pairs, Said, Work, crossed, fitted, training
 from fieldguide.craft.translators.crossing import Crossed
 from fieldguide.craft.translators.keeping import load, save
-from fieldguide.craft.translators.networks import Network, QFormer
+from fieldguide.craft.translators.networks import Network, QFormer, Shape, built
 from fieldguide.craft.translators.training import How, moments
 
 QUICK = How(steps=90, hidden=64, batch_size=64, learning_rate=6e-3)
@@ -67,8 +67,12 @@ def test_its_queries_begin_apart_and_stay_so(queries: Network) -> None:
         states = queries.network.states(torch.from_numpy(held.tokens), torch.from_numpy(held.mask))
     spread = states.std(dim=1).mean() / states.std()
     assert spread > 0.01
-    turned_on = queries.network.queries.detach()
-    assert torch.pdist(turned_on[0]).min() > 0.1
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        fresh = built("qformer", Shape(24, 12, hidden=64, heads=1))
+    assert isinstance(fresh, QFormer)
+    for one in (fresh, queries.network):
+        assert torch.pdist(one.queries.detach()[0]).min() > 0.1
 
 
 def test_what_is_behind_the_mask_is_not_read(queries: Network) -> None:

@@ -45,7 +45,7 @@ class How:
 
 
 #: What begins as a linear map bears a higher rate than attention that begins from nothing.
-HOW = {"mlp": How(batch_size=256, learning_rate=2e-3), "qformer": How()}
+HOW = {"mlp": How(batch_size=256, learning_rate=2e-3), "qformer": How(steps=300, hidden=256)}
 
 
 def trained(name: str, pairs: Pairs, seed: int, val: Pairs | None, work: Work, how: How | None = None) -> Translator:
