@@ -69,5 +69,5 @@ def test_a_head_learns_about_what_closed_forms_do_and_its_rate_is_chosen_on_vali
     scored = stacked.stacked(bed, cells, None, 0, [recipe] * len(cells))
     ridge = closed(bed, "ridge", cells, None)
     for one, other in zip(scored, ridge, strict=True):
-        assert one.right.mean() > other.right.mean() - 0.05
+        assert one.right.mean() > other.right.mean() - 0.07
         assert (one.pictures, one.fewest, one.curve) == (other.pictures, other.fewest, "pictures")

@@ -23,7 +23,7 @@ from fieldguide.craft.ratios import Bed, Mixture, Rows, Scored
 
 #: Cells in one stack: a few share the work of the cores and still fit their caches; more are slower on a CPU.
 STACK = 4
-RATES, DECAYS = (0.003, 0.01, 0.03), (0.01, 0.3)
+RATES, DECAYS = (0.003, 0.01, 0.03), (0.01, 0.3, 3.0)
 _BETA1, _BETA2, _TINY = 0.9, 0.999, 1e-8
 
 
