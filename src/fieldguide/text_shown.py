@@ -49,7 +49,7 @@ def show(result: Mapping[str, Any]) -> None:
     head = preferred(result)
     for selection in result["selections"]:
         terminal.say(f"Test accuracy %, head {head}, selection {selection}, {len(result['seeds'])} seeds", "bold")
-        _table(result, head, selection)
+        _tables(result, head, selection)
     if len(result["heads"]) > 1:
         terminal.say(f"{head} does best on validation pictures without texts; all heads stand in {TABLE}.", "dim")
     for entry in result["worth"]:
@@ -65,7 +65,7 @@ def preferred(result: Mapping[str, Any]) -> str:
     """Return the head whose validation accuracy on most pictures, without text, is best."""
     alone = [cell for cell in result["cells"] if cell["curve"] == "pictures"]
     most = max(cell["image"] for cell in alone)
-    means = {
+    means: dict[str, float] = {
         head: statistics.fmean(cell["val_accuracy"] for cell in alone if cell["head"] == head and cell["image"] == most)
         for head in result["heads"]
     }
@@ -76,54 +76,56 @@ def _before(result: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
     return f"{entry['selection']}: " if len(result["selections"]) > 1 else ""
 
 
-def _table(result: Mapping[str, Any], head: str, selection: str) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    found = {
-        ((entry["curve"], entry["source"], entry["translator"]), entry["image"]): entry
-        for entry in result["summary"]
-        if (entry["head"], entry["selection"]) == (head, selection)
-    }
-    columns = list(dict.fromkeys(column for column, _ in found))
-    cells = [cell for cell in result["cells"] if (cell["head"], cell["selection"]) == (head, selection)]
+def _tables(result: Mapping[str, Any], head: str, selection: str) -> None:
+    """Print a table for each source and translator: the three curves side by side."""
+    mine = [entry for entry in result["summary"] if (entry["head"], entry["selection"]) == (head, selection)]
+    found = {((entry["curve"], entry["source"], entry["translator"]), entry["image"]): entry for entry in mine}
     real = {
-        ((entry["curve"], entry["source"], entry["translator"]), entry["image"]): entry["difference"]
+        ((entry["curve"], entry["source"], entry["translator"]), entry["image"]): "▲" if entry["difference"] > 0 else "▼"
         for entry in result["differences"]
         if (entry["head"], entry["selection"]) == (head, selection) and entry["p_adjusted"] <= 0.05
     }
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("image : text", no_wrap=True)
-    table.add_column("classes, pictures each", justify="right", no_wrap=True)
-    for column in columns:
-        table.add_column(_title(column, result), justify="right", overflow="fold")
-    for image in result["ratios"]:
-        row = [Text(f"{image:g} : {100 - image:g}"), Text(_coverage(cells, image))]
-        for column in columns:
-            entry = found.get((column, image))
-            mark = {True: "▲", False: "▼", None: ""}[real[column, image] > 0 if (column, image) in real else None]
-            row.append(Text("" if entry is None else f"{_percent(entry)}{mark}"))
-        table.add_row(*row)
-    terminal.out.print(table)
+    cells = [cell for cell in result["cells"] if (cell["head"], cell["selection"]) == (head, selection)]
+    for source, translator in dict.fromkeys((source, translator) for (_, source, translator), _ in found if source):
+        terminal.say(f"Texts: {plain(source, 60)}; translator: {translator}")
+        columns: list[Column] = [("pictures", None, None), ("mix", source, translator), ("weighted", source, translator)]
+        _table(result, cells, columns, found, real)
     if real:
         terminal.say("▲ ▼ differ from as many pictures without texts (p at most 0.05 after Holm).", "dim")
 
 
-def _title(column: Column, result: Mapping[str, Any]) -> str:
-    curve, source, translator = column
-    if source is None:
-        return "pictures only"
-    through = f", {translator}" if len(result["translators"]) > 1 else ""
-    return f"{'mix' if curve == 'mix' else 'weighted'}: {plain(source, 40)}{through}"
+def _table(
+    result: Mapping[str, Any],
+    cells: Sequence[Mapping[str, Any]],
+    columns: Sequence[Column],
+    found: Mapping[tuple[Column, float], Mapping[str, Any]],
+    real: Mapping[tuple[Column, float], str],
+) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("image:text", "classes", "each"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for title in ("pictures only", "mix", "weighted"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for image in result["ratios"]:
+        row = [Text(f"{image:g}:{100 - image:g}"), *map(Text, _coverage(cells, image))]
+        for column in columns:
+            entry = found.get((column, image))
+            row.append(Text("" if entry is None else f"{_percent(entry)}{real.get((column, image), ' ')}"))
+        table.add_row(*row)
+    terminal.out.print(table)
 
 
 def _percent(entry: Mapping[str, Any]) -> str:
     return f"{100 * entry['mean']:.1f} [{100 * entry['low']:.1f}-{100 * entry['high']:.1f}]"
 
 
-def _coverage(cells: Sequence[Mapping[str, Any]], image: float) -> str:
+def _coverage(cells: Sequence[Mapping[str, Any]], image: float) -> tuple[str, str]:
+    """Return how many classes have pictures, and the fewest and most a class, on average over seeds."""
     here = [cell for cell in cells if cell["image"] == image]
     if not here:
-        return ""
+        return "", ""
     present, fewest, most = (statistics.fmean(cell[name] for cell in here) for name in ("classes_present", "fewest", "most"))
-    return f"{present:.0f}, {fewest:.0f}-{most:.0f}"
+    return f"{present:.0f}", f"{fewest:.0f}" if fewest == most else f"{fewest:.0f}-{most:.0f}"

@@ -23,7 +23,7 @@ from fieldguide.craft.ratios import Bed, Mixture, Rows, Scored
 
 #: Cells in one stack: a few share the work of the cores and still fit their caches; more are slower on a CPU.
 STACK = 4
-RATES, DECAYS = (0.003, 0.01, 0.03), (0.01, 0.3)
+RATES, DECAYS = (0.003, 0.01, 0.03), (0.01, 0.3, 3.0)
 _BETA1, _BETA2, _TINY = 0.9, 0.999, 1e-8
 
 
@@ -31,7 +31,7 @@ _BETA1, _BETA2, _TINY = 0.9, 0.999, 1e-8
 class Recipe:
     """How a head is trained: `steps` of `batch` rows, learning `rate` falling along a cosine to 0, decoupled `decay`."""
 
-    steps: int = 400
+    steps: int = 300
     batch: int = 256
     rate: float = 0.01
     decay: float = 0.01

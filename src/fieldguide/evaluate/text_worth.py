@@ -164,17 +164,18 @@ def sentence(line: Line, entry: Mapping[str, Any], ends: tuple[float, float]) ->
     through = "" if line.translator in ("", "identity") else f", through {line.translator}"
     who = f"your descriptions ({line.source}{through}) are worth"
     low, high, state = entry["low"], entry["high"], entry["state"]
-    few, many = (_number(end) for end in ends)
-    top = f"more than {many}" if high is None else _number(high)
     if not entry["image"]:
+        few, many = (_number(end) for end in ends)
         begun = f"Without any picture, {who}"
         if state == LESS:
-            return f"{begun} less than {few} pictures a class, the fewest that were measured."
+            return f"{begun} less than {_pictures(ends[0])} a class, the fewest that were measured."
         if state == MORE:
-            return f"{begun} more than {many} pictures a class, all that there are."
-        bottom = f"less than {few}" if low == 0 else _number(low)
-        return f"{begun} {_number(entry['value'])} pictures a class [{bottom} to {top}]."
-    begun = f"Beside {_number(entry['per_class'])} pictures a class, {who}"
+            return f"{begun} more than {_pictures(ends[1])} a class, all that there are."
+        bounds = (
+            f"{f'less than {few}' if low == 0 else _number(low)} to {f'more than {many}' if high is None else _number(high)}"
+        )
+        return f"{begun} {_pictures(entry['value'])} a class [{bounds}]."
+    begun = f"Beside {_pictures(entry['per_class'])} a class, {who}"
     rest = f"more than the {_number(ends[1] - entry['per_class'])} further ones that there are"
     top = rest if high is None else _number(high)
     if state == LESS:
@@ -182,11 +183,15 @@ def sentence(line: Line, entry: Mapping[str, Any], ends: tuple[float, float]) ->
     if state == MORE:
         return f"{begun} {rest}{'' if low is None else f' [{_number(low)} to more]'}."
     doubt = "; it may be none" if low == 0 else ""
-    return f"{begun} {_number(entry['value'])} more pictures a class [{_number(low)} to {top}]{doubt}."
+    return f"{begun} {_pictures(entry['value'], 'more ')} a class [{_number(low)} to {top}]{doubt}."
 
 
 def _number(value: float) -> str:
     return f"{value:.1f}" if value < 10 and round(value, 1) != round(value) else f"{value:.0f}"
+
+
+def _pictures(value: float, more: str = "") -> str:
+    return f"{_number(value)} {more}picture{'' if _number(value) == '1' else 's'}"
 
 
 def headline(groups: Groups, worth: Sequence[Mapping[str, Any]]) -> str | None:
@@ -201,7 +206,7 @@ def headline(groups: Groups, worth: Sequence[Mapping[str, Any]]) -> str | None:
     fewest = min(entry["image"] for entry in usable)
 
     def preferred(entry: Mapping[str, Any]) -> float:
-        key = Key("weighted", *(entry[name] for name in Line._fields), fewest)
+        key = Key("weighted", entry["selection"], entry["source"], entry["translator"], entry["head"], fewest)
         return float(np.mean([cell.val_accuracy or 0.0 for cell in groups[key]]))
 
     return str(max((entry for entry in usable if entry["image"] == fewest), key=preferred)["sentence"])
