@@ -16,7 +16,8 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,13 +40,13 @@ class Clock:
 
     spent: dict[str, list[float]] = field(default_factory=dict)
 
-    def __call__(self, name: str, work: Callable[[], Any]) -> Any:
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
         wall, cpu = time.perf_counter(), time.process_time()
-        result = work()
+        yield
         entry = self.spent.setdefault(name, [0.0, 0.0, 0.0])
         for place, value in enumerate((time.perf_counter() - wall, time.process_time() - cpu, 1.0)):
             entry[place] += value
-        return result
 
 
 def made(width: int, classes: int, each: tuple[int, int, int, int]) -> tuple[Bed, list[Rows]]:
@@ -134,31 +135,31 @@ def main() -> None:
     clock, cells = Clock(), {"closed form": 0, "softmax": 0}
     recipe = stacked.Recipe(steps=asked.steps)
     for seed in range(asked.seeds):
-        masks = clock(
-            "closed form",
-            lambda seed=seed: selections.masks(selections.read("balanced"), bed.train.labels, bed.classes, SHARES, seed),
-        )
+        with clock("closed form"):
+            masks = selections.masks(selections.read("balanced"), bed.train.labels, bed.classes, SHARES, seed)
         alone: dict[str, Any] = {}
         for texts in (None, *sources):
-            strip = clock("closed form", lambda texts=texts: mixtures(bed, masks, texts, seed))
+            strip = mixtures(bed, masks, texts, seed)
             for head in ("ridge", "gda"):
-                scored = clock("closed form", lambda texts=texts: closed(bed, head, strip, texts))
-                alone.setdefault(head, scored)
-                clock("closed form", lambda: best(bed, scored, alone[head]))
+                with clock("closed form"):
+                    scored = closed(bed, head, strip, texts)
+                    best(bed, scored, alone.setdefault(head, scored))
                 cells["closed form"] += len(strip)
                 for cell in sampled(strip, asked.naive, seed):
-                    clock("closed form, naive", lambda: naive_closed(bed, texts, cell, head))
+                    with clock("closed form, naive"):
+                        naive_closed(bed, texts, cell, head)
             if texts is None and seed == 0:
                 pilot = [strip[0], strip[len(strip) // 2], strip[-1]]
-                recipe, _ = clock("softmax", lambda: stacked.tuned(bed, pilot, seed, recipe))
+                with clock("softmax"):
+                    recipe, _ = stacked.tuned(bed, pilot, seed, recipe)
                 cells["softmax"] += len(pilot) * len(stacked.RATES) * len(stacked.DECAYS)
-            how = [recipe] * len(strip)
-            scored = clock("softmax", lambda: stacked.stacked(bed, strip, texts, seed, how, size=asked.stack[0]))
+            for size in asked.stack:
+                with clock("softmax" if size == asked.stack[0] else f"softmax, {size} a stack"):
+                    stacked.stacked(bed, strip, texts, seed, [recipe] * len(strip), size=size)
             cells["softmax"] += len(strip)
-            for size in asked.stack[1:]:
-                clock(f"softmax, {size} a stack", lambda: stacked.stacked(bed, strip, texts, seed, how, size=size))
             for cell in sampled(strip, asked.naive, seed):
-                clock("softmax, naive", lambda: naive_softmax(bed, texts, cell, recipe))
+                with clock("softmax, naive"):
+                    naive_softmax(bed, texts, cell, recipe)
     for name, many in cells.items():
         wall, cpu, _ = clock.spent[name]
         print(f"{name}: {many} fits, {wall:.1f} s, {cpu:.1f} CPU s ({1000 * cpu / many:.1f} CPU ms each)")

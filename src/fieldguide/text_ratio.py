@@ -22,6 +22,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ from fieldguide.errors import UsageProblem, allowed_names, plain
 from fieldguide.files import sweep as tidy
 from fieldguide.files import told_plainly, write_csv, write_json
 from fieldguide.locked import Locked
-from fieldguide.records import SCHEMA_VERSION, Manifest, Texts
+from fieldguide.records import SCHEMA_VERSION, SPLITS, Manifest, Texts
 from fieldguide.study import require_study
 
 RESULT, TABLE = "text_ratio.json", "text_ratio.csv"
@@ -131,7 +132,7 @@ def text_ratio(folder: Path, asked: TextRatio, *, online: bool = False, progress
         seconds: dict[str, float] = {}
         rows = _timed(seconds, "features", lambda: text_rows.gathered(folder, manifest, sources, order, online, progress))
         strips = text_strips.Strips(folder / "store" / "text_ratio", rows, manifest.seed, progress)
-        cells = [cell for head in order.heads for cell in _timed(seconds, head, lambda head=head: strips.cells(head))]
+        cells = [cell for head in order.heads for cell in _timed(seconds, head, partial(strips.cells, head))]
         found = _timed(seconds, "statistics", lambda: told(cells, len(manifest.classes)))
         result = {
             "schema": SCHEMA_VERSION,
@@ -185,8 +186,8 @@ def _sources(folder: Path, manifest: Manifest, order: Order) -> tuple[Texts, ...
             "A study with one split.",
             "fieldguide compare PHOTOS/ --out ANOTHER-FOLDER   makes one.",
         )
-    for part in ("train", "val", "test"):
-        if not manifest.part(part):  # type: ignore[arg-type]
+    for part in SPLITS:
+        if not manifest.part(part):
             raise UsageProblem(
                 f"{plain(folder)} has no {part} pictures.",
                 "Shares are taken of training pictures, weights are chosen on validation pictures, test pictures score.",

@@ -20,7 +20,7 @@ from fieldguide.errors import DataProblem, PictureError, UsageProblem, plain
 from fieldguide.eyes import lens_of
 from fieldguide.files import digest
 from fieldguide.gather import originals_of
-from fieldguide.records import Image, Manifest, Texts
+from fieldguide.records import SPLITS, Image, Manifest, SplitName, Texts
 
 if TYPE_CHECKING:
     from fieldguide.craft.encoders import Encoder, Reads
@@ -90,10 +90,10 @@ def gathered(
     features = Features(folder / "store" / "features", progress)
     place = {id: at for at, id in enumerate(manifest.classes)}
     reader = Spare(Store(folder / "store"), originals_of(folder, manifest))
-    raw = {part: _look(features, encoder, manifest, part, reader) for part in ("train", "val", "test")}
+    raw = {part: _look(features, encoder, manifest, part, reader) for part in SPLITS}
     footing = normalised(order.asked.normalise, raw["train"])
     parts = {
-        part: Rows(footing(table), np.array([place[row.label] for row in manifest.part(part)], np.int64))  # type: ignore[arg-type]
+        part: Rows(footing(table), np.array([place[row.label] for row in manifest.part(part)], np.int64))
         for part, table in raw.items()
     }
     bed = Bed(parts["train"], parts["val"], parts["test"], len(manifest.classes), order.shares)
@@ -128,10 +128,10 @@ def sized(folder: Path, manifest: Manifest, sources: Sequence[Texts], order: Ord
     """Return what `gathered` would work on; nothing is kept and no picture is looked at."""
     encoder, reads, _ = _models(order, online)
     lines = {line for texts in sources for line in lines_of(texts, manifest).text}
-    parts = [len(manifest.part(part)) for part in ("train", "val", "test")]  # type: ignore[arg-type]
+    train, val, test = (len(manifest.part(part)) for part in SPLITS)
     usual = 2 if reads is encoder.reads and encoder.shared else 1
     couples = len(sources) * (usual if order.translators is None else len(order.translators))
-    return Sized(encoder, reads, sum(parts), len(lines), len(manifest.classes), *parts, couples)
+    return Sized(encoder, reads, train + val + test, len(lines), len(manifest.classes), train, val, test, couples)
 
 
 def _models(order: Order, online: bool) -> tuple[Encoder, Reads, str]:
@@ -151,8 +151,8 @@ def _models(order: Order, online: bool) -> tuple[Encoder, Reads, str]:
     return encoder, encoders.reader(name, device=device, online=online), name
 
 
-def _look(features: Any, encoder: Encoder, manifest: Manifest, part: str, reader: Spare) -> NDArray[np.float32]:
-    rows = manifest.part(part)  # type: ignore[arg-type]
+def _look(features: Any, encoder: Encoder, manifest: Manifest, part: SplitName, reader: Spare) -> NDArray[np.float32]:
+    rows = manifest.part(part)
     try:
         table: NDArray[np.float32] = features.pictures(encoder.sees, [Image(row.key, reader) for row in rows])
     except PictureError as error:

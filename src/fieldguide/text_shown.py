@@ -65,7 +65,7 @@ def preferred(result: Mapping[str, Any]) -> str:
     """Return the head whose validation accuracy on most pictures, without text, is best."""
     alone = [cell for cell in result["cells"] if cell["curve"] == "pictures"]
     most = max(cell["image"] for cell in alone)
-    means = {
+    means: dict[str, float] = {
         head: statistics.fmean(cell["val_accuracy"] for cell in alone if cell["head"] == head and cell["image"] == most)
         for head in result["heads"]
     }

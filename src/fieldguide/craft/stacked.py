@@ -31,7 +31,7 @@ _BETA1, _BETA2, _TINY = 0.9, 0.999, 1e-8
 class Recipe:
     """How a head is trained: `steps` of `batch` rows, learning `rate` falling along a cosine to 0, decoupled `decay`."""
 
-    steps: int = 400
+    steps: int = 300
     batch: int = 256
     rate: float = 0.01
     decay: float = 0.01

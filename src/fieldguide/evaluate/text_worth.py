@@ -201,7 +201,7 @@ def headline(groups: Groups, worth: Sequence[Mapping[str, Any]]) -> str | None:
     fewest = min(entry["image"] for entry in usable)
 
     def preferred(entry: Mapping[str, Any]) -> float:
-        key = Key("weighted", *(entry[name] for name in Line._fields), fewest)
+        key = Key("weighted", entry["selection"], entry["source"], entry["translator"], entry["head"], fewest)
         return float(np.mean([cell.val_accuracy or 0.0 for cell in groups[key]]))
 
     return str(max((entry for entry in usable if entry["image"] == fewest), key=preferred)["sentence"])
