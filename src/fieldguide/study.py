@@ -35,6 +35,7 @@ from fieldguide.report.wanted import DRAWN, REPORT, Drawn, Wanted
 from fieldguide.scoring import score as _score
 from fieldguide.settings import build
 from fieldguide.tasks.classify import Classify
+from fieldguide.text_ways import compare_ways
 from fieldguide.tracking import tracker
 
 #: Thumbnails of the report are cut from pixels of at least this size.
@@ -169,6 +170,7 @@ def compare(
                 bar.advance()
         processes.part()
         measure_pictures(folder, manifest, Spare(Store(folder / "store"), store.originals), progress)
+        compare_ways(folder, manifest, store, progress)
         _score(folder, manifest)
         drawn = _draw(folder, store.originals)
     return Study(folder, manifest, outcomes, store.hits, store.misses, drawn)
@@ -289,8 +291,12 @@ def _refuse_foreign(folder: Path) -> None:
     if "study.toml" in names:  # a study whose list was damaged and taken away
         own |= {"source.json", "environment.json", "comparison.json", "suspects.json", "runs"} | DRAWN
         own |= {"measures.parquet", "causes.json", "causes.toml", "slices.json", "kinds.json", "explained.json", "texts"}
+<<<<<<< HEAD
         own |= {"translation.json", "text_ways.json"}
         own |= {"text_ratio.json", "text_ratio.csv"}
+=======
+        own |= {"text_ways.json"}
+>>>>>>> adapter
     foreign = sorted(name for name in names - own if not name.startswith("."))
     if foreign:
         raise UsageProblem(

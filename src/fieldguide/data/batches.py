@@ -225,6 +225,14 @@ def normalise(views: Tensor, preprocessing: Preprocessing) -> Tensor:
     return rearrange(rows.sub_(mean).div_(std), "pictures height (width rgb) -> pictures rgb height width", rgb=3)
 
 
+def viewed(pictures: Sequence[Pixels], preprocessing: Preprocessing) -> Tensor:
+    """Return normalised ``"pictures 3 size size"`` of pictures that are at hand as pixels, each as `evaluation_batches` shows it."""
+    views = _empty(len(pictures), preprocessing)
+    for view, pixels in zip(views, pictures, strict=True):
+        view[:] = _evaluation_view(pixels, preprocessing)
+    return _normal(views, preprocessing)
+
+
 def as_dict(preprocessing: Preprocessing) -> dict[str, Any]:
     """Return plain values for a model folder's ``preprocessing.json``."""
     return {

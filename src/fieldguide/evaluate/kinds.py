@@ -34,6 +34,7 @@ NAMES: Mapping[str, tuple[str, str]] = {
     "floor": ("floor", "floors"),
     "zero-shot": ("image-text encoder, zero-shot", "image-text encoders, zero-shot"),
     "probe": ("probe on an image-text encoder", "probes on image-text encoders"),
+    "adapter": ("head on pictures and text together", "heads on pictures and text together"),
     "image-text": ("image-text model", "image-text models"),
     "prompted": ("prompted language model", "prompted language models"),
     "tuned": ("tuned language model", "tuned language models"),

@@ -105,6 +105,8 @@ class Reads(Protocol):
 class Encoder:
     """What sees, and what reads where there is something that does; `scale` turns cosines into the model's own logits.
 
+    A model that was trained on yes and no (SigLIP) adds `bias` to them, which does not say which class it is.
+
     `shared`: texts and pictures lie in one space, as of a model that was trained on pairs. `described` says in words where the
     weights came from; `tested` holds what its known-answer test found.
     """
@@ -116,6 +118,7 @@ class Encoder:
     shared: bool = False
     described: str = ""
     tested: dict[str, Any] = field(default_factory=dict)
+    bias: float = 0.0
 
 
 def two_sided(model: str, online: bool = False) -> bool:
@@ -149,19 +152,20 @@ def check(model: str, online: bool) -> None:
         )
 
 
-def build(lens: Lens, *, seed: int, device: str, online: bool) -> Encoder:
-    """Return the encoder that `lens` names, its weights in place; `seed` draws those of a network without weights."""
-    if lens.model.startswith(OPEN_CLIP):
-        from fieldguide.craft.encoders import of_open_clip
+def build(lens: Lens, *, seed: int, device: str, online: bool, store: Path | None = None) -> Encoder:
+    """Return the encoder that `lens` names, its weights in place; `seed` draws those of a network without weights.
 
-        return of_open_clip.build(lens, device, online)
-    if two_sided(lens.model, online):
-        from fieldguide.craft.encoders import of_transformers
+    An image-text model has passed its self-test (`fieldguide.craft.encoders.proof`), or `DataProblem` is raised; what was found is
+    kept in the folder `store`, where there is one, and not asked again.
+    """
+    if not two_sided(lens.model, online):
+        from fieldguide.craft.encoders import of_zoo
 
-        return of_transformers.build(lens, device, online)
-    from fieldguide.craft.encoders import of_zoo
+        return of_zoo.build(lens, seed=seed, device=device, online=online)
+    from fieldguide.craft.encoders import of_open_clip, of_transformers, proof
 
-    return of_zoo.build(lens, seed=seed, device=device, online=online)
+    room: Any = of_open_clip if lens.model.startswith(OPEN_CLIP) else of_transformers
+    return proof.proved(room.build(lens, device, online), store)
 
 
 def reader(model: str, *, device: str, online: bool) -> Reads:

@@ -1,17 +1,18 @@
-"""Image-text models of transformers (Apache-2.0): whatever has `get_image_features` and `get_text_features`.
+"""Image-text models of transformers (Apache-2.0) whose pictures and texts share a space.
 
-CLIP (arXiv 2103.00020), SigLIP (2303.15343), SigLIP2 (2502.14786), MetaCLIP-2 (2507.22062) and others. The projected, un-normalised
-embedding is ``pooler_output`` of what these two return. How a line is padded belongs to the weights: SigLIP's were trained on lines
-padded to the full context without a mask, CLIP's pool the end-of-text token, to which padding behind it does not matter.
+CLIP (arXiv 2103.00020), SigLIP (2303.15343) and the fixed sizes of SigLIP2 (2502.14786), MetaCLIP-2 (2507.22062), ALIGN (2102.05918),
+AltCLIP (2211.06679), Chinese CLIP (2211.01335), TIPSv2, and pairs of two networks. The projected, un-normalised
+embedding is ``pooler_output`` of what `get_image_features` and `get_text_features` return. How a line is padded belongs to the weights:
+SigLIP's were trained on lines padded to the full context without a mask; the others mask padding or read what stands before it. All of
+them were trained with padding on the right, whatever a tokeniser's class says.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
-import string
+import inspect
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,39 +21,35 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, AutoTokenizer
+from transformers import AutoModel
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from fieldguide.craft import encoders
-from fieldguide.craft.encoders import Encoder
+from fieldguide.craft.encoders import Encoder, hub_files, lines
 from fieldguide.craft.frozen import AT_ONCE, Lens
 from fieldguide.craft.zoo import looks, of_transformers
-from fieldguide.craft.zoo import weights as files
-from fieldguide.craft.zoo.of_transformers import folder_of
 from fieldguide.data.batches import Preprocessing, as_dict, from_dict
-from fieldguide.errors import DataProblem, plain
+from fieldguide.errors import DataProblem, UsageProblem, out_of_memory, plain
 from fieldguide.files import digest, read_json, write_json
 
-#: Models whose text half was trained on lines that are padded to the full context, lower-cased and without punctuation.
-_PADDED = frozenset({"siglip", "siglip2"})
-#: Lines that are read at a time, neighbours in length.
-_LINES = 64
-_PUNCTUATION = re.compile(f"[{re.escape(string.punctuation)}]")
+#: Those whose text half was trained on lines that are padded to the full context without a mask, lower-cased and without punctuation.
+_PADDED = frozenset({"siglip"})
 
 
 @dataclass(frozen=True)
 class Eye:
-    """The picture half; `config` rebuilds it."""
+    """The picture half; `config` rebuilds it, `more` is given to every call."""
 
     model: nn.Module
     config: dict[str, Any]
     preprocessing: Preprocessing
     device: str
+    more: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
     def key(self) -> str:
-        """Hash of weights and configuration."""
-        return hash_of(self.model, self.config, ("text_model", "text_projection"))
+        """Hash of weights, configuration and version of the library."""
+        return hash_of(self.model, [self.config, self.more, transformers.__version__], ("text_model", "text_projection"))
 
     @cached_property
     def width(self) -> int:
@@ -64,19 +61,22 @@ class Eye:
         """Parameters of the picture half."""
         return sum(p.numel() for name, p in self.model.named_parameters() if not name.startswith("text_"))
 
+    def seen(self, pixels: Tensor) -> Tensor:
+        """Return features of a batch on this half's device, with gradients where they are asked for."""
+        model: Any = self.model
+        return _pooled(model.get_image_features(pixel_values=pixels, **self.more)).float()
+
     @torch.inference_mode()
     def pictures(self, pixels: Tensor) -> Tensor:
         """Return projected features ``"pictures features"``, not normalised."""
-        model: Any = self.model
-        parts = (part.to(self.device) for part in torch.split(pixels, AT_ONCE))
-        return torch.cat([_pooled(model.get_image_features(pixel_values=part)).float().cpu() for part in parts])
+        return torch.cat([self.seen(part.to(self.device)).cpu() for part in torch.split(pixels, AT_ONCE)])
 
     def save(self, folder: Path) -> None:
         """Write the picture half: ``encoder.json`` and ``encoder.safetensors``."""
         kept = {name: tensor for name, tensor in self.model.state_dict().items() if not name.startswith("text_")}
         save_file({name: tensor.cpu().contiguous().clone() for name, tensor in kept.items()}, folder / "encoder.safetensors")
-        told = {"kind": "transformers", "config": self.config, "preprocessing": as_dict(self.preprocessing)}
-        write_json(folder / "encoder.json", told)
+        told = {"kind": "transformers", "config": self.config, "more": self.more}
+        write_json(folder / "encoder.json", {**told, "preprocessing": as_dict(self.preprocessing)})
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Reader:
     def key(self) -> str:
         """Hash of weights, configuration, tokeniser and version of the library, which cleans and pads."""
         words = digest(self.tokenizer.get_vocab(), self.context, self._padded, transformers.__version__)
-        return hash_of(self.model, [self.config, words], ("vision_model", "visual_projection"))
+        return hash_of(self.model, [self.config, words, "right"], ("vision_model", "visual_projection"))
 
     @property
     def _padded(self) -> bool:
@@ -102,7 +102,7 @@ class Reader:
     @cached_property
     def width(self) -> int:
         """Features of a line."""
-        return int(self.texts(["a"]).shape[1])
+        return int(self._read(["a"]).shape[1])
 
     @property
     def parameters(self) -> int:
@@ -111,90 +111,84 @@ class Reader:
 
     def cleaned(self, line: str) -> str:
         """Return a line as the weights saw lines in training: SigLIP's lower-cased and without punctuation."""
-        line = " ".join(line.split())
-        return " ".join(_PUNCTUATION.sub("", line.lower()).split()) if self._padded else line
+        return lines.canonical(line) if self._padded else lines.spaced(line)
 
-    def tokenised(self, lines: Sequence[str]) -> Any:
-        """Return token ids (and the mask, where the model takes one) ``"lines tokens"``, cut at the context."""
+    def tokenised(self, texts: Sequence[str]) -> Any:
+        """Return token ids and where there is a token ``"lines tokens"``, cut at the context."""
         made = self.tokenizer(
-            [self.cleaned(line) for line in lines],
+            [self.cleaned(line) for line in texts],
             padding="max_length" if self._padded else "longest",
             truncation=True,
             max_length=self.context,
             return_tensors="pt",
-        ).to(self.device)
-        wanted = ("input_ids",) if self._padded else ("input_ids", "attention_mask")
-        return {name: made[name] for name in wanted}
+            return_attention_mask=True,
+        )
+        known = int(self.config["text_config"]["vocab_size"])
+        ids, mask = made["input_ids"].long(), made["attention_mask"].long()
+        if ids.numel() and int(ids.max()) >= known:
+            raise DataProblem(
+                f"The tokeniser gives a token number {int(ids.max())}, and the network knows {known}.",
+                "Allowed: the tokeniser that the network was trained with.",
+                "Fetch the model again and run the same command.",
+            )
+        if not ids.shape[1]:  # lines without any token, of a tokeniser that adds none of its own
+            ids, mask = torch.full((len(texts), 1), int(self.tokenizer.pad_token_id)), torch.ones(len(texts), 1).long()
+        mask[mask.sum(1) == 0, 0] = 1  # attention over nothing has no answer: such a line is read as one padding token
+        return {"input_ids": ids.to(self.device), "attention_mask": mask.to(self.device)}
+
+    def _asked(self, made: Any) -> Any:
+        """Return what the text half says of tokens."""
+        model: Any = self.model
+        given = {"input_ids": made["input_ids"]} if self._padded else made
+        return model.get_text_features(**given)
 
     @torch.inference_mode()
-    def texts(self, lines: Sequence[str]) -> Tensor:
+    def _read(self, texts: Sequence[str]) -> Tensor:
+        return _pooled(self._asked(self.tokenised(texts)))
+
+    def texts(self, texts: Sequence[str]) -> Tensor:
         """Return projected features ``"lines features"``, not normalised."""
-        model: Any = self.model
-        order = sorted(range(len(lines)), key=lambda place: len(lines[place]))
-        rows: dict[int, Tensor] = {}
-        for start in range(0, len(order), _LINES):
-            places = order[start : start + _LINES]
-            found = _pooled(model.get_text_features(**self.tokenised([lines[place] for place in places]))).float().cpu()
-            rows.update(zip(places, found, strict=True))
-        return torch.stack([rows[place] for place in range(len(lines))]) if rows else torch.zeros(0, self.width)
+        return lines.by_length(texts, self.counted(texts), self._read, self.width)
 
     @torch.inference_mode()
-    def tokens(self, lines: Sequence[str]) -> tuple[Tensor, Tensor]:
+    def tokens(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Return the last hidden states ``"lines tokens width"`` and where there is a token ``"lines tokens"``."""
-        model: Any = self.model
-        made = self.tokenised(lines)
-        states = model.get_text_features(**made).last_hidden_state.float().cpu()
-        lengths = torch.tensor([min(count, self.context) for count in self.counted(lines)])
-        return states, torch.arange(states.shape[1])[None] < lengths[:, None]
+        made = self.tokenised(texts)
+        return self._asked(made).last_hidden_state.float().cpu(), made["attention_mask"].bool().cpu()
 
-    def counted(self, lines: Sequence[str]) -> list[int]:
+    def counted(self, texts: Sequence[str]) -> list[int]:
         """Return tokens of each line before the cut."""
-        cleaned = [self.cleaned(line) for line in lines]
+        cleaned = [self.cleaned(line) for line in texts]
         return [len(ids) for ids in self.tokenizer(cleaned, verbose=False)["input_ids"]] if cleaned else []
 
 
 def two_sided(model: str, online: bool) -> bool:
     """Tell whether the configuration of `model` is one of an image-text model."""
-    config = _config(model, online)
-    kind: Any = AutoModel._model_mapping.get(type(config), None)
-    return hasattr(kind, "get_image_features") and hasattr(kind, "get_text_features")
+    return hub_files.two_sided(hub_files.config_of(model, online))
 
 
 def check(model: str, online: bool) -> None:
     """Raise where weights, pictures' or text's configuration are not on this machine and may not be fetched."""
-    _fetched(model, online)
+    hub_files.require_known(model, hub_files.config_of(model, online))
+    hub_files.fetched(model, online)
 
 
 def build(lens: Lens, device: str, online: bool) -> Encoder:
     """Return both halves of an image-text model; raises `DataProblem` where weights are damaged or missing."""
-    folder = _fetched(lens.model, online)
+    config = hub_files.config_of(lens.model, online)
+    hub_files.require_known(lens.model, config)
+    folder = hub_files.fetched(lens.model, online)
     described = "trained on drawn pictures by fieldguide itself" if lens.model == encoders.DRAWN else lens.model
-    try:
-        with of_transformers._quiet():
-            model, told = AutoModel.from_pretrained(
-                folder,
-                dtype=torch.float32,
-                local_files_only=True,
-                trust_remote_code=False,
-                use_safetensors=True,
-                output_loading_info=True,
-            )
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # the library raises many unrelated types for files that are damaged or missing
-        raise DataProblem(
-            f"{plain(lens.model)} cannot be loaded: {plain(error)}.",
-            "Allowed: a whole image-text model as save_pretrained writes it: configuration, safetensors and tokeniser.",
-            "Fetch it again and run the same command.",
-        ) from error
-    wrong = [f"{name} is missing" for name in sorted(told["missing_keys"])]
-    files.refuse([*wrong, *map(str, told.get("error_msgs") or ())], described)
-    own = of_transformers.own_looks(replace(lens, model=f"hf/{folder}"))
-    config = {name: value for name, value in model.config.to_dict().items() if name not in ("auto_map", "_name_or_path")}
+    model = hub_files.loaded(lens, config, folder, described)
+    tokenizer = hub_files.tokenizer_of(lens.model, folder)
+    told = {name: value for name, value in model.config.to_dict().items() if name not in ("auto_map", "_name_or_path")}
     model = model.to(device).eval()
-    scale = float(model.logit_scale.detach().exp()) if hasattr(model, "logit_scale") else 100.0
-    eye = Eye(model, config, looks.described(own, lens, {}), device)
-    reader = Reader(model, config, tokenizer, _context(model.config, tokenizer), device)
-    return Encoder(lens.model, eye, reader, scale, shared=True, described=described)
+    preprocessing = looks.described(hub_files.own_looks(lens, folder, config), lens, {})
+    eye = Eye(model, told, preprocessing, device, _more(model, config, preprocessing.size))
+    _require_size(eye, lens.model)
+    reader = Reader(model, told, tokenizer, _context(model.config, tokenizer), device)
+    bias = float(model.logit_bias.detach()) if hasattr(model, "logit_bias") else 0.0
+    return Encoder(lens.model, eye, reader, _scale(model), shared=True, described=described, bias=bias)
 
 
 def load(folder: Path, device: str) -> Eye:
@@ -208,7 +202,7 @@ def load(folder: Path, device: str) -> Eye:
     missing, unexpected = model.load_state_dict(load_file(folder / "encoder.safetensors"), strict=False)
     if missing or unexpected:
         raise ValueError(f"encoder.safetensors: {(*missing, *unexpected)[0]} is missing or unknown")
-    return Eye(model.to(device).eval(), told["config"], from_dict(told["preprocessing"]), device)
+    return Eye(model.to(device).eval(), told["config"], from_dict(told["preprocessing"]), device, told.get("more") or {})
 
 
 def hash_of(model: nn.Module, beside: object, without: tuple[str, ...]) -> str:
@@ -218,44 +212,50 @@ def hash_of(model: nn.Module, beside: object, without: tuple[str, ...]) -> str:
         if not name.startswith(without):
             found.update(name.encode())
             found.update(
-                tensor.detach().cpu().contiguous().view(torch.uint8).numpy() if tensor.ndim else repr(float(tensor)).encode()
+                tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
+                if tensor.ndim
+                else repr(float(tensor)).encode()
             )
     return found.hexdigest()
 
 
-def _config(model: str, online: bool) -> Any:
-    if model == encoders.DRAWN:
-        return AutoConfig.from_pretrained(encoders.drawn_folder(), local_files_only=True)
-    folder = folder_of(model, online)
+def _more(model: Any, config: Any, size: int) -> dict[str, Any]:
+    """Return what a call needs where pictures have another size than the file's positions: those are resampled to the new grid."""
+    own = getattr(config.vision_config, "image_size", None)
+    takes = "interpolate_pos_encoding" in inspect.signature(model.get_image_features).parameters
+    return {"interpolate_pos_encoding": True} if takes and isinstance(own, int) and own != size else {}
+
+
+def _require_size(eye: Eye, model: str) -> None:
+    """Show the network one empty picture of the size that was asked for."""
+    size, patch = eye.preprocessing.size, eye.config["vision_config"].get("patch_size")
     try:
-        with of_transformers._quiet():
-            return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataProblem(
-            f"The configuration of {plain(model)} cannot be read: {plain(error)}.",
-            "Allowed: an architecture that transformers itself has; code of a repository is never run.",
-            "Take another model, or dual_encoder/drawn.",
+        if isinstance(patch, int) and size % patch:
+            raise ValueError(f"its patches have {patch} pixels")
+        eye.pictures(torch.zeros(1, 3, size, size))
+    except (RuntimeError, ValueError, AssertionError, TypeError, IndexError, AttributeError) as error:
+        if out_of_memory(error):
+            raise
+        raise UsageProblem(
+            f"{plain(model)} does not take pictures of {size} x {size} pixels: {plain(error)}.",
+            "Allowed are sizes that fit the network: multiples of its patch.",
+            "Leave image_size out for the model's own.",
         ) from error
 
 
-def _fetched(model: str, online: bool) -> Path:
-    if model == encoders.DRAWN:
-        return encoders.drawn_folder()
-    folder = folder_of(model, online, with_weights=True)
-    if not (folder / "tokenizer_config.json").is_file() and online and not Path(model.removeprefix("hf/")).is_dir():
-        from huggingface_hub import snapshot_download
-
-        try:
-            snapshot_download(model.removeprefix("hf/"), allow_patterns=["*.json", "*.txt", "*.model"])
-        except Exception as error:  # the hub client raises many unrelated types
-            raise files.not_fetched(model.removeprefix("hf/"), error) from error
-    return folder
+def _scale(model: Any) -> float:
+    """Return what the model multiplies cosines by: a logarithm is stored, or a temperature that divides."""
+    if hasattr(model, "logit_scale"):
+        return float(model.logit_scale.detach().exp())
+    return 1 / float(model.temperature.detach()) if hasattr(model, "temperature") else 100.0
 
 
 def _context(config: Any, tokenizer: Any) -> int:
     """Return the tokens that positions were trained for; a tokeniser may claim fewer, never more."""
-    text = config.get_text_config() if hasattr(config, "get_text_config") else config.text_config
-    return int(min(text.max_position_embeddings, tokenizer.model_max_length))
+    text = config.text_config
+    # RoBERTa counts positions from behind its padding token, so that many of them are never used.
+    unused = int(text.pad_token_id) + 1 if any(name in text.model_type for name in ("roberta", "altclip")) else 0
+    return int(min(text.max_position_embeddings - unused, tokenizer.model_max_length))
 
 
 def _pooled(found: Any) -> Tensor:

@@ -37,8 +37,20 @@ _RESAMPLE = {0: "nearest", 2: "bilinear", 3: "bicubic"}
 _FOLLOWED = frozenset(
     f"{name}ImageProcessor"
     for name in (
-        *("Beit", "Bit", "CLIP", "ConvNext", "DeiT", "DINOv3ViT", "EfficientNet", "Levit", "MobileNetV1", "MobileNetV2"),
-        *("PoolFormer", "Pvt", "Segformer", "Siglip", "ViT"),
+        *(
+            "Beit",
+            "Bit",
+            "CLIP",
+            "ChineseCLIP",
+            "ConvNext",
+            "DeiT",
+            "DINOv3ViT",
+            "EfficientNet",
+            "Levit",
+            "MobileNetV1",
+            "MobileNetV2",
+        ),
+        *("PoolFormer", "Pvt", "Segformer", "Siglip", "Tipsv2", "ViT"),
     )
 )
 #: A layer that a file may hold from its pretraining and that classifiers of transformers leave out.
