@@ -291,12 +291,7 @@ def _refuse_foreign(folder: Path) -> None:
     if "study.toml" in names:  # a study whose list was damaged and taken away
         own |= {"source.json", "environment.json", "comparison.json", "suspects.json", "runs"} | DRAWN
         own |= {"measures.parquet", "causes.json", "causes.toml", "slices.json", "kinds.json", "explained.json", "texts"}
-<<<<<<< HEAD
-        own |= {"translation.json", "text_ways.json"}
-        own |= {"text_ratio.json", "text_ratio.csv"}
-=======
-        own |= {"text_ways.json"}
->>>>>>> adapter
+        own |= {"translation.json", "text_ways.json", "text_ratio.json", "text_ratio.csv"}
     foreign = sorted(name for name in names - own if not name.startswith("."))
     if foreign:
         raise UsageProblem(
