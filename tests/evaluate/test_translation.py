@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.linalg import sqrtm
+from scipy.spatial.distance import pdist
 from sklearn.metrics import roc_auc_score
+from sklearn.metrics.pairwise import rbf_kernel
 
 from fieldguide.evaluate import distances
 from fieldguide.evaluate.resampling import draws
@@ -222,6 +224,11 @@ def test_distances_are_those_of_the_textbook() -> None:
     assert distances.effective_rank(random.normal(size=(50, 1)) @ np.ones((1, 6))) == pytest.approx(1)
     above, floor = distances.mmd(one, two)
     assert above > 5 * floor
+    width = np.median(pdist(np.concatenate([one, two]), "sqeuclidean"))
+    within, across = (rbf_kernel(a, b, gamma=1 / width) for a, b in ((one, one), (one, two)))
+    beyond = rbf_kernel(two, two, gamma=1 / width)
+    off = ~np.eye(300, dtype=bool)
+    assert above == pytest.approx(within[off].mean() + beyond[off].mean() - 2 * across[off].mean(), rel=1e-6)
     nothing, floor = distances.mmd(one, random.normal(0, 1, (300, 6)))
     assert abs(nothing) < 2 * floor
 

@@ -285,20 +285,13 @@ def ways(plan: Plan) -> dict[str, Any]:
             rows.append(
                 {"contestant": contestant, "way": way, "accuracy": value, "low": value - 0.03, "high": value + 0.03, "n": 579}
             )
-        tests.append(
-            {
-                "contestant": contestant,
-                "a": "name+texts",
-                "b": "name",
-                "difference": 0.02,
-                "low": -0.01,
-                "high": 0.05,
-                "p": 0.21,
-            }
-        )
-        tests.append(
-            {"contestant": contestant, "a": "name", "b": "texts", "difference": 0.37, "low": 0.33, "high": 0.41, "p": 1e-20}
-        )
+        for a, b, gap, half, p, outcome in (
+            ("name+texts", "name", 0.02, 0.03, 0.21, "not distinguishable"),
+            ("texts", "name", -0.37, 0.04, 1e-20, "b better"),
+            ("texts", "name+texts", -0.39, 0.04, 1e-22, "b better"),
+        ):
+            told = {"difference": gap, "low": gap - half, "high": gap + half, "p": p / 3, "p_holm": p, "outcome": outcome}
+            tests.append({"contestant": contestant, "a": a, "b": b, **told})
     return {"schema": 1, "rows": rows, "tests": tests}
 
 

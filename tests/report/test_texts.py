@@ -25,6 +25,7 @@ from fieldguide.report.read import Study, read_study
 from fieldguide.report.text_card import cards
 from fieldguide.report.text_doctor import doctor
 from fieldguide.report.text_ratio import ratio
+from fieldguide.report.text_ways import ways
 from fieldguide.report.text_words import told_differences
 from fieldguide.report.texts import texts
 
@@ -271,7 +272,17 @@ def test_ways_are_tested_in_words(section: str) -> None:
     assert (
         "name and descriptions against name alone: +2.0 points [−1.0, +5.0], p = 0.210. No difference could be shown." in said
     )
-    assert "name alone against descriptions alone: +37.0 points [+33.0, +41.0], p < 0.001." in said
+    assert "descriptions alone against name alone: −37.0 points [−41.0, −33.0], p < 0.001." in said
+    test = {
+        "contestant": "x",
+        "a": "texts",
+        "b": "name",
+        "difference": 0.5,
+        "p_holm": 0.25,
+        "outcome": "too few pictures to tell",
+    }
+    (way,) = ways({"rows": [{"contestant": "x", "way": "name", "accuracy": 0.5}], "tests": [test]}).each
+    assert way.told[0][1] == "≈" and way.told[0][2].endswith("Too few pictures to tell.") and way.values[0].number == 0.5
 
 
 def test_the_reach_of_each_source_is_told_without_paths(section: str, study: Study) -> None:

@@ -63,14 +63,16 @@ def _way(name: str, at: int, known: Sequence[str], rows: Sequence[Json], tests: 
 
 
 def _test(test: Json) -> tuple[str, str, str]:
+    """Return state, sign and sentence of one paired test; the p is the corrected one where there is one."""
     a, b = _called(str(test["a"])), _called(str(test["b"]))
-    p = test.get("p_adjusted", test.get("p"))
+    p = next((float(test[key]) for key in ("p_holm", "p_adjusted", "p") if test.get(key) is not None), None)
     difference = float(test["difference"])
     bounds = "" if test.get("low") is None else f" [{say.points(test['low'])}, {say.points(test['high'])}]"
-    p_said = say.p_value(float(p)) if p is not None else say.NOT_RECORDED
+    p_said = say.p_value(p) if p is not None else say.NOT_RECORDED
     said = f"{a} against {b}: {say.points(difference)} points{bounds}, p {'' if p_said.startswith('<') else '= '}{p_said}"
-    if p is None or float(p) > ALPHA:
-        return "other", "≈", say.glued(f"{said}. No difference could be shown.")
+    if p is None or p > ALPHA:
+        few = test.get("outcome") == "too few pictures to tell"
+        return "other", "≈", say.glued(f"{said}. {'Too few pictures to tell' if few else 'No difference could be shown'}.")
     return ("fine", "▲", say.glued(f"{said}.")) if difference > 0 else ("found", "▼", say.glued(f"{said}."))
 
 
