@@ -467,4 +467,4 @@ def test_the_page_names_the_fields_and_options_there_are() -> None:
     page = (Path(__file__).parents[1] / "docs" / "describing.md").read_text(encoding="utf-8")
     assert all(f"`{name}`" in page for name in prompt().presets)
     options = {name.replace("_", "-") for name in Describing.model_fields} | {"as", "dry-run"}
-    assert set(re.findall(r"--([a-z-]+)", page)) <= options
+    assert set(re.findall(r"(?<![\w-])--([a-z][a-z-]*)", page)) <= options
