@@ -174,6 +174,7 @@ def test_a_line_is_one_plain_line(said: str, line: str) -> None:
         'Here it is:\n```\n{"a": 1}\n```\nEnjoy {it}!',
         'Sure! {"a": 1} and {"b": 2}',
         'First {not this}, then {"a": 1}.',
+        'Not {"b": 1} as in the example, but\n```json\n{"a": 1}\n```',
         '<think>Maybe {"b": 1}?</think>{"a": 1}',
         '[{"a": 1}]',
     ],
