@@ -104,6 +104,13 @@ class TextRatio(Translation):
     """Heads on frozen features: ridge and gda in closed form, softmax trained."""
 
 
+class Following(Settings):
+    """What a recipe is given beside its pictures."""
+
+    material: tuple[str, ...] = ()
+    """Texts or captioned pictures that a recipe takes, as NAME=PATH; may be repeated."""
+
+
 class Why(Settings):
     """How answers are explained; see ``docs/explanations.md`` for the methods."""
 

@@ -74,7 +74,7 @@ class Order:
         """Return the command that asks for this, with `more` words."""
         words = ["fieldguide", "recipe", self.name]
         words += ["--tiny"] if self.tiny else ["--data", self.data or self.recipe.data.example]
-        words += [word for name, path in self.given.items() for word in ("--with", f"{name}={path}")]
+        words += [word for name, path in self.given.items() for word in ("--material", f"{name}={path}")]
         words += ["--out", str(self.out)] if self.out else []
         words += [word for word, wanted in (("--online", self.online), ("--other-data", self.other)) if wanted]
         return shlex.join([*words, *more])
@@ -318,7 +318,7 @@ def show_needs(order: Order) -> None:
         ("time", needs.time),
         ("memory", needs.memory),
         ("disk", needs.disk),
-        *((one.name, f"{one.what}; {one.page}. --with {one.name}={one.example}") for one in recipe.materials),
+        *((one.name, f"{one.what}; {one.page}. --material {one.name}={one.example}") for one in recipe.materials),
         ("steps", ", ".join(f"{step} ({_about(step)[:-1].lower()})" for step in order.steps)),
     ):
         terminal.say(f"  {title:<9} {words}")

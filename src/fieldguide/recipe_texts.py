@@ -26,7 +26,7 @@ def read_materials(name: str, words: Iterable[str]) -> dict[str, Path]:
         which, equals, path = word.partition("=")
         if not equals or which not in known:
             raise UsageProblem(
-                f"--with {plain(word)}: the recipe {name} takes no material called {plain(which)!r}.",
+                f"--material {plain(word)}: the recipe {name} takes no material called {plain(which)!r}.",
                 allowed_names(which, known) if known else "It takes none.",
                 f"fieldguide recipe {name}   says what it needs.",
             )
@@ -35,7 +35,7 @@ def read_materials(name: str, words: Iterable[str]) -> dict[str, Path]:
             raise UsageProblem(
                 f"There is nothing at {plain(path)}.",
                 f"{known[which].what}; {known[which].page}. {known[which].layout}",
-                f"--with {which}={known[which].example}",
+                f"--material {which}={known[which].example}",
             )
     return found
 
@@ -81,7 +81,7 @@ def require_materials(order: Order) -> None:
             raise UsageProblem(
                 f"The recipe {order.name} needs {material.what}.",
                 f"Get them: {material.page}. {material.layout}",
-                order.command("--with", f"{material.name}={material.example}"),
+                order.command("--material", f"{material.name}={material.example}"),
             )
         left = [
             entry["name"]
@@ -127,7 +127,7 @@ def _sweep(order: Order) -> TextRatio | None:
 
     texts = names(order.folder)
     if not texts:
-        materials = ", ".join(f"--with {one.name}={one.example}" for one in order.recipe.materials if one.kind == "texts")
+        materials = ", ".join(f"--material {one.name}={one.example}" for one in order.recipe.materials if one.kind == "texts")
         terminal.say(f"Left out: the study has no texts. Give one of {materials}.", "yellow")
         return None
     more = order.recipe.rehearsal.sweep if order.tiny else {}

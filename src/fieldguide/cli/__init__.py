@@ -188,6 +188,7 @@ def data_fraction(
 
 
 @app.command()
+@asks("material", of="Following")
 def recipe(
     name: Annotated[Optional[str], typer.Argument(help="Recipe; all are listed if none is named.")] = None,
     data: Annotated[Optional[str], typer.Option("--data", help="Its pictures: a folder, table, archive or hf:NAME.")] = None,
@@ -198,13 +199,11 @@ def recipe(
     other_data: Annotated[
         bool, typer.Option("--other-data", help="The pictures are others than the recipe's, on purpose.")
     ] = False,
-    given: Annotated[
-        Optional[list[str]], typer.Option("--with", help="A material of the recipe as NAME=PATH; may be repeated.")
-    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would run, with time, memory and disk; run nothing.")
     ] = False,
     online: Online = False,
+    **given: Any,
 ) -> None:
     """Repeat a published experiment: what it needs, its steps, and its figures beside yours. Goes on where it was stopped."""
     from fieldguide import recipe as cooking
@@ -215,7 +214,7 @@ def recipe(
     if name is None:
         cooking.show_recipes()
         return
-    materials = read_materials(name, given or ())
+    materials = read_materials(name, given["material"] or ())
     order = cooking.Order(name, data, out, tiny, online, other_data, terminal.Bars(), materials)
     if dry_run or not (data or tiny):
         cooking.show_needs(order)

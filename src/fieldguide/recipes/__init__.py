@@ -119,7 +119,7 @@ class Material(Settings):
     layout: str
     """What the folder or file has to look like."""
     example: str
-    """What to write behind --with NAME=."""
+    """What to write behind --material NAME=."""
     needed: bool = False
     """Whether nothing is begun without it; else what needs it is left out, and the recipe says so."""
 
