@@ -71,7 +71,8 @@ def write_drawings(
     """Write pictures of `classes` with their texts, whole or not at all; what is there is kept.
 
     `classes` are names that `look_of` reads, or how many `compositions` to take. Returns the folder of class folders.
-    Number, size, place and ground are drawn by lot, so that only the class tells the label.
+    Number, size, place and ground are drawn by lot, so that only the class tells the label; more
+    `noise` (the largest standard deviation, in grey levels) makes it harder.
     """
     if not folder.exists():
         names = compositions(classes) if isinstance(classes, int) else tuple(classes)
