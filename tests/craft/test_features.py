@@ -79,7 +79,7 @@ def close(found: Any, lines: Sequence[str], reads: Reads) -> bool:
     )
 
 
-@settings(max_examples=10)
+@settings(max_examples=6)
 @given(asked=strategies.lists(strategies.lists(strategies.text(max_size=9), max_size=12), min_size=1, max_size=4))
 def test_lines_are_those_of_a_fresh_pass_and_are_read_once(
     tmp_path_factory: pytest.TempPathFactory, asked: list[list[str]]

@@ -92,13 +92,13 @@ def test_chance_is_chance_though_pictures_of_a_thing_are_answered_alike() -> Non
     """Of models that answer by lot, always the same for a thing, one in a hundred is said to know something."""
     every = asked.questions()
     found = []
-    for seed in range(200):
+    for seed in range(100):
         random = torch.Generator().manual_seed(seed)
         things = [torch.randn(len(question.lines), 12, generator=random) for question in every]
         seen = torch.cat([rows[list(question.answers)] for rows, question in zip(things, every, strict=True)])
         said = torch.randn(sum(len(question.lines) for question in every), 12, generator=random)
         found.append(proof._known(every, seen, said)["beats_chance"])
-    assert sum(found) <= 7
+    assert sum(found) <= 5
 
 
 def test_what_was_found_is_kept(tmp_path: Path, tiny: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:

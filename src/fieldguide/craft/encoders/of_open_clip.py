@@ -136,7 +136,7 @@ class Reader:
 
     def _mask(self, texts: Sequence[str]) -> Tensor:
         inner = getattr(self.tokenizer, "tokenizer", None)
-        if inner is None or getattr(self.tokenizer, "tokenizer_mode", ""):
+        if inner is None or bool(getattr(self.tokenizer, "tokenizer_mode", None)):
             lengths = torch.tensor([min(count, self.context) for count in self.counted(texts)])
             return torch.arange(self.context)[None] < lengths[:, None]
         cleaned = [self.tokenizer.clean_fn(text) for text in texts]
