@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fieldguide import plan, recipe, recipes
+from fieldguide import families, plan, recipe, recipes
 from fieldguide.asked import Asked
 from fieldguide.errors import UsageProblem
 
@@ -52,10 +52,9 @@ def test_every_setting_is_stated_or_ours_and_never_both(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_ours_names_is_a_setting(name: str) -> None:
-    from fieldguide.families import backbone
-
-    known = set(backbone.Settings.model_fields) | set(Asked.model_fields)
     said = recipes.read(name)
+    used = {families.family(entry["family"]).Settings for entry in said.study["contestants"]}
+    known = set(Asked.model_fields).union(*(kind.model_fields for kind in used))
     assert set(said.ours) | set(said.stated) <= known
 
 
@@ -99,11 +98,16 @@ def test_the_fourteen_and_the_three_are_as_published() -> None:
 def test_families_take_every_setting(name: str, tiny: bool, tmp_path: Path) -> None:
     asked = recipe.asked_of(recipe.Order(name, None if tiny else "somewhere", tmp_path / "out", tiny=tiny))
     found = plan.read_contestants(asked.contestants)
-    assert [one.name for one in found] == list(contestants(name))
+    texts = {material.name for material in recipes.read(name).materials if material.kind == "texts"}
+    reading = {one for one, entry in contestants(name).items() if entry.get("settings", {}).get("texts") in texts}
+    assert [one.name for one in found] == [one for one in contestants(name) if tiny or one not in reading]
     assert asked.recipe == (f"{name}/tiny" if tiny else name)
     assert (asked.split, asked.seed) == ("70/15/15", 42)
     given: Any = [one.settings for one in found]
-    if tiny:
+    if name == "cub_text":
+        assert {one.model for one in given} == {"drawn" if tiny else "hf/openai/clip-vit-large-patch14"}
+        assert bool(reading) and (tiny or not asked.texts)
+    elif tiny:
         assert {one.image_size for one in given} == {32}
         assert all(one.weights == "none" or str(tmp_path) in one.model for one in given), "a rehearsal needs no hub"
     else:
