@@ -32,7 +32,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fieldguide.bench import Bench, Progress
-from fieldguide.craft.encoders import Encoder, Reads, Sees
+from fieldguide.craft.encoders import Reads, Sees
 from fieldguide.data import budget
 from fieldguide.data.batches import as_dict, evaluation_batches, prepare
 from fieldguide.errors import DataProblem
@@ -64,6 +64,10 @@ class Features:
 
     def pictures(self, sees: Sees, images: Sequence[Image]) -> Table:
         """Return ``"pictures features"`` float32, in the order of `images`. Raises `PictureError` for one that cannot be read."""
+        return self.timed(sees, images)[0]
+
+    def timed(self, sees: Sees, images: Sequence[Image]) -> tuple[Table, NDArray[np.float64]]:
+        """Return what `pictures` does, and the seconds ``"pictures"`` that each took when it was encoded, now or before."""
         told = {"kind": "pictures", "encoder": sees.key, "preprocessing": as_dict(sees.preprocessing), "dtype": "float32"}
 
         def encode(missing: Sequence[Image]) -> Iterator[tuple[int, Table]]:
@@ -74,7 +78,7 @@ class Features:
                 yield len(batch.images), sees.pictures(batch.pixels).numpy()
 
         if not images:
-            return np.zeros((0, sees.width), np.float32)
+            return np.zeros((0, sees.width), np.float32), np.zeros(0)
         asked = _Asked(told, "look", sees.width, {image.key: image for image in images}, [image.key for image in images])
         return self._rows(asked, encode)
 
@@ -92,10 +96,10 @@ class Features:
             return np.zeros((0, reads.width), np.float32)
         # Neighbours in length are read together, so that little time goes into padding.
         by_length = sorted(set(zip(keys, lines, strict=True)), key=lambda one: (len(one[1]), one[0]))
-        return self._rows(_Asked(told, "read", reads.width, dict(by_length), keys), encode)
+        return self._rows(_Asked(told, "read", reads.width, dict(by_length), keys), encode)[0]
 
-    def _rows(self, asked: _Asked, encode: Encode) -> Table:
-        """Return the rows that are asked for; those that are not kept yet are made by `encode` and kept."""
+    def _rows(self, asked: _Asked, encode: Encode) -> tuple[Table, NDArray[np.float64]]:
+        """Return the rows that are asked for, and the seconds of each; those that are not kept yet are made by `encode` and kept."""
         place = self.folder / digest(asked.told)[:24]
         parts = _parts(place, asked.width)
         if not asked.missing(parts):
@@ -135,10 +139,11 @@ class _Asked:
 
 @dataclass(frozen=True)
 class _Part:
-    """Rows that are kept, and their names."""
+    """Rows that are kept, their names, and the seconds that one took."""
 
     names: list[str]
     rows: NDArray[Any]
+    seconds: float
 
 
 @dataclass
@@ -171,15 +176,10 @@ class _Keeper:
         rows = _narrowed(np.concatenate(self.waiting), self.dtype)
         names = self.names[self.done : self.done + len(rows)]
         self.waiting, self.done = [], self.done + len(rows)
-        _write(self.place, names, rows, (time.perf_counter() - self.begun) / len(rows))
-        self.parts.append(_Part(names, rows))
+        seconds = (time.perf_counter() - self.begun) / len(rows)
+        _write(self.place, names, rows, seconds)
+        self.parts.append(_Part(names, rows, seconds))
         self.begun = time.perf_counter()
-
-
-def shared(encoder: Encoder, features: Features, images: Sequence[Image], lines: Sequence[str]) -> tuple[Table, Table]:
-    """Return features of pictures and of lines of an encoder that has both."""
-    assert encoder.reads is not None
-    return features.pictures(encoder.sees, images), features.texts(encoder.reads, lines)
 
 
 @contextlib.contextmanager
@@ -210,8 +210,8 @@ def _narrowed(rows: Table, dtype: str) -> NDArray[Any]:
     return narrow if bool((moved <= _ROUNDED * np.linalg.norm(wide, axis=1)).all()) else rows
 
 
-def _gathered(parts: Sequence[_Part], asked: _Asked) -> Table:
-    """Return the rows in the order that was asked for, copied out of one part after another."""
+def _gathered(parts: Sequence[_Part], asked: _Asked) -> tuple[Table, NDArray[np.float64]]:
+    """Return the rows in the order that was asked for, copied out of one part after another, and the seconds of each."""
     at = {name: (part, row) for part, one in enumerate(parts) for row, name in enumerate(one.names)}
     where = np.array([at[key] for key in asked.order])
     found = np.empty((len(asked.order), asked.width), np.float32)
@@ -219,7 +219,7 @@ def _gathered(parts: Sequence[_Part], asked: _Asked) -> Table:
         mine = np.flatnonzero(where[:, 0] == part)
         if len(mine):
             found[mine] = one.rows[where[mine, 1]]
-    return found
+    return found, np.array([parts[part].seconds for part in where[:, 0]])
 
 
 def _parts(place: Path, width: int) -> list[_Part]:
@@ -227,12 +227,12 @@ def _parts(place: Path, width: int) -> list[_Part]:
     found = []
     for path in sorted(place.glob("*.parquet")):
         with contextlib.suppress(Exception):  # a file that is cut off or overwritten raises nearly anything
-            table = pq.read_table(path, columns=["name"])
+            table = pq.read_table(path, columns=["name", "seconds"])
             names = table.column("name").to_pylist()
             rows = np.load(path.with_suffix(".npy"), mmap_mode="r", allow_pickle=False)
             checksum = (table.schema.metadata or {}).get(b"crc32", b"").decode()
             if rows.shape == (len(names), width) and rows.dtype.kind == "f" and checksum == str(zlib.crc32(rows.data)):
-                found.append(_Part(names, rows))
+                found.append(_Part(names, rows, float(table.column("seconds")[0].as_py()) if names else 0.0))
     return found
 
 

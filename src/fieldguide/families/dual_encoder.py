@@ -138,6 +138,7 @@ class Dual:
     """`head` gives calibrated logits of normalised features; below `threshold` on the highest probability an answer is refused.
 
     `ways` holds, for a contestant with texts, the uncalibrated zero-shot weights ``"features classes"`` of each way to say a class.
+    `kept` is where features of a study are, while it lasts: what another contestant looked at is not looked at again.
     """
 
     ids: tuple[str, ...]
@@ -147,15 +148,16 @@ class Dual:
     head: Head
     threshold: float | None = None
     ways: dict[str, Array] = field(default_factory=dict)
+    kept: Features | None = None
 
     def predict(self, images: Iterable[Image]) -> Iterator[Prediction]:
         """Yield answers with probabilities; an answer that is too unsure keeps them and has no label."""
-        from fieldguide.craft.answering import answer, softmax
+        from fieldguide.craft.answering import answer_kept, softmax
 
-        def probabilities(pixels: Tensor) -> NDArray[np.float64]:
-            return softmax(self.head(self.normal(self.sees.pictures(pixels).numpy())))
+        def probabilities(rows: NDArray[np.float32]) -> NDArray[np.float64]:
+            return softmax(self.head(self.normal(rows)))
 
-        found = answer(images, self.sees.preprocessing, self.settings.batch_size, self.ids, probabilities)
+        found = answer_kept(images, self.sees, self.kept, self.ids, probabilities, self.settings.batch_size)
         return found if self.threshold is None else (self._sure(one) for one in found)
 
     def _sure(self, one: Prediction) -> Prediction:
@@ -228,7 +230,7 @@ def fit(train: Sequence[Example], val: Sequence[Example], task: Classify, settin
     own = 0 if settings.head == "zero-shot" else int(head.weights.size + head.bias.size)
     total = encoder.sees.parameters + int(head.weights.size + head.bias.size)
     bench.fact(kind=_kind(encoder, settings), parameters=total, trained_parameters=own)
-    return Dual(task.ids, settings, encoder.sees, normal, head, least, ways)
+    return Dual(task.ids, settings, encoder.sees, normal, head, least, ways, features if bench.shared else None)
 
 
 def _kind(encoder: Encoder, settings: Settings) -> str:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from fieldguide.craft.adapting import Given
     from fieldguide.craft.encoders import Encoder, Sees
+    from fieldguide.craft.features import Features
     from fieldguide.craft.frozen import Lens
     from fieldguide.craft.heads import Array, Head, Normal, Normalised
     from fieldguide.craft.texted import Desk, Seen
@@ -39,8 +40,6 @@ CHANCE = True
 
 #: Settings that say how an encoder looks at pictures.
 _LOOKS = ("image_size", "pad_type", "mean", "std", "interpolation", "crop", "fit")
-#: Pictures answered at a time.
-_AT_ONCE = 64
 #: Logit of a cosine of one where an encoder has no scale of its own.
 _SCALE = 30.0
 
@@ -142,22 +141,23 @@ class Settings(Base):
 
 @dataclass(frozen=True)
 class Adapter:
-    """`head` gives calibrated logits of normalised features of what `sees`."""
+    """`head` gives calibrated logits of normalised features of what `sees`; `kept` is where a study keeps those, while it lasts."""
 
     ids: tuple[str, ...]
     settings: Settings
     sees: Sees
     normal: Normalised
     head: Head
+    kept: Features | None = None
 
     def predict(self, images: Iterable[Image]) -> Iterator[Prediction]:
         """Yield answers with probabilities."""
-        from fieldguide.craft.answering import answer, softmax
+        from fieldguide.craft.answering import answer_kept, softmax
 
-        def probabilities(pixels: Tensor) -> NDArray[np.float64]:
-            return softmax(self.head(self.normal(self.sees.pictures(pixels).numpy())))
+        def probabilities(rows: NDArray[np.float32]) -> NDArray[np.float64]:
+            return softmax(self.head(self.normal(rows)))
 
-        return answer(images, self.sees.preprocessing, _AT_ONCE, self.ids, probabilities)
+        return answer_kept(images, self.sees, self.kept, self.ids, probabilities)
 
     def save(self, folder: Path) -> None:
         """Write ``text_adapter.json`` and ``text_adapter.safetensors`` beside the picture half of the encoder; texts are not needed again."""
@@ -199,7 +199,7 @@ def fit(train: Sequence[Example], val: Sequence[Example], task: Classify, settin
         parameters=encoder.sees.parameters + own,
         trained_parameters=own,
     )
-    return Adapter(task.ids, settings, encoder.sees, normal, head)
+    return Adapter(task.ids, settings, encoder.sees, normal, head, desk.features if bench.shared else None)
 
 
 def _looked(examples: Sequence[Example], task: Classify, desk: Desk) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
