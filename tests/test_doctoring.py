@@ -226,15 +226,17 @@ def test_a_network_without_text_gets_a_map_that_its_own_class_did_not_teach(tmp_
     centres = np.array([np.eye(16)[colour] + np.eye(16)[4 + shape] for colour, shape in kinds])
     rows = centres[labels] - centres.mean(axis=0) + 0.1 * random.normal(size=(96, 16))
     seen = Seen(unit(rows), labels)
-    read, how = mapped(Texts("x", said), seen, ids, Features(tmp_path, Silent()))
-    assert "from the lines and pictures of other classes" in how
+    read, how, groups = mapped(Texts("x", said), seen, ids, Features(tmp_path, Silent()))
+    assert "from the lines and pictures of other classes" in how and len(set(groups.tolist())) == 5
     found = examined(
-        Texts("x", said), [ClassInfo(id, id) for id in ids], Eyes("net", "net", how, seen, seen, "training pictures", read)
+        Texts("x", said),
+        [ClassInfo(id, id) for id in ids],
+        Eyes("net", "net", how, seen, seen, "training pictures", read, groups=groups),
     )
     assert found["controls"]["rows"]["texts"]["value"] > 0.8 > 0.3 > found["controls"]["rows"]["permuted"]["value"]
     alone = {id: lines for id, lines in said.items() if id not in ("class00", "class01", "class02")}
     red = {"class00": (Line("a crimson thing"),), **alone}
-    read, _ = mapped(Texts("x", red), seen, ids, Features(tmp_path, Silent()))
+    read, _, _ = mapped(Texts("x", red), seen, ids, Features(tmp_path, Silent()))
     own = unit(read(["a crimson thing"], np.array([0]))) @ unit(centres - centres.mean(axis=0))[0]
     assert own < 0.5, "a word that its class alone has is not known from its own pictures"
 

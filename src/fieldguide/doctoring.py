@@ -8,7 +8,8 @@ What it finds stands in ``texts/NAME.doctor.json``:
     totals               for each code of `fieldguide.data.texts.doctor.CODES` and for contradicts: lines (null: not looked for), what
     groups               lines that tell of each group of things that no picture shows, with the reason
     encoder              null, or model, described, how (where features of lines come from), train (pictures), context
-    controls             null (no encoder, or one class alone has lines), or part, pictures, chance, classes, silent (ids without a line),
+    controls             null (no encoder, or one class alone has lines), or part, pictures, chance, classes, among (classes that a picture
+                         is compared with, its own included), silent (ids without a line),
                          cut (lines with name beyond the context), rows {way: {value, low, high, n, draws}}, titles {way: words},
                          differences [{first, second, value, low, high}], sentence
 """
@@ -59,7 +60,8 @@ WAYS: dict[str, str] = {
 class Eyes:
     """What the doctor measures with: pictures of two parts, and a reading of lines into their space.
 
-    `part` says which pictures `judged` are. `counted` and `context` are the text half's tokens and how many it reads.
+    `part` says which pictures `judged` are. `counted` and `context` are the text half's tokens and how many it reads. `groups`
+    ``"classes"`` says which classes can be compared (all, where `None`).
     """
 
     model: str
@@ -71,6 +73,7 @@ class Eyes:
     read: Reading
     counted: doctor.Counted | None = None
     context: int | None = None
+    groups: Places | None = None
 
 
 def examine(
@@ -114,7 +117,7 @@ def examined(texts: Texts, classes: Sequence[ClassInfo], eyes: Eyes | None = Non
         place = {info.id: at for at, info in enumerate(classes)}
         owners = np.array([place[one.id] for one in looked], np.int64)
         read = Read(unit(eyes.read([one.line.text for one in looked], owners)), owners)
-        worths = descriptions.worths(eyes.train, read, len(classes))
+        worths = descriptions.worths(eyes.train, read, _groups(eyes, len(classes)))
         if len(texts.classes) > 1:  # descriptions of one class cannot be given to another
             controls = _controls([one.line.text for one in looked], read, classes, eyes)
     totals: dict[str, int | None] = dict(doctor.totals(looked))
@@ -143,6 +146,10 @@ def examined(texts: Texts, classes: Sequence[ClassInfo], eyes: Eyes | None = Non
     }
 
 
+def _groups(eyes: Eyes, classes: int) -> Places:
+    return np.zeros(classes, np.int64) if eyes.groups is None else eyes.groups
+
+
 def _line(one: doctor.Looked, worth: Worth | None, classes: Sequence[ClassInfo]) -> dict[str, Any]:
     told = None if worth is None else dataclasses.asdict(worth)
     if told is not None and worth is not None:
@@ -154,29 +161,31 @@ def _line(one: doctor.Looked, worth: Worth | None, classes: Sequence[ClassInfo])
 def _controls(lines: Sequence[str], read: Read, classes: Sequence[ClassInfo], eyes: Eyes) -> dict[str, Any]:
     """Return how often each way to answer is right on the judged pictures, and what follows from that."""
     many, random = len(classes), np.random.default_rng(SEED)
+    groups = _groups(eyes, many)
+    among = np.bincount(groups)[groups]
     names = [NAMED.format(name=info.name) for info in classes]
     named = Read(unit(eyes.read(names, np.arange(many))), np.arange(many)).vectors(many)
 
     def beside(said: Sequence[str], owners: Places) -> Rights:
         rows = Read(unit(eyes.read(with_names(said, owners, classes), owners)), owners).vectors(many)
-        return Rights(descriptions.zero_shot(eyes.judged, rows, named))
+        return Rights(descriptions.zero_shot(eyes.judged, rows, groups, named))
 
     def drawn(one: Callable[[], tuple[Sequence[str], Places]]) -> Rights:
         return Rights(np.mean([beside(*one()).rows for _ in range(DRAWS)], axis=0), DRAWS)
 
     def exchanged() -> tuple[Sequence[str], Places]:
-        given = descriptions.deranged(np.unique(read.owners).tolist(), random)
+        given = descriptions.deranged(np.unique(read.owners).tolist(), groups, random)
         taker = {other: place for place, other in given.items()}
         return lines, np.array([taker[place] for place in read.owners.tolist()], np.int64)
 
     vectors = read.vectors(many)
     rows = {
-        "names": Rights(descriptions.zero_shot(eyes.judged, named)),
+        "names": Rights(descriptions.zero_shot(eyes.judged, named, groups)),
         "names_texts": beside(lines, read.owners),
-        "texts": Rights(descriptions.zero_shot(eyes.judged, vectors)),
+        "texts": Rights(descriptions.zero_shot(eyes.judged, vectors, groups)),
         "names_random": drawn(lambda: (descriptions.random_words(lines, read.owners, random), read.owners)),
         "names_permuted": drawn(exchanged),
-        "permuted": descriptions.permuted(eyes.judged, vectors, SEED),
+        "permuted": descriptions.permuted(eyes.judged, vectors, groups, SEED),
     }
     pairs = (
         ("names_texts", "names"),
@@ -191,7 +200,8 @@ def _controls(lines: Sequence[str], read: Read, classes: Sequence[ClassInfo], ey
     return {
         "part": eyes.part,
         "pictures": len(eyes.judged.labels),
-        "chance": 1 / many,
+        "chance": float(np.mean(1 / among[eyes.judged.labels])),
+        "among": int(among.max()),
         "classes": many,
         "silent": [info.id for place, info in enumerate(classes) if place not in set(read.owners.tolist())],
         "cut": cut,
@@ -268,7 +278,8 @@ def show(study: Path, found: Mapping[str, Any]) -> None:
     else:
         _show_worth(found)
     if controls is not None:
-        terminal.say(f"Right on {controls['pictures']:,} {controls['part']}, by {found['encoder']['how']}:", "bold")
+        some = f" among {controls['among']} classes" if controls["among"] < controls["classes"] else ""
+        terminal.say(f"Right on {controls['pictures']:,} {controls['part']}{some}, by {found['encoder']['how']}:", "bold")
         for way, row in controls["rows"].items():
             terminal.say(f"{terminal.percent(row):>18} %  {controls['titles'][way]}")
         terminal.say(f"{100 * controls['chance']:6.1f} %             chance", "dim")

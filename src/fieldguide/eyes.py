@@ -44,14 +44,16 @@ def open_eyes(study: Path, manifest: Manifest, texts: Texts, model: str, *, onli
     encoder = encoders.build(lens, seed=0, device=_device(), online=online)
     features = Features(study / "store" / "features", progress)
     seen = _Sight(features, encoder, Spare(Store(study / "store"), originals_of(study, manifest)), manifest.classes)
+    groups = None
     centre, reads = np.zeros(1), encoder.reads if encoder.shared else None
     if reads is None:
         centre = np.asarray(seen.rows(train), np.float64).mean(axis=0)
-        read, how = mapped(texts, seen.of(train, centre), manifest.classes, features)
+        read, how, groups = mapped(texts, seen.of(train, centre), manifest.classes, features)
     else:
         read, how = _by_itself(reads, features), "the model's own text half"
-    limits = (None, None) if reads is None else (reads.counted, reads.context)
-    return Eyes(model, encoder.described, how, seen.of(train, centre), seen.of(judged, centre), part, read, *limits)
+    counted, context = (None, None) if reads is None else (reads.counted, reads.context)
+    sight = seen.of(train, centre), seen.of(judged, centre)
+    return Eyes(model, encoder.described, how, *sight, part, read, counted, context, groups)
 
 
 def _by_itself(reads: Reads, features: Features) -> Reading:
@@ -97,8 +99,12 @@ class _Sight:
         return Seen(unit(self.rows(rows) - centre), np.array([place[row.label] for row in rows], np.int64))
 
 
-def mapped(texts: Texts, train: Seen, classes: Sequence[str], features: Features) -> tuple[Reading, str]:
-    """Return a reading of lines into the space of `train`, learned from the lines of other classes, and how it reads in words."""
+def mapped(texts: Texts, train: Seen, classes: Sequence[str], features: Features) -> tuple[Reading, str, Places]:
+    """Return a reading of lines into the space of `train`, how it reads in words, and the group of each class ``"classes"``.
+
+    The map that reads the lines of a group was learned from the lines and pictures of the others. Classes are to be compared within
+    their group: a line is drawn towards the classes that taught its map, which would seem to contradict its own pictures.
+    """
     from fieldguide.craft import translators
     from fieldguide.craft.encoders.words import Words
 
@@ -122,7 +128,8 @@ def mapped(texts: Texts, train: Seen, classes: Sequence[str], features: Features
         rows: NDArray[np.float32] = translator(learned.Said(features.texts(words, lines)), owners)
         return rows
 
-    return read, "a linear map from words, learned for each class from the lines and pictures of other classes"
+    groups = np.array([max(0, translator.fold_of.get(place, 0)) for place in range(len(classes))], np.int64)
+    return read, "a linear map from words, learned from the lines and pictures of other classes than those compared", groups
 
 
 def _device() -> str:

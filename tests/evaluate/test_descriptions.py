@@ -11,6 +11,7 @@ from fieldguide.evaluate import descriptions
 from fieldguide.evaluate.descriptions import Read, Rights, Seen, auc_interval, unit
 
 AXES = np.eye(8)
+ALL = np.zeros(3, np.int64)
 
 
 def pictures(each: int = 40, noise: float = 0.5, seed: int = 0) -> Seen:
@@ -27,15 +28,15 @@ def read(*lines: tuple[int, int]) -> Read:
 
 
 def test_the_nearest_rival() -> None:
-    assert descriptions.rivals(pictures(noise=0.1), 3)[:2] == [1, 0]
+    assert descriptions.rivals(pictures(noise=0.1), ALL)[:2] == [1, 0]
     one = Seen(AXES[:2], np.array([0, 0]))
-    assert descriptions.rivals(one, 2) == [None, None]
+    assert descriptions.rivals(one, ALL[:2]) == [None, None]
 
 
 def test_lines_that_are_true_useless_and_contradicted() -> None:
     seen = pictures()
     said = read((0, 0), (0, 6), (0, 1), (1, 1), (1, 3), (2, 2), (2, 7))
-    found = descriptions.worths(seen, said, 3)
+    found = descriptions.worths(seen, said, ALL)
     assert [worth.rival for worth in found[:5]] == [1, 1, 1, 0, 0]
     true, useless, wrong, other, common, third, nothing = found
     assert true.auc > 0.9 > 0.8 > wrong.rest and other.auc > 0.9 and third.auc > 0.9  # type: ignore[operator]
@@ -49,7 +50,7 @@ def test_lines_that_are_true_useless_and_contradicted() -> None:
 def test_the_area_is_that_of_scikit_learn() -> None:
     seen, said = pictures(12), read((0, 0), (0, 5), (1, 1), (2, 2))
     middle = np.nanmean(said.vectors(3), axis=0)
-    for line, worth in enumerate(descriptions.worths(seen, said, 3)):
+    for line, worth in enumerate(descriptions.worths(seen, said, ALL)):
         similar = seen.rows @ (said.rows[line] - middle)
         owner = said.owners[line]
         two = np.isin(seen.labels, [owner, worth.rival])
@@ -61,18 +62,20 @@ def test_a_picture_that_is_like_any_text_misleads_no_line() -> None:
     seen = pictures(noise=0.2)
     loud = seen.rows + 3 * AXES[4] * (seen.labels == 1)[:, None]
     said = Read(unit(read((0, 0), (1, 1), (2, 2)).rows + AXES[4]), np.arange(3))
-    assert min(worth.auc for worth in descriptions.worths(Seen(loud, seen.labels), said, 3)) > 0.9  # type: ignore[type-var]
+    assert min(worth.auc for worth in descriptions.worths(Seen(loud, seen.labels), said, ALL)) > 0.9  # type: ignore[type-var]
 
 
 def test_lines_about_one_class_alone_are_measured_too() -> None:
-    (worth,) = descriptions.worths(pictures(), read((0, 0)), 3)
+    (worth,) = descriptions.worths(pictures(), read((0, 0)), ALL)
     assert worth.auc is not None and worth.auc > 0.9
 
 
 def test_too_few_pictures_are_no_ground() -> None:
     seen = pictures(4)
-    assert all(worth.auc is None and worth.contradicts is None for worth in descriptions.worths(seen, read((0, 0), (2, 2)), 3))
-    (alone,) = descriptions.worths(Seen(AXES[:1], np.array([0])), read((0, 0)), 1)
+    assert all(
+        worth.auc is None and worth.contradicts is None for worth in descriptions.worths(seen, read((0, 0), (2, 2)), ALL)
+    )
+    (alone,) = descriptions.worths(Seen(AXES[:1], np.array([0])), read((0, 0)), ALL[:1])
     assert (alone.rival, alone.own, alone.auc) == (None, 1, None)
 
 
@@ -93,9 +96,9 @@ def test_intervals_of_areas_end_where_the_standard_error_says(own: int, against:
 def test_zero_shot_and_classes_without_a_line() -> None:
     seen = pictures(noise=0.1)
     vectors = read((0, 0), (1, 1)).vectors(3)
-    right = descriptions.zero_shot(seen, vectors)
+    right = descriptions.zero_shot(seen, vectors, ALL)
     assert right[:80].all() and not right[80:].any(), "what nobody describes is never answered"
-    assert descriptions.zero_shot(seen, vectors, AXES[:3]).all()
+    assert descriptions.zero_shot(seen, vectors, ALL, AXES[:3]).all()
     told = Rights(right).as_dict()
     assert (told["n"], told["draws"], told["value"]) == (120, 1, pytest.approx(2 / 3))
     assert (told["low"], told["high"]) == (pytest.approx(0.578, abs=2e-3), pytest.approx(0.745, abs=2e-3))
@@ -104,14 +107,26 @@ def test_zero_shot_and_classes_without_a_line() -> None:
 def test_descriptions_of_other_classes_are_no_ones_own() -> None:
     random = np.random.default_rng(0)
     for _ in range(50):
-        given = descriptions.deranged([2, 5, 7], random)
+        given = descriptions.deranged([2, 5, 7], np.zeros(8, np.int64), random)
         assert sorted(given) == sorted(given.values()) == [2, 5, 7] and all(taker != giver for taker, giver in given.items())
     seen = pictures(noise=0.1)
-    mixed = descriptions.permuted(seen, AXES[:3], 0)
+    mixed = descriptions.permuted(seen, AXES[:3], ALL, 0)
     assert mixed.draws == 20 and mixed.value < 0.05
-    rows = {"own": Rights(descriptions.zero_shot(seen, AXES[:3])), "others": mixed}
+    rows = {"own": Rights(descriptions.zero_shot(seen, AXES[:3], ALL)), "others": mixed}
     told = descriptions.difference(rows, "own", "others")
     assert told["low"] > 0.9 and told["value"] == pytest.approx(1 - mixed.value)  # type: ignore[operator]
+
+
+def test_classes_are_compared_within_their_group() -> None:
+    seen, groups = pictures(noise=0.1), np.array([0, 1, 0])
+    assert descriptions.rivals(seen, groups) == [2, None, 0]
+    assert descriptions.deranged([0, 1, 2], groups, np.random.default_rng(0)) == {0: 2, 1: 1, 2: 0}
+    wrong = np.stack([AXES[0], AXES[6], AXES[1]])
+    right = descriptions.zero_shot(seen, wrong, groups)
+    assert right[:80].all(), "the second class has none to be mistaken for"
+    found = descriptions.worths(seen, read((0, 0), (0, 2), (1, 1), (2, 2)), groups)
+    assert [worth.rival for worth in found] == [2, 2, None, 0]
+    assert found[0].auc == 1 and found[1].contradicts is True and found[2].auc is None
 
 
 def test_random_words_are_as_many_from_the_same_pool_and_the_same_for_every_class() -> None:

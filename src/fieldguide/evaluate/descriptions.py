@@ -1,7 +1,8 @@
 """What descriptions are worth to an encoder: each line against the pictures of its class, and all of them against words drawn at random.
 
 Everything here is arithmetic on features. Whoever calls says where those of lines come from: the text half of an image-text model, or
-any map into the space of pictures.
+any map into the space of pictures. A map that was learned without a class draws its lines towards the classes that taught it; so classes
+come in groups, ``"classes"``, and are compared within theirs alone. An image-text model has one group.
 """
 
 from __future__ import annotations
@@ -80,48 +81,53 @@ def unit(rows: NDArray[np.floating]) -> Floats:
     return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12))
 
 
-def rivals(seen: Seen, classes: int) -> list[int | None]:
-    """Return for each class the one whose mean picture is nearest, seen from the mean of all; `None` without pictures."""
-    there = [place for place in range(classes) if np.any(seen.labels == place)]
+def rivals(seen: Seen, groups: Places) -> list[int | None]:
+    """Return for each class the one of its group whose mean picture is nearest, seen from the mean of all; `None` where there is none."""
+    there = np.array([place for place in range(len(groups)) if np.any(seen.labels == place)], np.int64)
     if len(there) < 2:
-        return [None] * classes
-    means = np.stack([seen.of(place).mean(axis=0) for place in there])
+        return [None] * len(groups)
+    means = np.stack([seen.of(place).mean(axis=0) for place in there.tolist()])
     means = unit(means - means.mean(axis=0))
-    alike = means @ means.T
+    alike = np.where(groups[there][:, None] == groups[there][None], means @ means.T, -np.inf)
     np.fill_diagonal(alike, -np.inf)
-    nearest = {place: there[int(row.argmax())] for place, row in zip(there, alike, strict=True)}
-    return [nearest.get(place) for place in range(classes)]
+    nearest = {
+        place: int(there[row.argmax()]) for place, row in zip(there.tolist(), alike, strict=True) if np.isfinite(row.max())
+    }
+    return [nearest.get(place) for place in range(len(groups))]
 
 
-def worths(seen: Seen, read: Read, classes: int) -> list[Worth]:
+def worths(seen: Seen, read: Read, groups: Places) -> list[Worth]:
     """Return what each line is worth, in the order of `read`.
 
-    A line's similarity is taken less the picture's similarity to the mean of all classes' lines (where there are
-    several classes with lines): some pictures are more like any text.
+    A line's similarity is taken less the picture's similarity to the mean line of all classes of the group (where several have
+    lines): some pictures are more like any text.
     """
-    nearest = rivals(seen, classes)
-    several = len(np.unique(read.owners)) > 1
-    middle = np.nanmean(read.vectors(classes), axis=0) if several else np.zeros(read.rows.shape[1])
+    nearest, vectors = rivals(seen, groups), read.vectors(len(groups))
     found: list[Worth] = [Worth()] * len(read.owners)
     for place in np.unique(read.owners).tolist():
+        mates = np.flatnonzero(groups == groups[place])
+        told = vectors[mates][~np.isnan(vectors[mates, 0])]
+        middle = told.mean(axis=0) if len(told) > 1 else np.zeros(read.rows.shape[1])
         at = np.flatnonzero(read.owners == place)
         rival, lines = nearest[place], (read.rows[at] - middle).T
-        own, others = seen.of(place) @ lines, seen.rows[seen.labels != place] @ lines
-        against = seen.of(rival) @ lines if rival is not None else others[:0]
-        if min(len(own), len(against)) < FEW:
-            found_here = [Worth(rival, len(own), len(against))] * len(at)
-        else:
-            told = mannwhitneyu(own, against, alternative="less", axis=0, method="asymptotic")
-            rest = mannwhitneyu(own, others, axis=0, method="asymptotic").statistic / (len(own) * len(others))
-            auc = told.statistic / (len(own) * len(against))
-            low, high = auc_interval(auc, len(own), len(against))
-            found_here = [
-                Worth(rival, len(own), len(against), float(value), float(least), float(most), float(other), float(p))
-                for value, least, most, other, p in zip(auc, low, high, rest, told.pvalue, strict=True)
-            ]
-        for line, worth in zip(at, found_here, strict=True):
-            found[line] = worth
+        others = seen.rows[np.isin(seen.labels, mates) & (seen.labels != place)] @ lines
+        own, against = seen.of(place) @ lines, seen.of(rival) @ lines if rival is not None else others[:0]
+        here = _measured(own, against, others, rival) if min(len(own), len(against)) >= FEW else None
+        for number, line in enumerate(at):
+            found[line] = here[number] if here else Worth(rival, len(own), len(against))
     return _corrected(found)
+
+
+def _measured(own: Floats, against: Floats, others: Floats, rival: int | None) -> list[Worth]:
+    """Return the worth of lines from their similarities, each ``"pictures lines"``, to three sets of pictures."""
+    told = mannwhitneyu(own, against, alternative="less", axis=0, method="asymptotic")
+    rest = mannwhitneyu(own, others, axis=0, method="asymptotic").statistic / (len(own) * len(others))
+    auc = told.statistic / (len(own) * len(against))
+    low, high = auc_interval(auc, len(own), len(against))
+    return [
+        Worth(rival, len(own), len(against), float(value), float(least), float(most), float(other), float(p))
+        for value, least, most, other, p in zip(auc, low, high, rest, told.pvalue, strict=True)
+    ]
 
 
 def _corrected(found: list[Worth]) -> list[Worth]:
@@ -176,35 +182,39 @@ class Rights:
         return {"value": self.value, "low": low, "high": high, "n": n, "draws": self.draws}
 
 
-def zero_shot(seen: Seen, vectors: Floats, fallback: Floats | None = None) -> Floats:
-    """Return 1.0 where the most similar class vector is the picture's class, ``"pictures"``.
+def zero_shot(seen: Seen, vectors: Floats, groups: Places, fallback: Floats | None = None) -> Floats:
+    """Return 1.0 where the most similar class vector of its group is the picture's class, ``"pictures"``.
 
     `vectors` is ``"classes features"``; a class without one (NaN) takes the `fallback`'s, or is never answered.
     """
     silent = np.isnan(vectors[:, 0])
     full = np.where(silent[:, None], 0.0 if fallback is None else fallback, vectors)
-    scores = seen.rows @ full.T
+    scores = np.where(groups[seen.labels][:, None] == groups[None], seen.rows @ full.T, -np.inf)
     if fallback is None:
         scores[:, silent] = -np.inf
-    return np.asarray(scores.argmax(axis=1) == seen.labels, np.float64)
+    right = (scores.argmax(axis=1) == seen.labels) & np.isfinite(scores.max(axis=1))
+    return np.asarray(right, np.float64)
 
 
-def deranged(classes: Sequence[int], random: np.random.Generator) -> dict[int, int]:
-    """Return whose descriptions each class is given: those of another one, drawn at random, each one's once."""
-    order = random.permutation(np.asarray(classes))
-    return dict(zip(order.tolist(), np.roll(order, 1).tolist(), strict=True))
+def deranged(classes: Sequence[int], groups: Places, random: np.random.Generator) -> dict[int, int]:
+    """Return whose descriptions each class is given: those of another one of its group, drawn at random, each one's once."""
+    given: dict[int, int] = {}
+    for group in np.unique(groups).tolist():
+        order = random.permutation(np.array([place for place in classes if groups[place] == group], np.int64))
+        given |= dict(zip(order.tolist(), np.roll(order, 1).tolist(), strict=True))
+    return given
 
 
-def permuted(seen: Seen, vectors: Floats, seed: int) -> Rights:
+def permuted(seen: Seen, vectors: Floats, groups: Places, seed: int) -> Rights:
     """Return how often the descriptions are right when each class has another one's."""
     random = np.random.default_rng(seed)
     told = [place for place, vector in enumerate(vectors) if not np.isnan(vector).any()]
     rows = np.zeros(len(seen.labels))
     for _ in range(DERANGEMENTS):
         mixed = vectors.copy()
-        for place, other in deranged(told, random).items():
+        for place, other in deranged(told, groups, random).items():
             mixed[place] = vectors[other]
-        rows += zero_shot(seen, mixed)
+        rows += zero_shot(seen, mixed, groups)
     return Rights(rows / DERANGEMENTS, DERANGEMENTS)
 
 
