@@ -66,7 +66,7 @@ class Settings(Base):
     head: Literal["gda", "ridge", "linear", "logistic"] | None = None
     """Of method=bias: the head that pictures alone make; ``gda`` if not given. Its strength is chosen on validation."""
     translator: Literal["identity", "shift", "procrustes", "ridge", "memory", "mlp", "qformer"] | None = None
-    """Text to picture; if not given identity where texts lie with pictures (procrustes for method=mix), else ridge."""
+    """Text to picture; if not given identity where texts lie with pictures (shift for method=mix), else ridge."""
     pairs: str | None = None
     """Where a translator learns: a file of captions as COCO has them beside its pictures; own training pictures and their texts if not given."""
     folds: int = Field(5, ge=1, le=50)
@@ -220,7 +220,8 @@ def _said(
     if not settings.captions:
         texts = Texts(texts.name, texts.classes)
     told = texted.told(texts, task.classes, seen, texted.Way(settings.templates, settings.prompt), desk.reads)
-    plainly = "procrustes" if settings.method == "mix" else "identity"
+    plainly = "shift" if settings.method == "mix" else "identity"
+    # Learned from the pairs of a few classes, all others lose the directions that a class of its own uses.
     name = settings.translator or (plainly if shared else "ridge")
     rows, facts = texted.brought(told, seen, texted.Teaching(name, settings.pairs, settings.folds), desk)
     desk.bench.fact(texts=settings.texts, scale=desk.encoder.scale, **told.facts, **facts)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.craft.translators.planted import cosine, pairs, rotation, turned
+from tests.craft.translators.planted import cosine, factors, pairs, rotation, turned
 
 from fieldguide.craft.translators import LEAK, NAMES, NotApplicable, Pairs, Said, Translator, fitted, taught_by, why_not
 from fieldguide.craft.translators.choosing import halves, units
@@ -59,6 +59,16 @@ def test_ridge_is_least_squares_with_its_penalty() -> None:
         penalty = one.told["penalty"] * np.trace(a.T @ a) / min(n, 20)  # type: ignore[attr-defined]
         assert np.allclose(one.weights, np.linalg.solve(a.T @ a + penalty * np.eye(20), a.T @ b), atol=1e-5)  # type: ignore[attr-defined]
         assert np.allclose(one(Said(given.lines.pooled.mean(0)[None])), given.pictures.mean(0), atol=1e-4)  # type: ignore[operator]
+
+
+def test_in_a_shared_space_ridge_leaves_what_few_classes_cannot_teach() -> None:
+    random = np.random.default_rng(7)
+    made, labels = factors(random, classes=8, each=20, width=40)
+    few = pairs(made + 0.3 * random.normal(size=made.shape) + 2.0, made, labels)
+    other, _ = factors(random, classes=30, each=4, width=40)
+    one = learned("ridge", few)
+    assert one.told["towards"] == "identity"
+    assert cosine(one(Said((other + 2.0).astype(np.float32))), other) > 0.9
 
 
 def test_what_sees_part_of_a_picture_ranks_as_in_the_made_geometry() -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.linalg import orthogonal_procrustes, svd
 
 from fieldguide.craft.translators import Pairs, Rows, Said
-from fieldguide.craft.translators.choosing import best, explained, halves
+from fieldguide.craft.translators.choosing import explained, halves
 
 Array = NDArray[np.float64]
 #: Penalties of ridge regression that are tried, in units of the mean variance of the directions that lines have. Beyond the largest,
@@ -74,19 +74,37 @@ def procrustes(pairs: Pairs) -> Affine:
 def ridge(pairs: Pairs, seed: int, val: Pairs | None = None) -> Affine:
     """Learn a linear map with an intercept; its penalty is the one under which pairs that were held out are explained best.
 
-    One eigendecomposition gives all penalties: of the smaller of the two products of centred lines.
+    One eigendecomposition gives all penalties: of the smaller of the two products of centred lines. The penalty draws the map towards
+    nothing, or, where lines are as wide as pictures and that explains more, towards leaving lines as they are: in a space that texts
+    and pictures share, a few classes cannot teach the directions that only others use.
     """
     parts = halves(pairs, seed, val)
     if parts is None:
         return _ridge(pairs, (PENALTY,))[0]
     learning, choosing = parts
     centre = _mean(learning.pictures).astype(np.float32)
-    tried = [explained(one(choosing.lines), choosing.pictures, centre) for one in _ridge(learning, PENALTIES)]
-    chosen = _ridge(pairs, (best(PENALTIES, tried),))[0]
-    return Affine(chosen.name, chosen.weights, chosen.bias, {**chosen.told, "held_out": len(choosing), "r2": max(tried)})
+    square = pairs.lines.pooled.shape[1] == pairs.pictures.shape[1]
+    tried = [
+        (explained(one(choosing.lines), choosing.pictures, centre), anchor, penalty)
+        for anchor in ((0, 1) if square else (0,))
+        for penalty, one in zip(PENALTIES, _ridge(learning, PENALTIES, bool(anchor)), strict=True)
+    ]
+    # Of equals the first: towards nothing, with the smaller penalty.
+    most, anchor, penalty = max(tried, key=lambda one: one[0])
+    chosen = _ridge(pairs, (penalty,), bool(anchor))[0]
+    return Affine(chosen.name, chosen.weights, chosen.bias, {**chosen.told, "held_out": len(choosing), "r2": most})
 
 
-def _ridge(pairs: Pairs, penalties: tuple[float, ...]) -> list[Affine]:
+def _ridge(pairs: Pairs, penalties: tuple[float, ...], anchored: bool = False) -> list[Affine]:
+    """Return one map a penalty; an `anchored` one is the identity and a map to what it leaves over."""
+    if anchored:
+        rest = _ridge(Pairs(pairs.lines, pairs.pictures - pairs.lines.pooled, pairs.groups), penalties)
+        told = {"towards": "identity"}
+        return [
+            Affine(one.name, np.eye(len(one.weights)) + one.weights, one.bias, {**one.told, **told})
+            for one in rest
+            if one.weights is not None
+        ]
     lines, pictures = _mean(pairs.lines.pooled), _mean(pairs.pictures)
     n, width = pairs.lines.pooled.shape
     if n >= width:
