@@ -77,7 +77,7 @@ def _before(result: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
 
 
 def _tables(result: Mapping[str, Any], head: str, selection: str) -> None:
-    """Print a table for each source and translator: the three curves side by side."""
+    """Print a table for each source and translator: the three curves side by side, by the ratio image:text."""
     mine = [entry for entry in result["summary"] if (entry["head"], entry["selection"]) == (head, selection)]
     found = {((entry["curve"], entry["source"], entry["translator"]), entry["image"]): entry for entry in mine}
     real = {
@@ -104,8 +104,8 @@ def _table(
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("image:text", "classes", "each"):
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    for title in ("ratio", "classes", "each"):
         table.add_column(title, justify="right", no_wrap=True)
     for title in ("pictures only", "mix", "weighted"):
         table.add_column(title, justify="right", no_wrap=True)

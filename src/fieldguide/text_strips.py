@@ -1,13 +1,13 @@
 """The cells of a sweep, a strip at a time: all shares and weights of one selection, seed, head and kind of text.
 
-    store/text_ratio/<key>.npz     what came of one strip; the key is a hash of all that decides it
+    store/text_ratio/<key>.json    what came of one strip; the key is a hash of all that decides it
 
 A strip is whole or absent, so a killed sweep loses at most one, and the same command goes on with the next to the same numbers.
 """
 
 from __future__ import annotations
 
-import json
+import base64
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fieldguide.bench import Progress
 from fieldguide.evaluate.text_ratio import Cell
-from fieldguide.files import digest, sweep, writing
+from fieldguide.files import digest, read_json, sweep, write_json
 from fieldguide.text_rows import Gathered, Sized, Translated
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class Strips:
         return scored
 
     def _path(self, *decided: object) -> Path:
-        return self.folder / f"{digest(_VERSION, self.rows.key, *decided)[:32]}.npz"
+        return self.folder / f"{digest(_VERSION, self.rows.key, *decided)[:32]}.json"
 
     def _recipe(self) -> Recipe:
         """Return how softmax heads are trained: rate and decay chosen once, on validation, for pictures alone of three shares."""
@@ -138,12 +139,14 @@ def _cell(scored: Scored, what: tuple[str, str, int], said: Translated | None) -
 
 
 def _write(path: Path, scored: Sequence[Scored]) -> None:
-    """Keep the cells of a strip: numbers as JSON, which keeps every digit, and one bit for each test picture."""
+    """Keep the cells of a strip: JSON keeps every digit of a number; of each test picture one bit, in base 64."""
     names = (*_NUMBERS, "curve", "weight")
-    told = json.dumps([{name: getattr(one, name) for name in names} for one in scored])
-    right = np.packbits(np.array([one.right for one in scored]), axis=1)
-    with writing(path) as temporary, open(temporary, "wb") as stream:
-        np.savez(stream, told=np.frombuffer(told.encode(), np.uint8), right=right, test=np.array(len(scored[0].right)))
+    told = [{**{name: getattr(one, name) for name in names}, "right": _packed(one.right)} for one in scored]
+    write_json(path, {"test": len(scored[0].right), "cells": told})
+
+
+def _packed(right: NDArray[np.bool_]) -> str:
+    return base64.b64encode(np.packbits(right).tobytes()).decode("ascii")
 
 
 def _read(path: Path) -> list[Scored] | None:
@@ -153,11 +156,13 @@ def _read(path: Path) -> list[Scored] | None:
     if not path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as kept:
-            right = np.unpackbits(kept["right"], axis=1, count=int(kept["test"])).astype(bool)
-            told = json.loads(kept["told"].tobytes())
-        return [Scored(right=row, **one) for one, row in zip(told, right, strict=True)]
-    except (OSError, ValueError, KeyError, TypeError, EOFError):
+        kept = read_json(path)
+        found = []
+        for one in kept["cells"]:
+            bits = np.frombuffer(base64.b64decode(one["right"]), np.uint8)
+            found.append(Scored(**{**one, "right": np.unpackbits(bits, count=kept["test"]).astype(bool)}))
+        return found
+    except (ValueError, KeyError, TypeError):
         return None
 
 
