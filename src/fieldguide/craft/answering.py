@@ -57,7 +57,12 @@ def answer(
 
 
 def answer_kept(
-    images: Iterable[Image], sees: Sees, features: Features | None, ids: Sequence[str], probabilities: Rows, batch_size: int = 64
+    images: Iterable[Image],
+    sees: Sees,
+    features: Features | None,
+    ids: Sequence[str],
+    probabilities: Rows,
+    batch_size: int = 64,
 ) -> Iterator[Prediction]:
     """Yield what `answer` yields for an encoder whose features are kept: a picture that was looked at before is not looked at again.
 
