@@ -112,13 +112,11 @@ def sweep_ratios(order: Order, asked: Asked) -> None:
 def score_translators(order: Order, asked: Asked) -> None:
     """Measure how accurate the translations are."""
     from fieldguide import scorecard_shown
-    from fieldguide.study import redraw
 
     wanted = _sweep(order)
     if wanted is not None:
         shared = {name: getattr(wanted, name) for name in Translation.model_fields}
         scorecard_shown.run(order.folder, Translation(**shared), online=order.online, progress=order.progress)
-        redraw(order.folder, progress=order.progress)
 
 
 def _sweep(order: Order) -> TextRatio | None:

@@ -13,6 +13,7 @@ from fieldguide.errors import plain
 from fieldguide.report.text_card import Card, cards
 from fieldguide.scorecarding import RESULT, scorecard
 from fieldguide.settings import build
+from fieldguide.study import redraw
 
 
 def read_asked(given: Mapping[str, Any]) -> Translation:
@@ -23,7 +24,8 @@ def read_asked(given: Mapping[str, Any]) -> Translation:
 def run(study: Path, asked: Translation, *, online: bool, progress: Progress) -> None:
     """Score and print what was found."""
     show(scorecard(study, asked, online=online, progress=progress))
-    terminal.say(f"Written: {study / RESULT}. `fieldguide report {plain(study)}` draws it.", "dim")
+    redraw(study, progress=progress)
+    terminal.say(f"Written: {study / RESULT}. Drawn: {study / 'report.html'}", "dim")
 
 
 def show(result: Mapping[str, Any]) -> None:

@@ -12,6 +12,7 @@ from fieldguide.asked import TextRatio
 from fieldguide.bench import Progress
 from fieldguide.errors import plain
 from fieldguide.settings import build
+from fieldguide.study import redraw
 from fieldguide.text_ratio import RESULT, TABLE, dry_run, text_ratio
 
 Column = tuple[str, str | None, str | None]
@@ -26,7 +27,8 @@ def read_asked(given: Mapping[str, Any]) -> TextRatio:
 def run(study: Path, asked: TextRatio, *, online: bool, progress: Progress) -> None:
     """Sweep and print what was found."""
     show(text_ratio(study, asked, online=online, progress=progress))
-    terminal.say(f"Written: {study / RESULT} and {study / TABLE}. `fieldguide report {plain(study)}` draws them.", "dim")
+    redraw(study, progress=progress)
+    terminal.say(f"Written: {study / RESULT} and {study / TABLE}. Drawn: {study / 'report.html'}", "dim")
 
 
 def show_costs(study: Path, asked: TextRatio, *, online: bool) -> None:

@@ -18,7 +18,7 @@ from fieldguide.errors import UsageProblem, plain
 from fieldguide.files import sweep
 from fieldguide.locked import Locked
 from fieldguide.records import ClassInfo, Manifest, Texts
-from fieldguide.study import require_study
+from fieldguide.study import redraw, require_study
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,7 @@ def examine(
         )
     for name in chosen:
         doctoring.show(study, doctoring.examine(study, name, model, online=online, progress=progress))
+    redraw(study, progress=progress)
 
 
 def covered(texts: Texts, manifest: Manifest) -> Covered:

@@ -25,7 +25,6 @@ from fieldguide.settings import Settings as Base
 from fieldguide.tasks.classify import Classify
 
 if TYPE_CHECKING:
-
     from fieldguide.craft.chosen import Labelled
     from fieldguide.craft.encoders import Encoder, Sees
     from fieldguide.craft.features import Features
