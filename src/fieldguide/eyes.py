@@ -105,19 +105,18 @@ def mapped(texts: Texts, train: Seen, classes: Sequence[str], features: Features
     The map that reads the lines of a group was learned from the lines and pictures of the others. Classes are to be compared within
     their group: a line is drawn towards the classes that taught its map, which would seem to contradict its own pictures.
     """
-    from fieldguide.craft import translators
     from fieldguide.craft.encoders.words import Words
+    from fieldguide.craft.translators import NotApplicable, Pairs, Said, crossed
 
-    learned: Any = translators
     words, place = Words(), {id: at for at, id in enumerate(classes)}
     there = set(train.labels.tolist())
     pairs = [(line.text, place[id]) for id, said in texts.classes.items() for line in said if place[id] in there]
     owners = np.array([owner for _, owner in pairs], np.int64)
     means = {owner: train.of(owner).mean(axis=0) for owner in set(owners.tolist())}
     pictures = np.array([means[owner] for owner in owners.tolist()], np.float32)
-    told = learned.Said(features.texts(words, [line for line, _ in pairs]))
-    translator = learned.crossed("ridge", learned.Pairs(told, pictures, owners))
-    if isinstance(translator, learned.NotApplicable):
+    told = Said(features.texts(words, [line for line, _ in pairs]))
+    translator = crossed("ridge", Pairs(told, pictures, owners))
+    if isinstance(translator, NotApplicable):
         raise UsageProblem(
             f"Lines cannot be mapped into the space of this network: {translator.why}.",
             "Lines about two classes at least that have training pictures; or an image-text model, which reads by itself.",
@@ -125,7 +124,7 @@ def mapped(texts: Texts, train: Seen, classes: Sequence[str], features: Features
         )
 
     def read(lines: Sequence[str], owners: Places) -> NDArray[np.floating]:
-        rows: NDArray[np.float32] = translator(learned.Said(features.texts(words, lines)), owners)
+        rows: NDArray[np.float32] = translator(Said(features.texts(words, lines)), owners)
         return rows
 
     groups = np.array([max(0, translator.fold_of.get(place, 0)) for place in range(len(classes))], np.int64)
