@@ -220,8 +220,9 @@ def heads(kind: Literal["ridge", "gda"], of: Sums, grid: Sequence[float]) -> lis
     unit = float(np.trace(spread)) / width
     found = []
     for step in grid:
-        matrix, ground = (spread, step * (unit or 1.0)) if kind == "ridge" else ((1 - step) * spread, step * unit + 1e-12)
-        matrix = matrix + ground * np.eye(width)
+        shrunk, ground = (1.0, step * (unit or 1.0)) if kind == "ridge" else (1 - step, step * unit + 1e-12)
+        matrix = (shrunk * spread).T  # symmetric, and in the order of columns that LAPACK writes over without a copy
+        matrix[np.diag_indices(width)] += ground
         weights = linalg.cho_solve(
             linalg.cho_factor(matrix, lower=True, overwrite_a=True, check_finite=False), right, check_finite=False
         )
