@@ -47,9 +47,7 @@ def _table(card: Card) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("measure", no_wrap=True)
     for column in card.columns:
-        table.add_column(
-            Text(f"{plain(column.name, 30)}{f' ({column.role})' if column.role else ''}"), justify="right", overflow="fold"
-        )
+        table.add_column(Text(column.role or plain(column.name, 30)), justify="right", overflow="fold")
     table.add_column("guessing", justify="right")
     for line in card.lines:
         values = [Text(f"{'● ' if at in line.best else ''}{value.text}") for at, value in enumerate(line.values)]

@@ -180,9 +180,9 @@ def test_few_classes_have_no_interval(world: World) -> None:
     held = Real(world.pictures[some], world.classes[some])
     said = Spoken("good", "translator", world.told[some], world.told[some], held.classes)
     (row, *_) = card([said], held, Real(world.train, world.train_classes), "class", 0)
-    for measure in ("gap", "cosine", "r2", "line_accuracy"):
+    for measure in ("gap", "cosine", "r2", "line_accuracy", "auc"):
         assert row[measure]["value"] is not None and row[measure]["low"] is None and "too few" in row[measure]["why"]
-    assert row["auc"]["value"] is None and row["class_accuracy"]["low"] is not None
+    assert row["class_accuracy"]["low"] is not None
 
 
 def test_halves_are_disjoint_and_of_the_same_classes() -> None:
@@ -236,14 +236,17 @@ def test_distances_are_those_of_the_textbook() -> None:
 def test_the_area_is_that_of_scikit_learn_and_half_without_a_difference() -> None:
     random = np.random.default_rng(3)
     one, two = random.normal(0, 1, (200, 5)), random.normal(0, 1, (200, 5)) + np.eye(5)[0] * 1.2
-    placed = distances.placements(one, two, np.arange(200))
+    placed = distances.placements(one, two)
     assert placed is not None
     assert placed[0].mean() == pytest.approx(placed[1].mean(), abs=0.01)
     ideal = roc_auc_score(np.repeat([1, 0], 200), -np.concatenate([one[:, 0], two[:, 0]]))
     assert placed[0].mean() == pytest.approx(ideal, abs=0.04)
-    same = distances.placements(one, one, np.arange(200))
+    same = distances.placements(one, one)
     assert same is not None and same[0].mean() == pytest.approx(0.5)
-    assert distances.placements(one, two, np.arange(200) % 4) is None
+    assert distances.placements(one[:9], two[:9]) is None
+    classes = np.repeat(random.normal(0, 3, (10, 5)), 20, axis=0)  # pictures around ten centres, and one answer in the middle
+    middle = distances.placements(np.tile(classes.mean(axis=0), (200, 1)), classes + one)
+    assert middle is not None and middle[0].mean() == pytest.approx(0.5, abs=0.1)
 
 
 def test_groups_are_drawn_together() -> None:

@@ -7,12 +7,10 @@ is drawn is drawn from a fixed seed.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import eigh
 
 from fieldguide.evaluate.intervals import SEED, Floats
 
-Groups = NDArray[np.int64]
 #: Random signs under the permutation floor of the kernel distance, and folds of the classifier.
 SIGNS, FOLDS = 1000, 5
 #: Principal components of real pictures in which covariances are compared: more need more rows than a validation part has.
@@ -74,29 +72,27 @@ def effective_rank(rows: Floats) -> float:
     return float(np.exp(-(shares * np.log(shares)).sum()))
 
 
-def placements(one: Floats, two: Floats, groups: Groups) -> tuple[Floats, Floats] | None:
+def placements(one: Floats, two: Floats) -> tuple[Floats, Floats] | None:
     """Return for each row of `one` the share of `two` that a linear classifier puts below it, and for each of `two` the share above.
 
     The mean of either is the area under the classifier's ROC curve: 0.5 where it cannot tell one from two, as of everything that has
-    the right mean, however little it varies; out of few rows it falls below 0.5, as cross-validated areas of nothing do. Ridge regression on
-    standardised features, its penalty chosen within the training folds; a row is judged by what was learned from other `groups`
-    ``"rows"``, so that a pair never falls apart. `None` where there are fewer groups than folds.
+    the right mean, however little it varies. Ridge regression on standardised features, its penalty chosen within the training folds.
+    A pair never falls apart, and folds are drawn across classes: what was learned from some classes alone would point away from the
+    others, and the area would fall far below 0.5. `None` where there are too few pairs for folds.
     """
     from sklearn.linear_model import RidgeClassifierCV
-    from sklearn.model_selection import GroupKFold
+    from sklearn.model_selection import KFold
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    if len(np.unique(groups)) < FOLDS:
-        return None
     n = len(one)
-    rows, of, from_one = np.concatenate([one, two]), np.concatenate([groups, groups]), np.repeat([1, 0], n)
+    if n < 2 * FOLDS:
+        return None
     below, above = np.zeros(n), np.zeros(n)
-    for learned, judged in GroupKFold(FOLDS).split(rows, from_one, of):
+    for learned, judged in KFold(FOLDS, shuffle=True, random_state=SEED).split(one):
         model = make_pipeline(StandardScaler(), RidgeClassifierCV(np.logspace(0, 4, 5)))
-        score = np.round(model.fit(rows[learned], from_one[learned]).decision_function(rows[judged]), 9)
-        of_one, of_two = judged[judged < n], judged[judged >= n] - n
-        mine, theirs = score[judged < n], score[judged >= n]
+        model.fit(np.concatenate([one[learned], two[learned]]), np.repeat([1, 0], len(learned)))
+        mine, theirs = (np.round(model.decision_function(rows[judged]), 9) for rows in (one, two))
         wins = (mine[:, None] > theirs[None]) + 0.5 * (mine[:, None] == theirs[None])
-        below[of_one], above[of_two] = wins.mean(axis=1), wins.mean(axis=0)
+        below[judged], above[judged] = wins.mean(axis=1), wins.mean(axis=0)
     return below, above

@@ -267,9 +267,9 @@ def _of_sets(one: Spoken, ground: _Ground) -> Iterator[tuple[str, Measured]]:
     yield "mmd", Measured(value, why="the 95 % quantile of chance stands in place of an interval", chance=floor)
     why = "depends on the number of rows; the ceiling has as many"
     yield "frechet", Measured(distances.frechet(said, seen, ground.components), why=why)
-    placed = distances.placements(said, seen, ground.same)
+    placed = distances.placements(said, seen)
     if placed is None:
-        yield "auc", Measured(None, why=f"needs {distances.FOLDS} groups to learn from some and be judged on others")
+        yield "auc", Measured(None, why=f"needs {2 * distances.FOLDS} pairs to learn from some and be judged on others")
         return
     below, above = placed
     value = float(below.mean())

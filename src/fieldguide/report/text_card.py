@@ -9,7 +9,7 @@ from fieldguide.report import say
 from fieldguide.report.text_files import Json
 from fieldguide.report.text_words import ALPHA
 
-#: Measures in their order: key, name, whether it is a share, which way is better (1 up, -1 down, 0 near the ceiling), and what it tells.
+#: Measures in their order: key, name, whether it is a share, which way is better (1 up, -1 down, 0 near the ceiling, 2 near 0.5), and what it tells.
 MEASURES: tuple[tuple[str, str, bool, int, str], ...] = (
     ("zero_shot", "Pictures by class means of texts", True, 1, "share of pictures nearest to the mean text of their class"),
     ("class_accuracy", "Classes by real centroids", True, 1, "mean text of a class nearest to its class's own pictures"),
@@ -27,9 +27,9 @@ MEASURES: tuple[tuple[str, str, bool, int, str], ...] = (
     ("effective_rank", "Effective rank", False, 0, "directions that vary"),
     ("mmd", "Kernel MMD²", False, -1, "unbiased; in brackets what chance alone reaches in 1 of 20"),
     ("frechet", "Fréchet distance²", False, -1, "in units of a picture's length"),
-    ("auc", "AUC, real against translated", False, -1, "linear classifier; 0.5: cannot be told apart"),
+    ("auc", "AUC, real against translated", False, 2, "linear classifier; 0.5: cannot be told apart"),
 )
-_BETTER = {1: "higher is better", -1: "lower is better", 0: "nearest to the ceiling is best"}
+_BETTER = {1: "higher is better", -1: "lower is better", 0: "nearest to the ceiling is best", 2: "nearest to 0.5 is best"}
 _ROLES = {"ceiling": "ceiling", "direct": "direct bar", "floor": "floor"}
 #: Measures over which translators are ranked to say whether measures agree, and what they are called then.
 _RANKED = {
@@ -138,15 +138,16 @@ def _best(values: Sequence[say.Value], way: int, columns: Sequence[Column]) -> f
     ceiling = next((values[at].number for at, column in enumerate(columns) if column.role == "ceiling"), None)
     if len(among) < 2 or (way == 0 and ceiling is None):
         return frozenset()
-    keyed = {
-        at: _far(values[at].number or 0.0, ceiling or 0.0) if way == 0 else -way * (values[at].number or 0.0) for at in among
-    }
+    keyed = {at: _far(values[at].number or 0.0, way, ceiling or 0.0) for at in among}
     least = min(keyed.values())
+    if least == max(keyed.values()):
+        return frozenset()
     return frozenset(at for at, far in keyed.items() if far <= least + 1e-12)
 
 
-def _far(value: float, ceiling: float) -> float:
-    return abs(value - ceiling)
+def _far(value: float, way: int, ceiling: float = 0.0) -> float:
+    """Return how far a value is from the best, the smaller the better."""
+    return abs(value - ceiling) if way == 0 else abs(value - 0.5) if way == 2 else -way * value
 
 
 def _passing(rows: Sequence[Json]) -> Iterator[str]:
@@ -194,8 +195,8 @@ def _agreement(rows: Sequence[Json]) -> Iterator[str]:
         values = [(row.get(key) or {}).get("value") for row in kept]
         known = [(float(value), name) for value, name in zip(values, names, strict=True) if value is not None]
         if len(known) > 1:
-            top = max(value * way for value, _ in known)
-            first = [name for value, name in known if value * way >= top - 1e-12]
+            least = min(_far(value, way) for value, _ in known)
+            first = [name for value, name in known if _far(value, way) <= least + 1e-12]
             if len(first) == 1:
                 winners.setdefault(first[0], []).append(title)
     if len(winners) == 1:
