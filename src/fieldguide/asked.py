@@ -87,6 +87,10 @@ class Translation(Settings):
     """Of identity, shift, procrustes, ridge, memory, mlp, qformer, separated by commas; not given, those in closed form."""
     normalise: Literal["none", "l2", "centre+l2", "standardise"] = "l2"
     """How features are brought to one footing, pictures and texts each for themselves: none, l2, centre+l2 or standardise."""
+    pairs: str | None = None
+    """Who teaches translators: a file of captions as COCO has them, beside its pictures; not given, the study's own training pictures and texts."""
+    folds: int = Field(5, ge=1, le=50)
+    """Parts of classes; own pairs of the other parts teach what translates a class. 1: the own class teaches, too, and texts carry pictures."""
 
 
 class TextRatio(Translation):

@@ -22,6 +22,7 @@ from fieldguide.doctoring import Eyes, Reading, rows_of
 from fieldguide.errors import DataProblem, PictureError, UsageProblem, plain
 from fieldguide.evaluate.descriptions import Places, Seen, unit
 from fieldguide.gather import originals_of
+from fieldguide.machine import device
 from fieldguide.records import Image, Manifest, ManifestRow, Texts
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def open_eyes(study: Path, manifest: Manifest, texts: Texts, model: str, *, onli
     train, judged, part = rows_of(manifest)
     lens = lens_of(model)
     encoders.check(lens.model, online)
-    encoder = encoders.build(lens, seed=0, device=_device(), online=online)
+    encoder = encoders.build(lens, seed=0, device=device(), online=online)
     features = Features(study / "store" / "features", progress)
     seen = _Sight(features, encoder, Spare(Store(study / "store"), originals_of(study, manifest)), manifest.classes)
     groups = None
@@ -129,9 +130,3 @@ def mapped(texts: Texts, train: Seen, classes: Sequence[str], features: Features
 
     groups = np.array([max(0, translator.fold_of.get(place, 0)) for place in range(len(classes))], np.int64)
     return read, "a linear map from words, learned from the lines and pictures of other classes than those compared", groups
-
-
-def _device() -> str:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -14,6 +14,13 @@ from fieldguide.files import digest
 from fieldguide.records import SCHEMA_VERSION
 
 
+def device() -> str:
+    """Return where networks run: ``cuda`` where there is one, else ``cpu``."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def versions() -> dict[str, str]:
     """Return the versions of what a number depends on."""
     packages = (

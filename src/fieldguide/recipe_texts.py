@@ -129,5 +129,5 @@ def _sweep(order: Order) -> TextRatio | None:
         terminal.say(f"Left out: the study has no texts. Give one of {materials}.", "yellow")
         return None
     more = order.recipe.rehearsal.sweep if order.tiny else {}
-    values = {**order.recipe.sweep, **more, "texts": texts}
+    values = {**with_pairs(dict(order.recipe.sweep), order), **more, "texts": texts}
     return build(TextRatio, values, f"The sweep of the recipe {order.name}")

@@ -11,7 +11,7 @@
 
 Held-out pairs are validation pictures, each with one of its captions; where a source has no captions of these, each with a line of its
 class. Test pictures have no part in it. A translator is learned from training pictures with their captions, or from the lines of each
-class with the mean of its training pictures, and always crossed by class: what is said of a class is translated by what was learned
+class with the mean of its training pictures, and, if not asked otherwise, crossed by class: what is said of a class is translated by what was learned
 from the other classes, as in the sweep over ratios.
 """
 
@@ -26,61 +26,40 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from fieldguide import teaching
 from fieldguide.asked import Translation
 from fieldguide.bench import Progress, Silent
 from fieldguide.data.store import Spare, Store
 from fieldguide.data.tables import read_manifest
 from fieldguide.data.texts import folder_of, lacking, names, read_texts
-from fieldguide.errors import DataProblem, PictureError, UsageProblem, allowed_names, plain
+from fieldguide.errors import UsageProblem, allowed_names, plain
 from fieldguide.evaluate.translation import Real, Spoken, card
 from fieldguide.files import sweep as tidy
 from fieldguide.files import told_plainly, write_json
 from fieldguide.gather import originals_of
 from fieldguide.locked import Locked
-from fieldguide.records import SCHEMA_VERSION, SPLITS, Image, Manifest, Texts
+from fieldguide.machine import device
+from fieldguide.records import SCHEMA_VERSION, SPLITS, Manifest, Texts
 from fieldguide.study import require_study
+from fieldguide.teaching import Lines
 
 if TYPE_CHECKING:
-    from fieldguide.craft.encoders import Encoder, Reads
-    from fieldguide.craft.features import Features
+    pass
 
 RESULT = "translation.json"
-#: Training pairs that a translator learns from, and floats that the tokens of all lines may take.
-MOST_PAIRS, MOST_TOKENS = 40_000, 150_000_000
+#: Training pairs that a translator learns from.
+MOST_PAIRS = 40_000
 Places = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Lines:
-    """`text` of lines, the position of each one's class and that of its picture in its part (-1: of the class)."""
-
-    text: tuple[str, ...]
-    classes: Places
-    pictures: Places
-
-    def take(self, places: Places) -> Lines:
-        """Return the lines at `places`."""
-        return Lines(tuple(self.text[place] for place in places), self.classes[places], self.pictures[places])
-
-
-@dataclass(frozen=True)
 class _Scene:
-    """What all cards share: models, pictures on one footing, and where features and translators are kept."""
+    """What all cards share: who teaches, pictures on one footing, and the list."""
 
-    asked: Translation
-    encoder: Encoder
-    reads: Reads
-    features: Features
+    desk: teaching.Desk
     manifest: Manifest
     train: Real
     held: Real
-    folder: Path
-    progress: Progress
-
-    @property
-    def shared(self) -> bool:
-        """Whether texts lie in the space of pictures as they are."""
-        return self.encoder.shared and self.reads is self.encoder.reads
 
 
 @told_plainly()
@@ -100,9 +79,9 @@ def scorecard(folder: Path, asked: Translation, *, online: bool = False, progres
         cards = [_card(scene, texts, wanted) for texts in sources]
         result = {
             "schema": SCHEMA_VERSION,
-            "encoder": scene.encoder.model,
+            "encoder": scene.desk.encoder.model,
             "text_model": text_model,
-            "described": scene.encoder.described,
+            "described": scene.desk.encoder.described,
             "normalisation": asked.normalise,
             "cards": cards,
             "notes": [],
@@ -153,39 +132,23 @@ def _sources(folder: Path, manifest: Manifest, asked: Translation) -> tuple[Text
 
 def _scene(folder: Path, manifest: Manifest, asked: Translation, online: bool, progress: Progress) -> tuple[_Scene, str]:
     """Build what sees and what reads, and look at the pictures; also return the name of what reads."""
-    import torch
-
-    from fieldguide.craft import encoders
     from fieldguide.craft.features import Features
     from fieldguide.craft.heads import normalised
-    from fieldguide.eyes import lens_of
+    from fieldguide.craft.translators import Work
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    lens = lens_of(asked.encoder)
-    encoders.check(lens.model, online)
-    encoder = encoders.build(lens, seed=0, device=device, online=online)
-    own = encoder.reads is not None and asked.text_model in (None, lens.model)
-    name = lens.model if own else asked.text_model or encoders.WORDS
-    reads = encoder.reads if own and encoder.reads is not None else encoders.reader(name, device=device, online=online)
+    encoder, reads, name = teaching.models(asked, online)
     features = Features(folder / "store" / "features", progress)
     reader = Spare(Store(folder / "store"), originals_of(folder, manifest))
     place = {id: at for at, id in enumerate(manifest.classes)}
-    parts: list[Real] = []
-    footing = None
-    for part in SPLITS[:2]:
-        rows = manifest.part(part)
-        try:
-            table = features.pictures(encoder.sees, [Image(row.key, reader) for row in rows])
-        except PictureError as error:
-            raise DataProblem(
-                f"A picture cannot be read: {plain(error)}.",
-                "Training and validation pictures, in the study's store or at their source.",
-                "Bring the source back, then run the same command again.",
-            ) from error
-        footing = footing or normalised(asked.normalise, table)
-        parts.append(Real(footing(table), np.array([place[row.label] for row in rows], np.int64)))
-    train, held = parts
-    return _Scene(asked, encoder, reads, features, manifest, train, held, folder, progress), name
+    tables = [teaching.look(features, encoder, manifest, part, reader) for part in SPLITS[:2]]
+    footing = normalised(asked.normalise, tables[0])
+    train, held = (
+        Real(footing(table), np.array([place[row.label] for row in manifest.part(part)], np.int64))
+        for part, table in zip(SPLITS, tables, strict=False)
+    )
+    work = Work(folder / "store" / "translators", progress, device())
+    desk = teaching.Desk(asked, encoder, reads, features, footing, manifest.seed, work)
+    return _Scene(desk, manifest, train, held), name
 
 
 def lines_of(texts: Texts, manifest: Manifest, part: Literal["train", "val"]) -> Lines:
@@ -244,8 +207,7 @@ def _card(scene: _Scene, texts: Texts, wanted: Sequence[str] | None) -> dict[str
         else "validation pictures, each with a line of its class"
     )
     told = {"where": where, "train": len(train.text), "held_out": len(said)}
-    crossed = "translators learned from other classes than the one that a line tells of, in five folds"
-    return {"source": texts.name, "target": target, "pairs": {**told, "crossed": crossed}, "rows": rows, "notes": notes}
+    return {"source": texts.name, "target": target, "pairs": {**told, "crossed": scene.desk.how}, "rows": rows, "notes": notes}
 
 
 def _spoken(
@@ -253,51 +215,27 @@ def _spoken(
 ) -> list[Spoken]:
     """Return what each translator makes of the held-out lines, and these as they are where that can be compared; says why not in `notes`."""
     from fieldguide.craft.heads import normalised
-    from fieldguide.craft.translators import NotApplicable, Pairs, Work, crossed
+    from fieldguide.craft.translators.pairs import Paired
 
     train, val = lines
-    usual = ("shift", "procrustes", "ridge", "memory") if scene.shared else ("procrustes", "ridge", "memory")
-    translators = usual if wanted is None else tuple(wanted)
+    desk = scene.desk
+    usual = ("shift", "procrustes", "ridge", "memory") if desk.shared else ("procrustes", "ridge", "memory")
     train = train.take(np.flatnonzero(np.isin(train.classes, scene.train.classes)))
-    tables = [scene.features.texts(scene.reads, part.text) for part in (train, val)]
-    footing, tokens = normalised(scene.asked.normalise, tables[0]), "qformer" in translators
-    learned, heard = (
-        _read(scene, part, footing(table), tokens, notes) for part, table in zip((train, val), tables, strict=True)
-    )
-    pairs = Pairs(learned, _seen(scene.train, train).astype(np.float32), train.classes)
+    footing = normalised(desk.asked.normalise, desk.features.texts(desk.reads, train.text))
+    own = Paired(train.text, _seen(scene.train, train).astype(np.float32), train.classes, f"{len(train.text):,} own pairs")
     found = []
-    if scene.shared:
-        rows = heard.pooled.astype(np.float64)
+    if desk.shared:
+        rows = footing(desk.features.texts(desk.reads, val.text))
         found.append(Spoken("untranslated", "direct", rows[said], rows, val.classes))
     else:
-        notes.append(f"{scene.encoder.model} and what reads share no space, so there is no direct bar.")
-    work = Work(scene.folder / "store" / "translators", scene.progress)
-    for name in translators:
-        if name in ("identity", "shift") and not scene.shared:
-            notes.append(f"{name}: not applicable, because these pictures and texts do not lie in one space.")
-            continue
-        translator = crossed(name, pairs, seed=scene.manifest.seed, work=work)
-        if isinstance(translator, NotApplicable):
-            notes.append(f"{name}: not applicable, because {translator.why}.")
-            continue
-        rows = translator(heard, val.classes).astype(np.float64)
-        found.append(Spoken(name, "translator", rows[said], rows, val.classes))
+        notes.append(f"{desk.encoder.model} and what reads share no space, so there is no direct bar.")
+    for name in usual if wanted is None else wanted:
+        made = teaching.translated(name, own, val.text, val.classes, footing, desk)
+        if isinstance(made, str):
+            notes.append(f"{name}: not applicable, because {made}.")
+        else:
+            found.append(Spoken(name, "translator", made[said], made, val.classes))
     return found
-
-
-def _read(scene: _Scene, lines: Lines, rows: NDArray[np.float64], tokens: bool, notes: list[str]) -> Any:
-    """Return lines as a translator takes them: `rows`, and their tokens where these are wanted and fit into memory."""
-    from fieldguide.craft.translators import Said
-
-    pooled = rows.astype(np.float32)
-    if not tokens:
-        return Said(pooled)
-    room = len(lines.text) * (scene.reads.context or 32) * scene.reads.width
-    if room > MOST_TOKENS:
-        notes.append(f"Tokens of {len(lines.text):,} lines do not fit into memory, so what attends to them has none.")
-        return Said(pooled)
-    states, mask = scene.reads.tokens(lines.text)
-    return Said(pooled, states.numpy(), mask.numpy())
 
 
 def _seen(real: Real, lines: Lines) -> NDArray[np.float64]:

@@ -30,7 +30,7 @@ from fieldguide.failures import fail
 from fieldguide.families import Contestant, Sizes
 from fieldguide.files import read_own, read_toml, sweep, told_plainly, write_json, write_toml
 from fieldguide.locked import Locked
-from fieldguide.machine import environment
+from fieldguide.machine import device, environment
 from fieldguide.measuring import measure_pictures, require_by_hand
 from fieldguide.records import Manifest
 from fieldguide.report.wanted import DRAWN, REPORT, Drawn, Wanted
@@ -159,12 +159,12 @@ def compare(
         contestants = contestants or list(_preset(asked, folder, manifest, online))
         asked = asked.model_copy(update={"contestants": planning.entries(contestants)})
         write_toml(folder / "study.toml", asked.model_dump(mode="json"))
-        write_json(folder / "environment.json", environment(_device()))
+        write_json(folder / "environment.json", environment(device()))
         unfinished = [c for c in contestants if not obstacles.get(c.name) and not _whole(c, asked, folder)]
         gathering.require_room(asked, folder, manifest, planning.sizes_wanted(unfinished))
         store = gathering.store_of(source, asked, folder, manifest, progress)
         task = gathering.task_of(folder, manifest)
-        table = runs.Table(folder, manifest, task, store, asked.seed, _device(), online, progress, asked.seeds, told)
+        table = runs.Table(folder, manifest, task, store, asked.seed, device(), online, progress, asked.seeds, told)
         outcomes = {}
         with progress.bar("contestants", len(contestants)) as bar:
             for contestant in contestants:
@@ -189,7 +189,7 @@ def dry_run(asked: Asked, folder: Path, *, online: bool = False, progress: Progr
     sizes = _sizes_of(manifest)
     task = Classify(propose(manifest.classes))
     contestants = planning.read_contestants(asked.contestants)
-    contestants = contestants or planning.choose(asked.preset or "quick", task, sizes, online=online, device=_device())
+    contestants = contestants or planning.choose(asked.preset or "quick", task, sizes, online=online, device=device())
     done = tuple(contestant.name for contestant in contestants if _whole(contestant, asked, folder))
     planned = planning.estimates([c for c in contestants if c.name not in done], task, sizes, online, asked.seeds)
     planned = tuple(replace(p, problem=p.problem or _without_texts(p.contestant, asked, folder)) for p in planned)
@@ -332,7 +332,7 @@ def _without_texts(contestant: Contestant, asked: Asked, folder: Path) -> Proble
 
 def _preset(asked: Asked, folder: Path, manifest: Manifest, online: bool) -> Sequence[Contestant]:
     task = gathering.task_of(folder, manifest)
-    return planning.choose(asked.preset or "quick", task, _sizes_of(manifest), online=online, device=_device())
+    return planning.choose(asked.preset or "quick", task, _sizes_of(manifest), online=online, device=device())
 
 
 def _sizes(wanted: Sequence[int]) -> tuple[int, ...]:
@@ -380,9 +380,3 @@ def _toml(path: Path) -> dict[str, Any]:
             "A TOML file, as `fieldguide compare` writes it.",
             "Correct that line.",
         ) from error
-
-
-def _device() -> str:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"

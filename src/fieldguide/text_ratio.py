@@ -10,8 +10,7 @@
     summary      mean, low, high over seeds; differences: from pictures alone, paired, with p and p_adjusted (`evaluate.text_ratio`)
     worth        value, low, high in pictures a class beside `per_class` of them, state and sentence; headline: the one of these
                  (`evaluate.text_worth`)
-    leaks        text-only modes in which pairs of the same class taught the translator; here there are none, translators are
-                 learned from other classes
+    leaks        source, translator and why: pairs of the same class taught the translator (``--folds 1``), so text only is none
     seconds      by part; notes: what has to be known to read the numbers
 
 Texts of a class are its lines in a source, and the captions of its training pictures, whether or not a share keeps the picture.
@@ -150,13 +149,24 @@ def text_ratio(folder: Path, asked: TextRatio, *, online: bool = False, progress
             "translators": list(dict.fromkeys(one.translator for one in rows.said)),
             "heads": list(order.heads),
             **found,
-            "leaks": [],
+            "leaks": _leaks(rows, asked),
             "seconds": {name: round(value, 2) for name, value in seconds.items()},
             "notes": [*rows.notes, *strips.notes],
         }
         write_csv(folder / TABLE, *_table(result))
         write_json(folder / RESULT, result)
     return result
+
+
+def _leaks(rows: Any, asked: TextRatio) -> list[dict[str, str]]:
+    """Return where pairs of the class a line tells of taught what translates it."""
+    if asked.pairs is not None or asked.folds > 1:
+        return []
+    from fieldguide.craft.translators import LEAK
+
+    return [
+        {"source": one.source, "translator": one.translator, "why": LEAK} for one in rows.said if one.translator != "identity"
+    ]
 
 
 def _timed(seconds: dict[str, float], name: str, work: Callable[[], Any]) -> Any:

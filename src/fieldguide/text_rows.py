@@ -9,34 +9,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fieldguide import teaching
 from fieldguide.bench import Progress
 from fieldguide.data.store import Spare, Store
-from fieldguide.errors import DataProblem, PictureError, UsageProblem, plain
-from fieldguide.eyes import lens_of
+from fieldguide.errors import UsageProblem, plain
 from fieldguide.files import digest
 from fieldguide.gather import originals_of
-from fieldguide.records import SPLITS, Image, Manifest, SplitName, Texts
+from fieldguide.machine import device
+from fieldguide.records import SPLITS, Manifest, Texts
+from fieldguide.teaching import Lines
 
 if TYPE_CHECKING:
     from fieldguide.craft.encoders import Encoder, Reads
     from fieldguide.craft.ratios import Bed, Rows
+    from fieldguide.craft.translators.pairs import Paired
     from fieldguide.text_ratio import Order
 
 Labels = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Lines:
-    """Lines of a source: `text`, the position of each one's class, and of a caption that of its training picture (-1: of no picture)."""
-
-    text: tuple[str, ...]
-    classes: Labels
-    pictures: Labels
 
 
 @dataclass(frozen=True)
@@ -85,27 +79,28 @@ def gathered(
     from fieldguide.craft.features import Features
     from fieldguide.craft.heads import normalised
     from fieldguide.craft.ratios import Bed, Rows
+    from fieldguide.craft.translators import Work
 
-    encoder, reads, text_model = _models(order, online)
+    encoder, reads, text_model = teaching.models(order.asked, online)
     features = Features(folder / "store" / "features", progress)
     place = {id: at for at, id in enumerate(manifest.classes)}
     reader = Spare(Store(folder / "store"), originals_of(folder, manifest))
-    raw = {part: _look(features, encoder, manifest, part, reader) for part in SPLITS}
+    raw = {part: teaching.look(features, encoder, manifest, part, reader) for part in SPLITS}
     footing = normalised(order.asked.normalise, raw["train"])
     parts = {
         part: Rows(footing(table), np.array([place[row.label] for row in manifest.part(part)], np.int64))
         for part, table in raw.items()
     }
     bed = Bed(parts["train"], parts["val"], parts["test"], len(manifest.classes), order.shares)
+    work = Work(folder / "store" / "translators", progress, device())
+    desk = teaching.Desk(order.asked, encoder, reads, features, footing, manifest.seed, work)
     said, notes = [], []
     for texts in sources:
         lines = lines_of(texts, manifest)
-        table = features.texts(reads, lines.text)
-        brought = normalised(order.asked.normalise, table)(table).astype(np.float32)
+        own, spoken = _own(lines, bed), normalised(order.asked.normalise, features.texts(reads, lines.text))
         notes += _spoken(texts, lines, manifest)
-        shared = reads is encoder.reads and encoder.shared
-        for name in order.translators or (("identity", "ridge") if shared else ("ridge",)):
-            rows = _translated(name, brought, lines, bed, manifest.seed, shared)
+        for name in order.translators or (("identity", "ridge") if desk.shared else ("ridge",)):
+            rows = teaching.translated(name, own, lines.text, lines.classes, spoken, desk)
             if isinstance(rows, str):
                 notes.append(f"{texts.name}, {name}: not applicable, because {rows}.")
                 continue
@@ -120,48 +115,18 @@ def gathered(
             "Leave --translators out, or name another encoder with --encoder.",
         )
     key = digest(*(_hash(part) for part in (bed.train, bed.val, bed.test)), bed.classes)
-    notes += _leaks(said)
+    notes += _taught(said, desk)
     return Gathered(bed, tuple(said), order, encoder.model, text_model, encoder.described, key, tuple(notes))
 
 
 def sized(folder: Path, manifest: Manifest, sources: Sequence[Texts], order: Order, online: bool) -> Sized:
     """Return what `gathered` would work on; nothing is kept and no picture is looked at."""
-    encoder, reads, _ = _models(order, online)
+    encoder, reads, _ = teaching.models(order.asked, online)
     lines = {line for texts in sources for line in lines_of(texts, manifest).text}
     train, val, test = (len(manifest.part(part)) for part in SPLITS)
     usual = 2 if reads is encoder.reads and encoder.shared else 1
     couples = len(sources) * (usual if order.translators is None else len(order.translators))
     return Sized(encoder, reads, train + val + test, len(lines), len(manifest.classes), train, val, test, couples)
-
-
-def _models(order: Order, online: bool) -> tuple[Encoder, Reads, str]:
-    """Return what sees, what reads, and the name of that."""
-    import torch
-
-    from fieldguide.craft import encoders
-
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    lens = lens_of(order.asked.encoder)
-    encoders.check(lens.model, online)
-    encoder = encoders.build(lens, seed=0, device=device, online=online)
-    wanted = order.asked.text_model
-    if encoder.reads is not None and wanted in (None, lens.model):
-        return encoder, encoder.reads, lens.model
-    name = wanted or encoders.WORDS
-    return encoder, encoders.reader(name, device=device, online=online), name
-
-
-def _look(features: Any, encoder: Encoder, manifest: Manifest, part: SplitName, reader: Spare) -> NDArray[np.float32]:
-    rows = manifest.part(part)
-    try:
-        table: NDArray[np.float32] = features.pictures(encoder.sees, [Image(row.key, reader) for row in rows])
-    except PictureError as error:
-        raise DataProblem(
-            f"A picture cannot be read: {plain(error)}.",
-            "All pictures of the study, in its store or at their source.",
-            "Bring the source back, then run the same command again.",
-        ) from error
-    return table
 
 
 def lines_of(texts: Texts, manifest: Manifest) -> Lines:
@@ -174,17 +139,10 @@ def lines_of(texts: Texts, manifest: Manifest) -> Lines:
     return Lines(tuple(text for text, _, _ in found), *columns)
 
 
-def _translated(
-    name: str, brought: NDArray[np.float32], lines: Lines, bed: Bed, seed: int, shared: bool
-) -> NDArray[np.float64] | str:
-    """Return ``"lines features"`` in the space of pictures, or why there is none."""
-    from fieldguide.craft.translators import NotApplicable, Pairs, Said, crossed
+def _own(lines: Lines, bed: Bed) -> Paired:
+    """Return the study's pairs: a caption with its picture, a line about a class with the mean of its training pictures."""
+    from fieldguide.craft.translators.pairs import Paired
 
-    said = Said(brought)
-    if name in ("identity", "shift") and not shared:
-        return "the encoder's pictures and these texts do not lie in one space"
-    if name == "identity":
-        return brought.astype(np.float64)
     there = np.flatnonzero((lines.pictures >= 0) | (bed.each[lines.classes] > 0))
     means = np.stack(
         [
@@ -194,10 +152,8 @@ def _translated(
     )
     own = lines.pictures[there]
     seen = np.where((own >= 0)[:, None], bed.train.features[np.maximum(own, 0)], means[lines.classes[there]])
-    translator = crossed(name, Pairs(said.take(there), seen.astype(np.float32), lines.classes[there]), seed=seed)
-    if isinstance(translator, NotApplicable):
-        return translator.why
-    return np.asarray(translator(said, lines.classes), np.float64)
+    spoken = tuple(lines.text[place] for place in there)
+    return Paired(spoken, seen.astype(np.float32), lines.classes[there], f"{len(there):,} lines and captions of the study")
 
 
 def _hash(rows: Rows) -> str:
@@ -223,10 +179,13 @@ def _spoken(texts: Texts, lines: Lines, manifest: Manifest) -> list[str]:
     return notes
 
 
-def _leaks(said: Sequence[Translated]) -> list[str]:
+def _taught(said: Sequence[Translated], desk: teaching.Desk) -> list[str]:
+    """Say who taught the translators."""
     if all(one.translator == "identity" for one in said):
         return []
+    if desk.asked.pairs is not None:
+        return [f"{desk.how[:1].upper()}{desk.how[1:]}."]
     return [
-        "Translators learned from the training pictures of other classes than the one a line tells of (five folds), and from all of "
-        "these, whatever share of pictures a cell keeps: the texts of a small share know pictures that its pictures alone do not."
+        f"{desk.how[:1].upper()}{desk.how[1:]}; and from all training pictures, whatever share of them a cell keeps: the texts of a small "
+        "share know pictures that its pictures alone do not."
     ]

@@ -11,7 +11,19 @@ import typer
 
 def register(sweeps: typer.Typer, asks: Callable[..., Callable[[Callable[..., None]], Callable[..., None]]]) -> None:
     """Give `sweeps` the command of this module; `asks` draws its options."""
-    names = ("encoder", "text_model", "texts", "translators", "ratios", "selection", "seeds", "heads", "normalise")
+    names = (
+        "encoder",
+        "text_model",
+        "texts",
+        "translators",
+        "ratios",
+        "selection",
+        "seeds",
+        "heads",
+        "normalise",
+        "pairs",
+        "folds",
+    )
     sweeps.command("text-ratio")(asks(*names, of="TextRatio")(text_ratio))
 
 

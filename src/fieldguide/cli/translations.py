@@ -11,7 +11,7 @@ import typer
 
 def register(sweeps: typer.Typer, asks: Callable[..., Callable[[Callable[..., None]], Callable[..., None]]]) -> None:
     """Give `sweeps` the command of this module; `asks` draws its options."""
-    names = ("encoder", "text_model", "texts", "translators", "normalise")
+    names = ("encoder", "text_model", "texts", "translators", "normalise", "pairs", "folds")
     sweeps.command("translation")(asks(*names, of="Translation")(translation))
 
 
