@@ -17,7 +17,7 @@ from fieldguide.asked import TextRatio
 from fieldguide.data.tables import read_manifest
 from fieldguide.data.texts import write_texts
 from fieldguide.errors import UsageProblem
-from fieldguide.files import read_json
+from fieldguide.files import read_json, write_json
 from fieldguide.records import Line, Texts
 
 ASKED = TextRatio(ratios="100,20,0", heads="ridge", seeds=2, translators="identity,ridge")
@@ -163,3 +163,34 @@ def test_lines_speak_of_training_pictures_alone(study: Path) -> None:
     lines = lines_of(texts, manifest)
     assert len(lines.text) == len(training) and (np.diff(lines.pictures) == 1).all()
     assert [manifest.classes[at] for at in lines.classes] == list(lines.text)
+
+
+def test_pairs_of_the_own_class_are_told_as_a_leak(study: Path) -> None:
+    """With one part of classes what translates a class was taught by it, and texts carry its pictures."""
+    asked = TextRatio(texts=("lines",), translators="identity,ridge", ratios="100,0", heads="ridge", seeds=1, folds=1)
+    told = sweeping.text_ratio(study, asked)
+    assert [(one["source"], one["translator"]) for one in told["leaks"]] == [("lines", "ridge")]
+
+
+def test_a_captioned_set_elsewhere_teaches(study: Path, tmp_path: Path) -> None:
+    """Its pictures are found beside the file of captions, and what was learned is told with where it came from."""
+    photos = sorted((study.parent / "photos").glob("*/*"))[::6]
+    entries = [{"id": number, "file_name": f"{number}{path.suffix}"} for number, path in enumerate(photos)]
+    for entry, path in zip(entries, photos, strict=True):
+        (tmp_path / str(entry["file_name"])).write_bytes(path.read_bytes())
+    spoken = [{"image_id": number, "caption": f"a {path.parent.name} square"} for number, path in enumerate(photos)]
+    write_json(tmp_path / "captions.json", {"images": entries, "annotations": spoken})
+    asked = TextRatio(texts=("lines",), translators="ridge", ratios="100,0", heads="ridge", seeds=1)
+    own = sweeping.text_ratio(study, asked)
+    elsewhere = sweeping.text_ratio(study, asked.model_copy(update={"pairs": str(tmp_path / "captions.json")}))
+    assert any(f"{len(photos)} captions of {len(photos)} pictures of captions.json" in note for note in elsewhere["notes"])
+    assert not any("captions.json" in note for note in own["notes"]) and elsewhere["leaks"] == []
+
+
+def test_a_q_former_is_given_the_tokens_of_lines(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fieldguide.craft.translators import training
+
+    monkeypatch.setitem(training.HOW, "qformer", training.How(steps=2, hidden=32))
+    asked = TextRatio(texts=("lines",), translators="qformer", ratios="100,0", heads="ridge", seeds=1)
+    told = sweeping.text_ratio(study, asked)
+    assert told["translators"] == ["qformer"] and not any("not applicable" in note for note in told["notes"])
