@@ -40,17 +40,40 @@ def show(result: Mapping[str, Any]) -> None:
             terminal.say(note, "dim")
 
 
+#: Measures of the terminal's table by their titles in the report, where all stand with their intervals, and its short words for them.
+_SHOWN = {
+    "Pictures by class means of texts": "pictures",
+    "Classes by real centroids": "classes",
+    "Text to image, R@1": "R@1",
+    "Cosine, paired minus shuffled": "cosine",
+    "R²": "R²",
+    "Variance ratio": "variance",
+    "AUC, real against translated": "AUC",
+}
+
+
 def _table(card: Card) -> None:
+    """Print one row a translator or reference; the report has the other measures."""
     from rich.table import Table
     from rich.text import Text
 
+    lines = [line for line in card.lines if line.title in _SHOWN]
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("measure", no_wrap=True)
-    for column in card.columns:
-        table.add_column(Text(column.role or plain(column.name, 30)), justify="right", overflow="fold")
-    table.add_column("guessing", justify="right")
-    for line in card.lines:
-        values = [Text(f"{'● ' if at in line.best else ''}{value.text}") for at, value in enumerate(line.values)]
-        table.add_row(Text(line.title), *values, Text(line.chance))
+    table.add_column("translator", overflow="fold")
+    for line in lines:
+        table.add_column(_SHOWN[line.title], justify="right", no_wrap=True)
+    for at, column in enumerate(card.columns):
+        name = plain(column.name, 30) + (f" ({column.role})" if column.role else "")
+        values = [line.values[at] for line in lines]
+        cells = [
+            Text("–" if value.absent else f"{'● ' if at in line.best else ''}{value.text}")
+            for line, value in zip(lines, values, strict=True)
+        ]
+        table.add_row(Text(name), *cells)
+    table.add_row(Text("guessing", style="dim"), *(Text(line.chance, style="dim") for line in lines))
     terminal.out.print(table)
-    terminal.say("● best translator by that measure; intervals stand in the report.", "dim")
+    words = (
+        "pictures: nearest to the mean text of their class; classes: mean text nearest to its class's pictures; ● best translator. "
+        "More measures and all intervals stand in the report."
+    )
+    terminal.say(words, "dim")

@@ -11,6 +11,7 @@
     worth        value, low, high in pictures a class beside `per_class` of them, state and sentence; headline: the one of these
                  (`evaluate.text_worth`)
     leaks        source, translator and why: pairs of the same class taught the translator (``--folds 1``), so text only is none
+    reference    the published table of the recipe that the study follows, or null
     seconds      by part; notes: what has to be known to read the numbers
 
 Texts of a class are its lines in a source, and the captions of its training pictures, whether or not a share keeps the picture.
@@ -27,13 +28,14 @@ from typing import Any
 
 import numpy as np
 
+from fieldguide import recipes
 from fieldguide.asked import TextRatio
 from fieldguide.bench import Progress, Silent
 from fieldguide.data.tables import read_manifest
 from fieldguide.data.texts import folder_of, names, read_texts
 from fieldguide.errors import UsageProblem, allowed_names, plain
+from fieldguide.files import read_toml, told_plainly, write_csv, write_json
 from fieldguide.files import sweep as tidy
-from fieldguide.files import told_plainly, write_csv, write_json
 from fieldguide.locked import Locked
 from fieldguide.records import SCHEMA_VERSION, SPLITS, Manifest, Texts
 from fieldguide.study import require_study
@@ -150,12 +152,23 @@ def text_ratio(folder: Path, asked: TextRatio, *, online: bool = False, progress
             "heads": list(order.heads),
             **found,
             "leaks": _leaks(rows, asked),
+            "reference": _published(folder),
             "seconds": {name: round(value, 2) for name, value in seconds.items()},
             "notes": [*rows.notes, *strips.notes],
         }
         write_csv(folder / TABLE, *_table(result))
         write_json(folder / RESULT, result)
     return result
+
+
+def _published(folder: Path) -> dict[str, Any] | None:
+    """Return the published table that the study's recipe has, to stand beside this one."""
+    name = str(read_toml(folder / "study.toml").get("recipe") or "").removesuffix(recipes.TINY)
+    if name not in recipes.names():
+        return None
+    recipe = recipes.read(name)
+    rows = [row.model_dump() for row in recipe.published.ratios]
+    return {"what": recipe.published.what, "source": recipe.source, "rows": rows} if rows else None
 
 
 def _leaks(rows: Any, asked: TextRatio) -> list[dict[str, str]]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tests.craft.translators.planted import cosine, factors, pairs, rotation, turned
 
-from fieldguide.craft.translators import LEAK, NAMES, NotApplicable, Pairs, Said, Translator, fitted, taught_by, why_not
+from fieldguide.craft.translators import NAMES, NotApplicable, Pairs, Said, Translator, fitted, why_not
 from fieldguide.craft.translators.choosing import halves, units
 from fieldguide.craft.translators.closed import PENALTIES
 from fieldguide.craft.translators.keeping import key_of, load, save
@@ -157,10 +157,3 @@ def test_the_key_of_a_translator_knows_every_pair() -> None:
     keys = {key_of("mlp", given, None, {}), key_of("mlp", other, None, {}), key_of("mlp", given, given, {})}
     assert len({*keys, key_of("mlp", given, None, {"seed": 1})}) == 4
     assert key_of("mlp", turned(0), None, {}) in keys
-
-
-def test_pairs_of_the_same_class_are_told() -> None:
-    given = turned(0)
-    assert taught_by(given, np.array([3])) == LEAK
-    assert taught_by(given.take(np.flatnonzero(given.groups != 3)), np.array([3])) is None
-    assert taught_by(pairs(given.lines.pooled, given.pictures), np.array([-1, 3])) is None

@@ -163,8 +163,3 @@ def crossed(name: str, pairs: Pairs, folds: int = 5, seed: int = 0, work: Work |
     from fieldguide.craft.translators import crossing
 
     return crossing.crossed(name, pairs, folds, seed, work or Work())
-
-
-def taught_by(pairs: Pairs, groups: NDArray[np.integer]) -> str | None:
-    """Return `LEAK` where pairs of one of the classes `groups` are among `pairs`, else `None`."""
-    return LEAK if np.isin(groups, pairs.groups[pairs.groups >= 0]).any() else None
