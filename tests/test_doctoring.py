@@ -19,7 +19,8 @@ from tests.torture.small_study import partial
 from fieldguide.data.texts import fingerprint, read_texts
 from fieldguide.doctoring import WAYS, Eyes, examined, rows_of, sentence, with_names
 from fieldguide.errors import DONE, USAGE
-from fieldguide.evaluate.descriptions import Places, Seen, unit
+from fieldguide.evaluate.descriptions import Places, Seen
+from fieldguide.evaluate.distances import unit
 from fieldguide.files import read_json
 from fieldguide.records import ClassInfo, Line, Texts
 
@@ -104,7 +105,7 @@ def test_with_a_model_every_line_is_measured_and_the_controls_run(
     assert (controls["part"], controls["pictures"], controls["silent"]) == ("validation pictures", 5, [])
     assert controls["cut"] == 0
     assert "Right on 5 validation pictures" in said.text and controls["sentence"] in said.text
-    assert list((study / "store" / "features").glob("*/0.npy")), "features are kept where contestants find them"
+    assert list((study / "store" / "features").glob("*/*.npy")), "features are kept where contestants find them"
     before = (study / "texts" / "gpt.doctor.json").read_bytes()
     assert shell(*words).code == DONE
     assert (study / "texts" / "gpt.doctor.json").read_bytes() == before, "the same again"

@@ -30,7 +30,8 @@ from fieldguide.data.tables import read_manifest
 from fieldguide.data.texts import OWN, doctor, fingerprint, folder_of, read_texts
 from fieldguide.errors import UsageProblem, plain
 from fieldguide.evaluate import descriptions
-from fieldguide.evaluate.descriptions import Places, Read, Rights, Seen, Worth, unit
+from fieldguide.evaluate.descriptions import Places, Read, Rights, Seen, Worth
+from fieldguide.evaluate.distances import unit
 from fieldguide.files import write_json
 from fieldguide.gather import task_of
 from fieldguide.locked import Locked

@@ -20,7 +20,8 @@ from fieldguide.bench import Progress
 from fieldguide.data.store import Spare, Store
 from fieldguide.doctoring import Eyes, Reading, rows_of
 from fieldguide.errors import DataProblem, PictureError, UsageProblem, plain
-from fieldguide.evaluate.descriptions import Places, Seen, unit
+from fieldguide.evaluate.descriptions import Places, Seen
+from fieldguide.evaluate.distances import unit
 from fieldguide.gather import originals_of
 from fieldguide.machine import device
 from fieldguide.records import Image, Manifest, ManifestRow, Texts

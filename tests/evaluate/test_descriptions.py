@@ -8,7 +8,8 @@ from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
 from fieldguide.evaluate import descriptions
-from fieldguide.evaluate.descriptions import Read, Rights, Seen, auc_interval, unit
+from fieldguide.evaluate.descriptions import Read, Rights, Seen, auc_interval
+from fieldguide.evaluate.distances import unit
 
 AXES = np.eye(8)
 ALL = np.zeros(3, np.int64)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import false_discovery_control, mannwhitneyu, norm
 
+from fieldguide.evaluate.distances import unit
 from fieldguide.evaluate.intervals import gap_interval, mean_interval, wilson
 
 Floats = NDArray[np.float64]
@@ -73,12 +74,6 @@ class Worth:
     rest: float | None = None
     p: float | None = None
     contradicts: bool | None = None
-
-
-def unit(rows: NDArray[np.floating]) -> Floats:
-    """Return rows of length one; a row of zeros stays."""
-    rows = np.asarray(rows, np.float64)
-    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12))
 
 
 def rivals(seen: Seen, groups: Places) -> list[int | None]:

@@ -7,6 +7,7 @@ is drawn is drawn from a fixed seed.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.linalg import eigh
 
 from fieldguide.evaluate.intervals import SEED, Floats
@@ -15,6 +16,13 @@ from fieldguide.evaluate.intervals import SEED, Floats
 SIGNS, FOLDS = 1000, 5
 #: Principal components of real pictures in which covariances are compared: more need more rows than a validation part has.
 COMPONENTS = 64
+
+
+def unit(rows: NDArray[np.floating]) -> Floats:
+    """Return rows of length one; a row of zeros, or of what rounding left of them, is zeros."""
+    rows = np.asarray(rows, np.float64)
+    lengths = np.linalg.norm(rows, axis=-1, keepdims=True)
+    return np.asarray(np.where(lengths > 1e-9, rows / np.maximum(lengths, 1e-9), 0.0))
 
 
 def mmd(one: Floats, two: Floats) -> tuple[float, float]:

@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from scipy.special import gammaln
 
 from fieldguide.evaluate import distances
+from fieldguide.evaluate.distances import unit
 from fieldguide.evaluate.intervals import Floats, Interval, difference_interval, wilson
 from fieldguide.evaluate.pairs import holm, mcnemar
 from fieldguide.evaluate.resampling import Draws, draws
@@ -169,12 +170,6 @@ def permuted(one: Spoken, classes: Groups, seed: int) -> Spoken:
             pairs[here] = source[random.integers(len(source), size=len(here))]
     of = np.array([gives[int(name)] for name in one.of], np.int64)
     return Spoken(f"{one.name}, classes permuted", "floor", pairs, one.lines, of)
-
-
-def unit(rows: Floats) -> Floats:
-    """Return rows of length one; a row of zeros, or of what rounding left of them, is zeros."""
-    lengths = np.linalg.norm(rows, axis=-1, keepdims=True)
-    return np.asarray(np.where(lengths > 1e-9, rows / np.maximum(lengths, 1e-9), 0.0))
 
 
 def _ground(held: Real, train: Real, second: Groups, target: str) -> _Ground:
