@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -47,7 +48,11 @@ def serving(script: Script) -> Iterator[Stub]:
         wbufsize = 1 << 16  # headers and body in one packet, or every request waits for the other side's delayed word
 
         def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))))
+            try:
+                body = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))))
+            except (OSError, ValueError):  # whoever asked has gone, in the middle of a word perhaps
+                self.close_connection = True
+                return
             with stub.lock:
                 number = len(stub.asked)
                 stub.asked.append(body)
@@ -61,7 +66,13 @@ def serving(script: Script) -> Iterator[Stub]:
         def log_message(self, *_: Any) -> None:
             """Say nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            """Say nothing of connections that the other side has dropped; everything else is told as ever."""
+            if not isinstance(sys.exception(), ConnectionError):
+                super().handle_error(request, client_address)
+
+    server = Server(("127.0.0.1", 0), Handler)
     server.daemon_threads, server.block_on_close = True, False
     stub.url = f"http://127.0.0.1:{server.server_port}/v1"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)

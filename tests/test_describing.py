@@ -460,10 +460,11 @@ def test_interrupted_from_python_nothing_is_lost_and_nothing_asked_twice(study: 
         with pytest.raises(KeyboardInterrupt):
             describing.follow(describing.prepare(study, asked(server, at_once=1)), Stops(), quick)
         kept = {line["class"] for line in replies(study)}
-        begun = server.count
-        assert 3 <= len(kept) <= begun <= 4
+        assert 3 <= len(kept) <= 4
         describe(study, server)
-        assert server.count == begun + 6 - len(kept)
+        said = server.classes()
+        # One question may have been on its way when it stopped, and is asked again; what was kept is not.
+        assert 6 <= len(said) <= 7 and {name for name in said if said.count(name) > 1}.isdisjoint(kept)
     assert list(read_texts(study, "small-1").classes) == list(IDS)
 
 
