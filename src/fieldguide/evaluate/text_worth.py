@@ -209,4 +209,7 @@ def headline(groups: Groups, worth: Sequence[Mapping[str, Any]]) -> str | None:
         key = Key("weighted", entry["selection"], entry["source"], entry["translator"], entry["head"], fewest)
         return float(np.mean([cell.val_accuracy or 0.0 for cell in groups[key]]))
 
-    return str(max((entry for entry in usable if entry["image"] == fewest), key=preferred)["sentence"])
+    best = max((entry for entry in usable if entry["image"] == fewest), key=preferred)
+    if len({entry["head"] for entry in usable}) == 1:
+        return str(best["sentence"])
+    return f"{best['sentence']} (Head {best['head']}, which validation prefers there.)"
