@@ -170,6 +170,9 @@ def test_extensions_and_ignored_files() -> None:
     assert finding("FG016", facts([*clean(), liar])).examples == ("cat/a.jpg: extension says jpg, content is PNG",)
     told = finding("FG017", facts(clean(), ignored=((".DS_Store", "hidden"), ("a.txt", "not a picture by its extension"))))
     assert told.count == 2 and "1 hidden" in told.detail
+    beside = tuple((f"cat/{name}.txt", "not a picture by its extension") for name in ("a", "b"))
+    told = finding("FG017", facts([row("cat/a.jpg")], ignored=beside))
+    assert "1 text beside a picture" in told.detail and "1 not a picture" in told.detail
 
 
 def test_file_facts_that_give_the_class_away() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
+
 from fieldguide.data.checks.finding import Facts, Told, counted, outcome
 
 _LIES = "extension says"
+_BESIDE = "text beside a picture"
 
 
 def unreadable(facts: Facts) -> Told:
@@ -52,11 +55,15 @@ def extensions(facts: Facts) -> Told:
 def ignored(facts: Facts) -> Told:
     """List what lies in the source and was never a candidate: hidden files, text files, what systems leave behind.
 
-    It is told so that no picture goes missing unseen.
+    It is told so that no picture goes missing unseen. A text that lies beside a picture of the same name is called what it is.
 
-    If a picture is among them, give it a picture's extension or none.
+    If a picture is among them, give it a picture's extension or none. Texts beside pictures come in by ``fieldguide texts STUDY --add FOLDER``.
     """
-    found = facts.source.ignored
+    pictures = {PurePosixPath(row.path).with_suffix("") for row in facts.rows}
+    found = [
+        (name, _BESIDE if name.lower().endswith(".txt") and PurePosixPath(name).with_suffix("") in pictures else reason)
+        for name, reason in facts.source.ignored
+    ]
     names = [f"{name}: {reason}" for name, reason in found]
     return outcome(
         names, f"Passed over: {counted([reason for _, reason in found])}.", "Every file in the source is a candidate."
