@@ -20,10 +20,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
+from threadpoolctl import threadpool_limits
 
+from fieldguide.bench import cores
 from fieldguide.craft import selections
 from fieldguide.craft.heads import Array, Head, Sums, sums
 from fieldguide.craft.selections import Labels
+from fieldguide.data.store import in_threads
 
 Curve = Literal["pictures", "mix", "weighted"]
 #: Penalties of ridge regression in units of the mean eigenvalue, and shrinkages of the discriminant analysis; validation chooses.
@@ -153,17 +156,26 @@ def closed(
     texts: Rows | None,
     tick: Callable[[], None] = lambda: None,
 ) -> list[Scored]:
-    """Return every cell with the penalty that validation chose; `tick` is called after each."""
+    """Return every cell with the penalty that validation chose; `tick` is called after each.
+
+    Cells go side by side, each on one core: matrices of this size are too small for several cores to share.
+    """
     grid = PENALTIES if head == "ridge" else SHRINKAGES
     val, test = bed.val.features.astype(np.float32), bed.test.features.astype(np.float32)
-    found = []
-    for cell, of in zip(cells, added(bed, cells, texts), strict=True):
+
+    def scored(one: tuple[Mixture, Sums]) -> Scored:
+        cell, of = one
         tried = heads(head, of, grid)
-        accuracies = [_accuracy(one, val, bed.val.labels) for one in tried]
+        accuracies = [_accuracy(head_of, val, bed.val.labels) for head_of in tried]
         place = int(np.argmax(accuracies))
         right = _logits(tried[place], test).argmax(axis=1) == bed.test.labels
-        found.append(cell.scored(bed, accuracies[place], right, grid[place]))
-        tick()
+        return cell.scored(bed, accuracies[place], right, grid[place])
+
+    found = []
+    with threadpool_limits(1, user_api="blas"):
+        for _, done in in_threads(scored, zip(cells, added(bed, cells, texts), strict=True), ahead=2 * cores()):
+            found.append(done)
+            tick()
     return found
 
 
