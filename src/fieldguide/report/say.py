@@ -40,10 +40,19 @@ class Value:
 MISSING = Value(NOT_RECORDED, title="the study folder does not hold this value")
 
 
+#: A path in a model's words: at the beginning, or behind ``hf/``, ``weights=`` and the like.
+_PATH = re.compile(r"(?:(?<=[=/ :])|^)[~.]{0,2}/(?:[^\s,/]+/)*([^\s,/]+)")
+
+
 def clean(text: object, most: int = 2000) -> str:
     """Return `text` as one line that draws as itself; the quick way out is for the many texts that already do."""
     line = str(text)
     return plain(line, most) if len(line) > most or _UNSAFE.search(line) else line
+
+
+def pathless(model: object) -> str:
+    """Return a model's name with files and folders called by their last part: a page that is passed on tells of no machine."""
+    return _PATH.sub(r"\1", str(model))
 
 
 def percent(share: float) -> str:

@@ -92,7 +92,11 @@ def _card(one: Json, told: Json) -> Card:
         if key in pairs
     ]
     about = [str(pairs.get("where") or ""), f"pairs: {', '.join(counts)}" if counts else "", str(pairs.get("crossed") or "")]
-    about += [f"encoder {told.get('encoder')}, text model {told.get('text_model')}"] if told.get("encoder") else []
+    about += (
+        [f"encoder {say.pathless(told.get('encoder'))}, text model {say.pathless(told.get('text_model'))}"]
+        if told.get("encoder")
+        else []
+    )
     return Card(
         source=str(one.get("source") or ""),
         about=say.shortened("; ".join(part for part in about if part)),

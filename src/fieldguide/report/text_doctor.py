@@ -70,7 +70,7 @@ def doctor(source: str, told: Json, names: Mapping[str, str]) -> Doctor:
     controls, encoder = told.get("controls") or {}, told.get("encoder") or {}
     worst = _worst(lines)
     measured = bool(worst) and _auc(worst[0]) is not None
-    seen = f"seen by {encoder.get('model')}: {encoder.get('how')}" if encoder else "no encoder looked at it"
+    seen = f"seen by {say.pathless(encoder.get('model'))}: {encoder.get('how')}" if encoder else "no encoder looked at it"
     return Doctor(
         source=source,
         about=say.shortened(f"{say.count(len(lines))} lines about {told.get('classes', say.NOT_RECORDED)} classes; {seen}"),

@@ -294,12 +294,13 @@ def _leak(one: Json) -> str:
     return f"{one.get('source')} · {one.get('translator')}: {one.get('why')}"
 
 
+_MODELS = (("Encoder", "encoder"), ("Weights", "described"), ("Text model", "text_model"))
+
+
 def _facts(told: Json) -> Iterator[tuple[str, str]]:
     seconds = told.get("seconds") or {}
     for name, words in (
-        ("Encoder", told.get("encoder")),
-        ("Weights", told.get("described")),
-        ("Text model", told.get("text_model")),
+        *((name, told.get(key) and say.pathless(told[key])) for name, key in _MODELS),
         ("Features", told.get("normalisation")),
         ("Seeds", ", ".join(map(str, told.get("seeds", [])))),
         ("Training pictures", None if told.get("total") is None else say.count(told["total"])),
