@@ -189,7 +189,7 @@ def test_the_page_of_texts_runs_and_names_what_there_is(
     told = capsys.readouterr().out
     assert "2 of 3 classes; 1 texts of nobody here" in told
     (commands,) = re.findall(r"^```sh\n(.*?)^```$", page, re.M | re.S)
-    assert set(re.findall(r"^fieldguide (\w+)", commands, re.M)) == {"texts"}
+    assert set(re.findall(r"^fieldguide (\w+)", commands, re.M)) == {"texts", "compare"}
     table = page.split("| code |")[1].split("\n\n")[0]
     assert set(re.findall(r"`(\w+)`", table)) == set(CODES)
     assert [group.name for group in groups() if group.name not in table] == []
