@@ -1,0 +1,68 @@
+"""What a language model that looks is asked: messages with places for pictures, what it may answer, and how long.
+
+Nothing here holds a pixel. A picture of the training part is named by its content hash, and the one that is asked about by nothing at
+all: the same `Asking` is put for every picture, so that its text and its examples are computed once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+from fieldguide.files import digest
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A place for a picture: of the training picture `key`, or, without one, of the picture that is asked about."""
+
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation; `parts` are texts and places for pictures, in order."""
+
+    role: Literal["system", "user", "assistant"]
+    parts: tuple[str | Shown, ...]
+
+
+@dataclass(frozen=True)
+class Asking:
+    """A rendered prompt: `messages` with exactly one place for the picture that is asked about.
+
+    `answers` are the words that name each class, in the manifest's order. `how`: ``generate`` (free text) or ``choice`` (nothing but
+    one of `answers`, or what `schema` allows). `schema` is the JSON schema of an answer whose format is JSON, else `None`. A
+    temperature of 0 is greedy.
+    """
+
+    messages: tuple[Message, ...]
+    answers: tuple[str, ...]
+    how: Literal["generate", "choice"] = "generate"
+    schema: Mapping[str, Any] | None = None
+    temperature: float = 0.0
+    seed: int | None = None
+    most_tokens: int = 64
+    made: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    @cached_property
+    def hash(self) -> str:
+        """The name of this content, 64 hex characters: equal means that the same was asked, decoded in the same way."""
+        turns = [[turn.role, [part if isinstance(part, str) else [part.key] for part in turn.parts]] for turn in self.messages]
+        return digest(turns, list(self.answers), self.how, self.schema, self.temperature, self.seed, self.most_tokens)
+
+    @cached_property
+    def examples(self) -> tuple[str, ...]:
+        """Content hashes of the training pictures it shows, in order."""
+        shown = [part for turn in self.messages for part in turn.parts if isinstance(part, Shown)]
+        return tuple(part.key for part in shown if part.key is not None)
+
+    def text(self, picture: str = "[picture]", example: str = "[example]") -> str:
+        """Return it as a person reads it: a line with the role before each turn."""
+        turns = []
+        for turn in self.messages:
+            said = [part if isinstance(part, str) else example if part.key else picture for part in turn.parts]
+            turns.append(f"{turn.role}:\n" + "\n".join(said))
+        return "\n\n".join(turns)
