@@ -71,8 +71,9 @@ class Bench:
     answers that names pictures and returns them by content hash, so that a family never learns a name. `online` is True
     only where the user allowed the network. `texts` returns what a source of texts (its name in the study, or a file) says of classes
     and of the training pictures. `shared` is a folder for what several contestants can read (activations of a frozen front).
-    `tracker` hears every event that is logged. `answers` is the file in which answers that cost money or patience are kept for the whole
-    study; `limit` bounds how many more may be asked for in this sitting. `quiet` is True in every process but the first of several: it writes nothing.
+    `tracker` hears every event that is logged. `answers` is the file in which answers that cost money or patience are kept for the
+    whole study; `limit` bounds how many more may be asked for in this sitting.
+    `quiet` is True in every process but the first of several: it writes nothing.
     """
 
     scratch: Path
