@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from fieldguide.errors import UsageProblem, allowed_names, plain
+from fieldguide.tasks.places import PLACES
 
 #: Instructions that Ollama knows. All but the first four shape the model and not what is asked.
 INSTRUCTIONS = (
@@ -66,7 +67,7 @@ def read(text: str, where: str) -> dict[str, Any]:
         raise UsageProblem(
             f"{where} has no FROM.", "A Modelfile names the model that it is made from.", "Put FROM NAME in its first line."
         )
-    if re.search(r"\{(?:classes|class_count|example|example_answer)\}", text):
+    if re.search(rf"\{{(?:{'|'.join(PLACES)})\}}", text):
         notes["a Modelfile is taken letter for letter: names in braces are not filled in; write a TOML file for that"] = None
     return {**values, "notes": list(notes)}
 

@@ -10,9 +10,7 @@ from __future__ import annotations
 import json
 import random
 import re
-import string
 import tomllib
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import resources
@@ -28,16 +26,14 @@ from fieldguide.settings import Settings, build
 from fieldguide.tasks import modelfile
 from fieldguide.tasks.asking import Asking, Message, Shown
 from fieldguide.tasks.classify import fold
+from fieldguide.tasks.places import filled, flat, parsed
 
-#: What a text of a prompt may have filled in.
-PLACES = ("classes", "class_count", "example", "example_answer")
 #: The prompt that is asked with where none is named.
 DEFAULT = "plain"
 #: The key under which an answer in JSON names the class.
 KEY = "label"
 #: Bytes of a file that may be a prompt; what is longer is something else.
 _LONGEST = 1_000_000
-_BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c\ufeff")
 
 
 class Words(Settings):
@@ -159,7 +155,7 @@ def read_prompt(name_or_path: str | Path) -> Prompt:
 def checked(prompt: Prompt, where: str, *, may_be_silent: bool = False) -> Prompt:
     """Return `prompt` where its templates can be filled and it asks something; raises `UsageProblem` where not."""
     for name, template in _templates(prompt).items():
-        _parsed(template, f"{where}: {name}")
+        parsed(template, f"{where}: {name}")
     if not (may_be_silent or any(text.strip() for text in _templates(prompt).values())):
         raise UsageProblem(
             f"{where} asks nothing.",
@@ -218,7 +214,7 @@ def render(
         "example": example,
         "example_answer": answer(prompt, example),
     }
-    text = {name: _filled(template, values, name) for name, template in _templates(prompt).items()}
+    text = {name: filled(template, values, name) for name, template in _templates(prompt).items()}
     messages = [Message("system", (text["system"],))] if text["system"].strip() else []
     messages += [Message(turn.role, (text[f"turns {at}"],)) for at, turn in enumerate(prompt.turns)]
     for number, (key, id) in enumerate([*examples, (None, "")]):
@@ -290,12 +286,6 @@ def pick_examples(train: Sequence[Example], classes: Sequence[ClassInfo], per_cl
     return Picked(tuple(drawn), seed, fewer)
 
 
-def flat(text: str) -> str:
-    """Return `text` as one line: white space and control characters as single blanks, what turns the direction of writing gone."""
-    kept = (" " if unicodedata.category(one) in ("Cc", "Zl", "Zp") else one for one in text)
-    return " ".join("".join(one for one in kept if one not in _BIDI and unicodedata.category(one) != "Cs").split())
-
-
 def _shelf() -> Any:
     return resources.files("fieldguide") / "prompts" / "ask"
 
@@ -320,30 +310,6 @@ def _unreadable(where: str, error: Exception) -> UsageProblem:
 def _templates(prompt: Prompt) -> dict[str, str]:
     said = {"system": prompt.system, "question": prompt.question, "closing": prompt.closing}
     return said | {f"turns {at}": turn.text for at, turn in enumerate(prompt.turns)}
-
-
-def _parsed(template: str, where: str) -> list[tuple[str, str | None]]:
-    """Return (text, name of the place behind it) of a template; raises `UsageProblem` for an unknown place or a lone brace."""
-    try:
-        parts = [(text, name, f"{spec or ''}{kind or ''}") for text, name, spec, kind in string.Formatter().parse(template)]
-    except ValueError as error:
-        raise _wrong(where, "has a brace that is not closed or not opened") from error
-    for _, name, more in parts:
-        if name is not None and (name not in PLACES or more):
-            raise _wrong(where, f"has {{{plain(name + more, 60)}}}, which is no place to be filled", name)
-    return [(text, name) for text, name, _ in parts]
-
-
-def _wrong(where: str, what: str, name: str = "") -> UsageProblem:
-    return UsageProblem(
-        f"{where} {what}.",
-        f"{allowed_names(name, PLACES)} Each in braces; {{{{ and }}}} stand for braces that are meant.",
-        "For example: Which of these {class_count} does the picture show? {classes}",
-    )
-
-
-def _filled(template: str, values: Mapping[str, str], where: str) -> str:
-    return "".join(text + ("" if name is None else values[name]) for text, name in _parsed(template, f"The prompt's {where}"))
 
 
 def _listed(prompt: Prompt, known: Sequence[ClassInfo]) -> tuple[tuple[ClassInfo, ...], list[str]]:
