@@ -291,6 +291,7 @@ def open_local(wanted: Wanted) -> Local:
     stops = {*(own if isinstance(own, list | tuple) else [own]), processor.tokenizer.eos_token_id, hand.end}
     # What a model brings along for sampling would change greedy answers, too.
     model.generation_config = GenerationConfig()
+    _shrink(processor, wanted.image_size)
     size = _size(processor)
     facts = {
         "kind": "prompted",
@@ -331,6 +332,14 @@ def _precision(wanted: Wanted, folder: Path) -> str:
         return wanted.precision
     large = sum(path.stat().st_size for path in folder.glob("*.safetensors")) >= _LARGE
     return pace.native(wanted.device) if large else "fp32"
+
+
+def _shrink(processor: Any, most: int | None) -> None:
+    """Let a processor that enlarges every picture to its own size and cuts that into tiles enlarge it to `most` pixels only."""
+    size, tile = (getattr(processor.image_processor, name, None) for name in ("size", "max_image_size"))
+    own, side = (dict(told).get("longest_edge") if told else None for told in (size, tile))
+    if most and own and side and most < own:
+        processor.image_processor.size = {"longest_edge": min(own, -(-most // side) * side)}
 
 
 def _size(processor: Any) -> int:
