@@ -202,7 +202,11 @@ class Chat:
             raise troubles.no_json(headers, body) from None
         choices = value.get("choices") if isinstance(value, dict) else None
         if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-            told = troubles.message(body) if isinstance(value, dict) and value.get("error") else "its reply holds no message"
+            told = (
+                troubles.message(body, self.server.hide)
+                if isinstance(value, dict) and value.get("error")
+                else "its reply holds no message"
+            )
             raise Trouble(told, again=True)
         said = choices[0].get("message")
         said = said if isinstance(said, dict) else {}
@@ -213,7 +217,7 @@ class Chat:
         told = text if isinstance(text, str) else refusal if isinstance(refusal, str) else ""
         return Reply(
             self.server.hide(told)[:MOST_LETTERS],
-            "too long" if len(told) > MOST_LETTERS else plain(finish, 40),
+            "too long" if len(told) > MOST_LETTERS else plain(self.server.hide(finish), 40),
             _count(usage.get("prompt_tokens")),
             _count(usage.get("completion_tokens")),
             seconds,
