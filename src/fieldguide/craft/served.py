@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from fieldguide.craft import troubles
+from fieldguide.craft.secrets import keep_from_logs
 from fieldguide.craft.server import Server
 from fieldguide.craft.troubles import ServerProblem, Trouble
 from fieldguide.errors import plain
@@ -237,6 +238,8 @@ class _NotDone(Exception):
 def _client(server: Server, patience: Patience) -> OpenAI:
     """Return a client that goes to this host alone: it follows no redirection, and on this machine uses no proxy."""
     from openai import DefaultHttpxClient, OpenAI, Timeout
+
+    keep_from_logs(server.hider)
 
     def refuse(response: Any) -> None:
         if response.status_code >= 300:

@@ -45,10 +45,11 @@ class Server:
 
     def hide(self, text: str) -> str:
         """Return `text` without the key, the password and what the query held, however they are written: servers quote what they refuse."""
-        return self._hider.hide(text)
+        return self.hider.hide(text)
 
     @cached_property
-    def _hider(self) -> Hider:
+    def hider(self) -> Hider:
+        """What takes the key, the password and the values of the query out of a text."""
         password = base64.b64decode(self.login).decode().partition(":")[2] if self.login else None
         return hider((self.key, self.login, password, *self.query.values()))
 
