@@ -10,6 +10,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+from fieldguide.cli import ask as of_ask
 from fieldguide.cli import describe as of_describe
 from fieldguide.cli import ratios as of_ratios
 from fieldguide.cli import texts as of_texts
@@ -266,6 +267,7 @@ def explain(
 
 
 of_describe.register(app, asks)
+of_ask.register(app, asks)
 
 
 @app.command()

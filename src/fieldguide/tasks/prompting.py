@@ -170,11 +170,12 @@ def called(prompt: Prompt, classes: Sequence[ClassInfo]) -> tuple[ClassInfo, ...
 
     Raises `UsageProblem` where two have one name: no answer could tell which is meant.
     """
-    words = {fold(key): value for key, value in prompt.classes.items()}
+    folded = {fold(key): value for key, value in prompt.classes.items() if fold(key)}
     found: list[ClassInfo] = []
     owners: dict[str, str] = {}
     for info in classes:
-        own = words.get(fold(info.id)) or words.get(fold(info.name)) or Words()
+        exact = prompt.classes.get(info.id) or prompt.classes.get(info.name)
+        own = exact or folded.get(fold(info.id)) or folded.get(fold(info.name)) or Words()
         name = flat(info.name if own.name is None else own.name) or flat(info.id)
         synonyms = info.synonyms if own.synonyms is None else own.synonyms
         description = info.description if own.description is None else own.description

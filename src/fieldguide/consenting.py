@@ -1,0 +1,71 @@
+"""Before a picture leaves this machine: for whom, how many, what it is expected to cost, and whether somebody agrees.
+
+Nothing is sent and nothing is written before. `Terms` are what one call of a command may do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from fieldguide import terminal
+from fieldguide.bench import Progress
+from fieldguide.errors import UsageProblem, plain
+from fieldguide.records import Sending
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What one call may do: `yes`, send pictures without asking again; `limit`, ask at most so many new questions (`None`: all)."""
+
+    yes: bool = False
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a limit that is none."""
+        if self.limit is not None and self.limit < 0:
+            raise UsageProblem(
+                f"--limit {self.limit} is no number of questions.", "Allowed: 0 or more.", "Leave it out to ask them all."
+            )
+
+
+def require(
+    sendings: Sequence[Sending | None],
+    yes: bool,
+    progress: Progress,
+    confirm: Callable[[str], bool | None] = terminal.confirm,
+) -> None:
+    """Tell what would be sent, and return once somebody agreed: by `yes`, or at the terminal. Nothing to send needs nobody.
+
+    Raises `UsageProblem` where nobody does.
+    """
+    found = [one for one in sendings if one is not None and one.pictures]
+    if not found:
+        return
+    for one in found:
+        progress.say(line(one))
+    if yes:
+        return
+    hosts = ", ".join(dict.fromkeys(plain(one.host, 100) for one in found))
+    agreed = confirm(f"Send {_pictures(sum(one.pictures for one in found))} to {hosts}?")
+    if agreed:
+        return
+    why = "nobody agreed to that" if agreed is None else "that was refused"
+    raise UsageProblem(
+        f"{_pictures(sum(one.pictures for one in found))} would be sent to {hosts}, and {why}. {' '.join(map(line, found))}",
+        "Pictures leave this machine only where somebody agrees: at the terminal, or by --yes. Nothing was sent, and nothing written.",
+        "The same command with --yes agrees; a model or a server on this machine needs nobody.",
+    )
+
+
+def line(one: Sending) -> str:
+    """Return what would be sent, in a sentence or two."""
+    who = f"{plain(one.who, 60)}: " if one.who else ""
+    shown = f", each with {one.examples:,} training picture{'s' * (one.examples != 1)} as examples" if one.examples else ""
+    cost = f"about {one.tokens_in:,} tokens in and {one.tokens_out:,} out"
+    money = "; no price was given" if one.money is None else f", {one.money:,.4g} at the prices given"
+    return f"{who}{_pictures(one.pictures)} to {plain(one.host, 100)}{shown}: {cost}{money}."
+
+
+def _pictures(count: int) -> str:
+    return f"{count:,} picture{'s' * (count != 1)}"
