@@ -25,7 +25,8 @@ _MARKS = frozenset("`~^|<>$+= \t\n")
 _MOST_WORDS = 12
 #: Scripts that put no spaces between words: a name is looked for letter by letter.
 _UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR")
-_PIECE = 1000
+#: Characters from which on a text is no name and is folded in pieces of so many.
+_LONG, _PIECE = 1000, 100
 _WORD = re.compile(r"\w+")
 
 
@@ -37,7 +38,7 @@ def fold(text: str) -> str:
 
 def _composed(text: str) -> str:
     """Return `text` in NFKC; a long one piece by piece, because marks without end on one letter take the square of their number."""
-    if len(text) <= _PIECE:
+    if len(text) <= _LONG:
         return unicodedata.normalize("NFKC", text)
     return "".join(unicodedata.normalize("NFKC", text[at : at + _PIECE]) for at in range(0, len(text), _PIECE))
 

@@ -39,9 +39,10 @@ KINDS: Mapping[str, str] = {
     "server failed": "the server failed",
     "unreadable picture": "the picture could not be read",
     "not asked": "not asked",
+    "no answer": "there is no answer",
 }
 #: Kinds that say that there is no whole answer, whatever text came: they hold under every reading.
-LASTING = frozenset(("cut", "server failed", "unreadable picture", "not asked"))
+LASTING = frozenset(("cut", "server failed", "unreadable picture", "not asked", "no answer"))
 _WORDS: Mapping[str, str] = {
     "other spelling": "a listed name, but not letter for letter",
     "synonym": "a synonym, no name of the list",
@@ -56,9 +57,10 @@ _WORDS: Mapping[str, str] = {
     "server failed": "no answer came",
     "unreadable picture": "nothing was asked",
     "not asked": "nothing was asked",
+    "no answer": "none came",
 }
 #: What other rooms say of the same, by how it begins.
-_ELSEWHERE = {"empty answer": "empty", "no recorded answer": "not asked", "no answer": "not asked"}
+_ELSEWHERE = {"empty answer": "empty", "no recorded answer": "no answer"}
 #: Why a server says that a text ended, where that means that there is no answer.
 _ENDED = {"length": "cut", "max_tokens": "cut", "too long": "cut", "refusal": "refusal", "content_filter": "refusal"}
 
