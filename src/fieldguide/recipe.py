@@ -155,6 +155,14 @@ def _make_pictures(order: Order, asked: Asked) -> None:
     write_figures(Path(asked.source), rehearsal.classes, rehearsal.each)
 
 
+def _make_digits(order: Order, asked: Asked) -> None:
+    """Draw the digits of the rehearsal."""
+    from fieldguide.data.drawn.folders import write_drawings
+
+    rehearsal = order.recipe.rehearsal
+    write_drawings(Path(asked.source).parent, [str(digit) for digit in range(rehearsal.classes)], rehearsal.each)
+
+
 def _make_networks(order: Order, asked: Asked) -> None:
     """Make the small networks of the rehearsal, as folders with weights."""
     from fieldguide.craft.tiny_vit import write_vit
@@ -181,7 +189,7 @@ def _look(order: Order, asked: Asked) -> None:
 
 
 def _compare(order: Order, asked: Asked) -> page.Study:
-    """Train every contestant, let it answer, score and draw the report."""
+    """Train every contestant that learns, let all answer, score and draw the report."""
     return page.compare(asked, order.folder, online=order.online, progress=order.progress)
 
 
@@ -200,6 +208,7 @@ STEPS: dict[str, Callable[[Order, Asked], page.Study | None]] = {
     "pictures": _make_pictures,
     "networks": _make_networks,
     "drawings": recipe_texts.make_drawings,
+    "digits": _make_digits,
     "look": _look,
     "compare": _compare,
     "text-ratio": recipe_texts.sweep_ratios,
@@ -281,7 +290,7 @@ def planned(order: Order) -> page.DryRun:
             rehearsal = replace(order, out=Path(scratch) / "study")
             asked = asked_of(rehearsal)
             for step in order.steps:
-                if step in ("pictures", "networks", "drawings"):
+                if step in ("pictures", "networks", "drawings", "digits"):
                     STEPS[step](rehearsal, asked)
             return replace(page.dry_run(asked, order.folder, progress=order.progress), folder=order.folder)
     asked = asked_of(order)

@@ -67,8 +67,12 @@ class Figure(Settings):
     """Accuracy in per cent, as printed."""
     filtered: float | None = Field(None, ge=0, le=100)
     """Accuracy in per cent among answers that are a name, where the source prints one."""
-    more: dict[str, str] = {}
-    """Other figures that it prints of this contestant, each as printed: precision, recall, F1, time, hardware."""
+    metrics: dict[str, float] = {}
+    """Other metrics that it prints, as shares, by our names: ``macro_f1``, ``weighted_recall`` ..."""
+    time: str | None = None
+    """Time to answer, in its words."""
+    hardware: str | None = None
+    """What it ran on, in its words."""
     correct: int | None = Field(None, ge=0)
     """Pictures it had right; not known if not given."""
     pictures: int | None = Field(None, gt=0)
@@ -148,7 +152,9 @@ class Question(Settings):
     asks: str
     """The question."""
     contestants: tuple[str, ...]
-    """Whose training, validation and gap answer it."""
+    """Whose training, validation and gap answer it, or the two that answer it together."""
+    pair: bool = False
+    """It is answered by the second of two contestants against the first, on the same test pictures."""
 
 
 class Rehearsal(Settings):

@@ -13,7 +13,7 @@ from fieldguide.errors import UsageProblem
 from fieldguide.evaluate.intervals import wilson
 from fieldguide.evaluate.published import Hits, means, standing
 from fieldguide.recipes import Figure, Group, Recipe
-from fieldguide.report import bars, fitting, say
+from fieldguide.report import bars, fitting, published_asked, say
 from fieldguide.report.read import Contestant, Study
 from fieldguide.report.say import Value
 
@@ -75,6 +75,7 @@ class Beside:
     means: tuple[Mean, ...]
     differences: tuple[str, ...]
     answers: tuple[Answer, ...]
+    more: tuple[published_asked.Told, ...]
     ours: tuple[tuple[str, str], ...]
 
     @property
@@ -108,9 +109,12 @@ def beside(study: Study) -> Beside | None:
         means=tuple(_mean(group, scored) for group in recipe.published.groups),
         differences=tuple(_differences(study, recipe, scored, alike=not warnings)),
         answers=tuple(
-            Answer(question.asks, tuple((n, _fitted(study, scored.get(n))) for n in question.contestants))
+            Answer(question.asks, published_asked.together(study, question))
+            if question.pair
+            else Answer(question.asks, tuple((n, _fitted(study, scored.get(n))) for n in question.contestants))
             for question in recipe.questions
         ),
+        more=published_asked.more(study, recipe, scored),
         ours=tuple(recipe.ours.items()),
     )
 

@@ -153,4 +153,3 @@ def _settled(one: tuple[str, Said | None]) -> tuple[str, Said]:
     key, said = one
     assert said is not None
     return key, said
-
