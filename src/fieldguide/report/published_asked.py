@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fieldguide.files import read_json
 from fieldguide.recipes import Figure, Question, Recipe
 from fieldguide.report import say
 from fieldguide.report.board import mirrored
+from fieldguide.report.prompted_files import Counted
 from fieldguide.report.read import Contestant, Study
 
 _METRICS = {
@@ -18,8 +18,8 @@ _METRICS = {
     for name, words in (("precision", "precision"), ("recall", "recall"), ("f1", "F1"))
 }
 _DENOMINATORS = {
-    "listed": "of the answers that are a name of the list",
-    "any name": "of the answers that are a bare name, on the list or off it",
+    "listed": "answers that are a name of the list",
+    "any name": "answers that are a bare name, on the list or off it",
 }
 
 
@@ -59,20 +59,18 @@ def _filtered(study: Study, contestant: Contestant | None) -> tuple[str, ...]:
     """Return it over both denominators that the source leaves open."""
     if contestant is None:
         return ("not scored",)
-    path = study.folder / "runs" / contestant.name / "readings.json"
-    try:
-        found: Any = read_json(path)["parts"]["test"]["filtered"]
-        lines = [_share(entry) for entry in found]
-    except (OSError, ValueError, KeyError, TypeError):
-        return (say.NOT_RECORDED,)
-    return tuple(lines) or (say.NOT_RECORDED,)
+    found = study.prompted.get(contestant.name)
+    return tuple(map(_share, found.test.filtered if found else ())) or (say.NOT_RECORDED,)
 
 
-def _share(entry: Mapping[str, Any]) -> str:
-    accuracy, of = entry["accuracy"], _DENOMINATORS.get(str(entry["id"]), str(entry["id"]))
-    if accuracy["value"] is None:
-        return f"there is none {of}"
-    return f"{say.percent(accuracy['value'])} [{say.interval(accuracy['low'], accuracy['high'])}], {entry['right']} {of}: {entry['n']}"
+def _share(counted: Counted) -> str:
+    of = _DENOMINATORS.get(counted.id, counted.what or counted.id)
+    if counted.right is None or counted.n is None:
+        return say.NOT_RECORDED
+    if not counted.n:
+        return f"no {of}"
+    value = say.score(counted.accuracy)
+    return f"{_with_note(value)}: {counted.right} of the {counted.n} {of}"
 
 
 def _time(contestant: Contestant | None) -> str:
@@ -87,9 +85,9 @@ def _hardware(study: Study, contestant: Contestant | None) -> str:
     server = ((contestant.facts if contestant else None) or {}).get("server")
     if isinstance(server, Mapping) and server.get("host"):
         return f"whatever {say.clean(server['host'], 80)} runs on"
-    machine = study.environment or {}
-    told = [str(machine[key]) for key in ("accelerator", "gpu", "cpu") if machine.get(key)]
-    return ", ".join(told) or say.NOT_RECORDED
+    cost, machine = (contestant.cost if contestant else None) or {}, study.environment or {}
+    cores = f", {machine['cores']} cores" if machine.get("cores") else ""
+    return f"{cost['device']}{cores}" if cost.get("device") else say.NOT_RECORDED
 
 
 def together(study: Study, question: Question) -> tuple[tuple[str, str], ...]:
