@@ -21,8 +21,8 @@ from fieldguide.files import building
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-#: What ends a turn, and what fills the shorter rows of a batch.
-TURN, END, PAD = "<|im_start|>", "<|im_end|>", "<|pad|>"
+#: What begins a text (mllama's), begins and ends a turn, and fills the shorter rows of a batch.
+BEGIN, TURN, END, PAD = "<bos>", "<|im_start|>", "<|im_end|>", "<|pad|>"
 #: The marks of all four architectures, so that one tokeniser serves them.
 _MARKS = (
     *(PAD, TURN, END),
@@ -70,7 +70,7 @@ def write_chat(target: Path, architecture: str = "idefics3", seed: int = 0, **si
         with torch.random.fork_rng(devices=[]), building(target) as folder:
             torch.manual_seed(seed)
             mark, build = _KINDS[architecture]
-            model, processor = build(_tokeniser(_template(mark, "<bos>" if architecture == "mllama" else "")), wanted)
+            model, processor = build(_tokeniser(_template(mark, BEGIN if architecture == "mllama" else "")), wanted)
             model.generation_config.eos_token_id = processor.tokenizer.eos_token_id
             model.generation_config.pad_token_id = processor.tokenizer.pad_token_id
             model.save_pretrained(folder)
@@ -94,14 +94,14 @@ def _tokeniser(template: str) -> PreTrainedTokenizerFast:
         _WORDS.splitlines(),
         trainers.BpeTrainer(
             vocab_size=_VOCABULARY,
-            special_tokens=["<bos>", *_MARKS],
+            special_tokens=[BEGIN, *_MARKS],
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
             show_progress=False,
         ),
     )
     wrapped = PreTrainedTokenizerFast(
         tokenizer_object=made,
-        bos_token="<bos>",
+        bos_token=BEGIN,
         eos_token=END,
         pad_token=PAD,
         extra_special_tokens=[mark for mark in _MARKS if mark not in (END, PAD)],
