@@ -5,6 +5,7 @@ Nothing is written and nothing is scored. A free question is put under the model
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from fieldguide import families, gather, terminal
 from fieldguide.asked import FreeQuestion
 from fieldguide.consenting import require
-from fieldguide.craft.server import server_of
+from fieldguide.craft.chat.costs import tokens_of
+from fieldguide.craft.chat.door import Door, where
 from fieldguide.data.classes import read_classes
 from fieldguide.data.loose import Files, picture_files
 from fieldguide.data.store import SIZES
@@ -30,8 +32,8 @@ if TYPE_CHECKING:
 
     Opened = Callable[[Wanted], Chat]
 
-#: Letters of a token, tokens of a picture and of a free answer, for the estimate that is told before a picture leaves this machine.
-LETTERS, _PICTURE_TOKENS, _ANSWER_TOKENS = 4, 1000, 100
+#: Tokens of a free answer, for the estimate that is told before a picture leaves this machine.
+_FREE = 100
 #: Classes that a prompt is shown with where none are named.
 _SHOWN = (
     ClassInfo("tawny_owl", "tawny owl", ("brown owl",), "a stocky brown owl with dark eyes and no ear tufts"),
@@ -82,7 +84,7 @@ def read_order(model: str, words: Sequence[str], given: Mapping[str, Any], *, on
                 "Leave one of them out.",
             )
         return Order(model, tuple(map(Path, words)), (), how, online, yes)
-    if len(words) < 2 or not words[-1].strip() or Path(words[-1]).exists():
+    if len(words) < 2 or not words[-1].strip() or os.path.exists(words[-1]):
         raise UsageProblem(
             f"There is no question: the last word is {plain(words[-1])!r}."
             if words
@@ -123,14 +125,14 @@ def classes_of(words: str | None) -> tuple[ClassInfo, ...]:
             "A study folder, a classes.toml, or names separated by commas.",
             "--classes cat,dog",
         )
-    path = Path(str(words)).expanduser()
-    if path.is_dir():
+    path = Path(os.path.expanduser(str(words)))
+    if os.path.isdir(path):  # a long list of names is no path that `Path` would test
         from fieldguide.data.tables import read_manifest
         from fieldguide.study import require_study
 
         require_study(path)
         return gather.task_of(path, read_manifest(path / "manifest.parquet")).classes
-    if path.is_file():
+    if os.path.isfile(path):
         try:
             table = read_toml(path).get("classes")
         except (OSError, ValueError):
@@ -146,18 +148,18 @@ def ask(order: Order, progress: Progress, opened: Opened | None = None) -> list[
     A picture that cannot be read, or that the model says nothing of, is an answer with `error`. Before a picture leaves this machine,
     somebody agrees to that; raises `UsageProblem` where nobody does.
     """
-    paths = picture_files(order.pictures)
+    how, paths = order.how, picture_files(order.pictures)
     asked = askings(order)
     wanted = _wanted(order)
-    host = _elsewhere(wanted)
-    sending = Sending("", len(paths) * len(asked), *_tokens(asked, len(paths)))
-    require([replace(sending, host=host)] if host else [], order.yes, progress)
-    chat = _opened(wanted, opened)
+    host = where(wanted)
+    require([] if host is None else [_sending(host, asked, len(paths), how.image_size)], order.yes, progress)
     answered: list[Answered] = []
+    door = Door(wanted, consented=True, opening=opened)  # it closes its chat when it goes, so it must stay
     try:
-        # Where a server is not named, it is the chat that knows where it asks.
-        if chat.where is not None and chat.where != host and not server_of(f"http://{chat.where}").local:
-            require([replace(sending, host=chat.where)], order.yes, progress)
+        chat = door()
+    except ModuleNotFoundError as error:
+        raise families.needs_extra(error) from error
+    try:
         files = Files()
         images = list(files.images(paths))
         for question, asking in asked:
@@ -290,25 +292,10 @@ def _wanted(order: Order) -> Wanted:
     )
 
 
-def _opened(wanted: Wanted, opened: Opened | None) -> Chat:
-    try:
-        from fieldguide.craft.chat.opening import open_chat
-
-        return (opened or open_chat)(wanted)
-    except ModuleNotFoundError as error:
-        raise families.needs_extra(error) from error
-
-
-def _elsewhere(wanted: Wanted) -> str | None:
-    """Return the host that pictures would be sent to; `None` where they stay on this machine."""
-    if wanted.server is None or not wanted.model.startswith(("served/", "ollama/")):
-        return None
-    server = server_of(wanted.server, wanted.key_variable)
-    return None if server.local else server.host
-
-
-def _tokens(asked: Sequence[tuple[str, Asking]], pictures: int) -> tuple[int, int]:
-    """Return about how many tokens are sent and come back."""
-    letters = sum(len(asking.text("", "")) for _, asking in asked)
-    tokens_out = sum(min(asking.most_tokens, _ANSWER_TOKENS) for _, asking in asked)
-    return pictures * (letters // LETTERS + len(asked) * _PICTURE_TOKENS), pictures * tokens_out
+def _sending(host: str, asked: Sequence[tuple[str, Asking]], pictures: int, size: int | None) -> Sending:
+    """Return what would be sent to `host`, and about how many tokens that is."""
+    counts = [tokens_of(asking, size) for _, asking in asked]
+    said = [
+        out if asking.answers else min(asking.most_tokens, _FREE) for (_, asking), (_, out) in zip(asked, counts, strict=True)
+    ]
+    return Sending(host, pictures * len(asked), pictures * sum(read for read, _ in counts), pictures * sum(said))

@@ -8,6 +8,7 @@ hash. Names of classes are data: whatever they hold, they fill a place and are n
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 import tomllib
@@ -127,10 +128,10 @@ def read_prompt(name_or_path: str | Path) -> Prompt:
     if given in prompt_names():
         values = tomllib.loads((_shelf() / f"{given}.toml").read_text(encoding="utf-8"))
         return checked(_built({"name": given, **values}, f"The prompt {given}"), f"The prompt {given}")
-    path = Path(given).expanduser()
+    path = Path(os.path.expanduser(given))
     where = plain(path)
     try:
-        size = path.stat().st_size if path.is_file() else -1
+        size = path.stat().st_size if os.path.isfile(path) else -1
         text = path.read_text(encoding="utf-8-sig") if 0 <= size <= _LONGEST else ""
         if size > _LONGEST:
             raise ValueError(f"it has {size:,} bytes, too many for a prompt")
