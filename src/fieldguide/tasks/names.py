@@ -9,7 +9,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import groupby
 
 from fieldguide.records import ClassInfo
@@ -64,7 +64,8 @@ def bare(text: str) -> str:
         start += 1
     while end > start and _is_mark(folded[end - 1]):
         end -= 1
-    kept = " ".join("".join(one for one in folded[start:end] if one not in "'’‘`.").split())
+    left_out = "'’‘`" if any(one.isdigit() for one in folded) else "'’‘`."  # 1.1 is not 11
+    kept = " ".join("".join(one for one in folded[start:end] if one not in left_out).split())
     article = next((one for one in _ARTICLES if kept.startswith(one)), "")
     return kept[len(article) :]
 
@@ -92,6 +93,8 @@ class _Spellings:
 
     def hits(self, text: str) -> Iterator[str | None]:
         """Yield what each table says of `text`: a class id, `None` where two classes share it, "" where it is no name."""
+        if len(text) > _LONG:
+            text = ""  # no name, and silence is none either
         yield self.exact.get(text.strip(), "")
         yield self.folded.get(fold(text), "")
         plain = bare(text)
@@ -177,7 +180,7 @@ class Names:
         """Return the classes of every name and its singulars, and by first word the most words that such a name has."""
         phrases: dict[str, set[str]] = {}
         for name, id in (pair for tier in self.tiers for pair in tier):
-            for form in singular_names(" ".join(words_of(name))) - {""}:
+            for form in singular_names(" ".join(split_words(name))) - {""}:
                 phrases.setdefault(form, set()).add(id)
         longest: dict[str, int] = {}
         for form in phrases:
@@ -205,20 +208,22 @@ class Names:
             if name in rest:
                 found |= ids
                 rest = rest.replace(name, " ")
-        phrases, longest = self._phrases
-        words, at = words_of(rest), 0
+        words, at = split_words(rest), 0
+        most = lru_cache(1024)(self._most_words_from)
+        named = lru_cache(1024)(self._named_by)
         while at < len(words) and len(found) < 2:
-            most = max((longest.get(form, 0) for form in singular_names(words[at])), default=0)
-            step = 1
-            for count in range(min(most, len(words) - at), 0, -1):
-                forms = singular_names(" ".join(words[at : at + count]))
-                ids = frozenset().union(*(phrases.get(form, frozenset()) for form in forms))
-                if ids:
-                    found |= ids
-                    step = count
-                    break
-            at += step
+            lengths = range(min(most(words[at]), len(words) - at), 0, -1)
+            step = next((count for count in lengths if named(" ".join(words[at : at + count]))), 0)
+            found |= named(" ".join(words[at : at + step]))
+            at += max(step, 1)
         return frozenset(found)
+
+    def _most_words_from(self, word: str) -> int:
+        """Return how many words the longest name has that begins with `word`."""
+        return max(self._phrases[1].get(form, 0) for form in singular_names(word))
+
+    def _named_by(self, words: str) -> frozenset[str]:
+        return frozenset().union(*(self._phrases[0].get(form, frozenset()) for form in singular_names(words)))
 
     @cached_property
     def scripts(self) -> frozenset[str]:
@@ -228,15 +233,15 @@ class Names:
     @cached_property
     def most_words(self) -> int:
         """Words of the longest id or display name."""
-        return max((len(words_of(name)) for tier in self.tiers[:2] for name, _ in tier), default=0)
+        return max((len(split_words(name)) for tier in self.tiers[:2] for name, _ in tier), default=0)
 
     @cached_property
     def words(self) -> frozenset[str]:
         """Every word that some name holds, folded."""
-        return frozenset(word for tier in self.tiers for name, _ in tier for word in words_of(name))
+        return frozenset(word for tier in self.tiers for name, _ in tier for word in split_words(name))
 
 
-def words_of(text: str) -> list[str]:
+def split_words(text: str) -> list[str]:
     """Return the words of `text`, folded, apostrophes within them gone."""
     return _WORD.findall(fold(text).replace("'", "").replace("’", "").replace("_", " "))
 

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from fieldguide.tasks.classify import Classify
 from fieldguide.tasks.json_text import Objects, Several, objects
-from fieldguide.tasks.names import fold, script_of, words_of
+from fieldguide.tasks.names import fold, script_of
 
 Reading = Literal["strict", "normalised", "alias", "json"]
 READINGS: tuple[Reading, ...] = ("strict", "normalised", "alias", "json")
@@ -151,7 +151,7 @@ def _read_json(text: str, task: Classify) -> Read:
     if not said:
         named = task.names.mentioned(text)
         return Read(None, "two labels" if len(named) > 1 else "extra words" if named else "off-list")
-    labels = {task.names.normalised(one) for one in said}
+    labels = {task.names.normalised(one) for one in set(said)}
     if len(labels) == 1:
         label = labels.pop()
         return Read(label) if label is not None else Read(None, _why(said[0], task))
@@ -233,25 +233,27 @@ def is_name(text: str, task: Classify) -> bool:
     """Tell whether `text` is a bare name, on the list or off it: E1b's "another animal", as far as a text shows it.
 
     One line of letters, figures, spaces, hyphens, underscores, apostrophes and full stops, of no more words than the longest listed name (but
-    three at least), without words of which sentences are made; and no refusal.
+    three at least), without words of which sentences are made; not two listed names, and no refusal.
     """
     said = text.strip()
     if not 0 < len(said) <= 200 or refuses(said):
         return False
     if not all(one.isalnum() or one in " -_'’." or one == "\u0301" for one in said):
         return False
-    words = words_of(said)
-    most = max(3, task.names.most_words)
-    return 0 < len(words) <= most and not any(word in _TALKED and word not in task.names.words for word in words)
+    words = said.casefold().replace("_", " ").split()
+    if len(words) > max(3, task.names.most_words) or not any(one.isalnum() for one in said):
+        return False
+    talk = any(word in _TALKED and word not in task.names.words for word in words)
+    return not talk and len(task.names.mentioned(said)) < 2
 
 
-def words_of_kind(kind: str, detail: str = "") -> str:
+def words_of(kind: str, detail: str = "") -> str:
     """Return `kind` in the words that stand in `Prediction.error`: the kind, a colon, and what happened."""
     return f"{kind}: {detail or _WORDS[kind]}"
 
 
 def kind_of(error: str | None) -> str | None:
-    """Return the kind that an error tells of, in the words of `words_of_kind` or of another room; `None` where it tells of none."""
+    """Return the kind that an error tells of, in the words of `words_of` or of another room; `None` where it tells of none."""
     if error is None:
         return None
     first = error.partition(":")[0]
