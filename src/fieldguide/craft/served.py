@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from fieldguide.craft import troubles
 from fieldguide.craft.secrets import keep_from_logs
 from fieldguide.craft.server import Server
-from fieldguide.craft.troubles import ServerProblem, Trouble
+from fieldguide.craft.troubles import NotAsked, ServerProblem, Trouble
 from fieldguide.errors import plain
 from fieldguide.files import digest
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 LEVELS = ("json_schema", "json_object", "text")
 #: Bytes of a reply that are read, and letters of its text that are kept.
 MOST_BYTES, MOST_LETTERS = 2_000_000, 65_536
+#: Questions in a row that got no reply, after which the server is taken to be gone.
+IN_A_ROW = 5
 #: Bytes of a refusal that are read.
 _MOST_REFUSED = 100_000
 
@@ -100,7 +102,11 @@ class Manner:
 
 
 class Chat:
-    """Asks one server; several threads may ask at once. Raises `ModuleNotFoundError` without the ``openai`` package."""
+    """Asks one server; several threads may ask at once. Raises `ModuleNotFoundError` without the ``openai`` package.
+
+    After a trouble that the next question would have, too, or `IN_A_ROW` questions in a row without a reply, it is `broken`: nothing
+    more is sent, whichever thread asks.
+    """
 
     def __init__(
         self, server: Server, patience: Patience | None = None, *, sleep: Callable[[float], object] | None = None
@@ -108,12 +114,34 @@ class Chat:
         self.server, self.patience = server, patience or Patience()
         #: The manner that is tried now, and whether it has brought a reply: from then on it stays.
         self.manner, self.proven = Manner(), False
+        #: Why nothing is asked any more; `None` as long as the server is there.
+        self.broken: ServerProblem | None = None
+        self._silent = 0
         self._stopped, self._lock = threading.Event(), threading.Lock()
         self._sleep = sleep or self._stopped.wait
         self._client = _client(server, self.patience)
 
     def ask(self, question: Question) -> Reply:
-        """Return the reply; raises `ServerProblem` where there is none after all attempts."""
+        """Return the reply; raises `ServerProblem` where there is none after all attempts, `NotAsked` at once where the chat is broken."""
+        if self.broken is not None:
+            raise NotAsked(self.broken)
+        try:
+            reply = self._answered(question)
+        except ServerProblem as problem:
+            self._went_without(problem)
+            raise
+        self._silent = 0
+        return reply
+
+    def _went_without(self, problem: ServerProblem) -> None:
+        """Count a question that got no reply, and give the server up where there is no use in the next."""
+        with self._lock:
+            self._silent += 1
+            if self.broken is None and (problem.lasting or self._silent >= IN_A_ROW):
+                self.broken = problem
+                self.stop()
+
+    def _answered(self, question: Question) -> Reply:
         attempts = 0
         while True:
             manner = self.manner
@@ -140,7 +168,7 @@ class Chat:
 
     def _given_up(self, trouble: Trouble, attempts: int) -> ServerProblem:
         """Return the problem; once the server has replied, what it refuses is about one question and not about all."""
-        trouble.lasting = trouble.lasting and not (trouble.refused and self.proven)
+        trouble.lasting = trouble.lasting and not (trouble.single and self.proven)
         return troubles.problem(trouble, self.server, attempts)
 
     def _simplify(self, tried: Manner, why: str) -> bool:
