@@ -33,6 +33,19 @@ class Told:
     here: tuple[str, ...]
 
 
+def others(recipe: Recipe, scored: Mapping[str, Contestant]) -> dict[str, str]:
+    """Return, by name, what is to be said of contestants that are another model than the one whose figure was published."""
+    found = {}
+    for entry in recipe.study["contestants"]:
+        wanted = {**recipe.prompted, **entry.get("settings", {})}.get("model")
+        contestant = scored.get(entry["name"])
+        if contestant is None or entry["family"] != "vlm_prompt" or contestant.settings.get("model") in (None, wanted):
+            continue
+        asked = say.pathless(say.clean(contestant.settings["model"], 80))
+        found[entry["name"]] = f"{entry['name']}: asked here was {asked}, and the published figure is of {wanted}."
+    return found
+
+
 def more(study: Study, recipe: Recipe, scored: Mapping[str, Contestant]) -> tuple[Told, ...]:
     """Return what else the source prints of each contestant, in the recipe's order."""
     return tuple(told for figure in recipe.published.figures for told in _more(study, figure, scored.get(figure.contestant)))
