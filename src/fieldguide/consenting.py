@@ -6,7 +6,7 @@ Nothing is sent and nothing is written before. `Terms` are what one call of a co
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fieldguide import terminal
 from fieldguide.bench import Progress
@@ -27,6 +27,23 @@ class Terms:
             raise UsageProblem(
                 f"--limit {self.limit} is no number of questions.", "Allowed: 0 or more.", "Leave it out to ask them all."
             )
+
+
+@dataclass
+class Allowance:
+    """How many questions one call may still put, all contestants together."""
+
+    terms: Terms = field(default_factory=Terms)
+    put: int = 0
+
+    @property
+    def left(self) -> int | None:
+        """New questions that may still be put; `None` without a limit."""
+        return None if self.terms.limit is None else max(0, self.terms.limit - self.put)
+
+    def spend(self, fitted: object) -> None:
+        """Count what a contestant has put in its sitting."""
+        self.put += getattr(getattr(fitted, "sitting", None), "asked", 0)
 
 
 def require(

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from fieldguide import asking_again, processes, runs
 from fieldguide import gather as gathering
 from fieldguide import plan as planning
-from fieldguide import processes, runs
 from fieldguide.asked import Asked, Entry, study_folder
 from fieldguide.bench import Progress, Silent
+from fieldguide.consenting import Allowance, Terms
 from fieldguide.data.classes import propose
 from fieldguide.data.examine import examine
 from fieldguide.data.split import SplitShape, shape
@@ -35,6 +36,7 @@ from fieldguide.measuring import measure_pictures, require_by_hand
 from fieldguide.records import Manifest
 from fieldguide.report.wanted import DRAWN, REPORT, Drawn, Wanted
 from fieldguide.scoring import score as _score
+from fieldguide.sending import agree
 from fieldguide.settings import build
 from fieldguide.tasks.classify import Classify
 from fieldguide.text_ways import compare_ways
@@ -131,11 +133,13 @@ def compare(
     online: bool = False,
     extend: bool = False,
     track: str | None = None,
+    terms: Terms | None = None,
     progress: Progress | None = None,
 ) -> Study:
     """Do the whole page and return the finished study; goes on where an earlier call was stopped.
 
-    `track` names who hears every event of every contestant (`fieldguide.tracking`).
+    `track` names who hears every event of every contestant (`fieldguide.tracking`). `terms`: whether pictures may be sent to other
+    machines, and how many questions may be put.
     """
     progress = progress or Silent()
     processes.meet()
@@ -152,6 +156,9 @@ def compare(
         with progress.bar("load libraries", 1):  # the first look at a network imports them, which takes seconds
             obstacles = _obstacles(contestants, asked, folder, online)
             wanted = planning.sizes_wanted(c for c in contestants if c.name in obstacles and obstacles[c.name] is None)
+        allowed = Allowance(
+            agree([c for c in contestants if not obstacles.get(c.name)], asked, folder, online, terms or Terms(), progress)
+        )
         source = gathering.source_of(asked, folder, online)
         manifest = gathering.gather(source, asked, folder, _sizes(wanted), extend=extend, progress=progress)
         require_by_hand(folder, manifest)
@@ -164,7 +171,7 @@ def compare(
         gathering.require_room(asked, folder, manifest, planning.sizes_wanted(unfinished))
         store = gathering.store_of(source, asked, folder, manifest, progress)
         task = gathering.task_of(folder, manifest)
-        table = runs.Table(folder, manifest, task, store, asked.seed, device(), online, progress, asked.seeds, told)
+        table = runs.Table(folder, manifest, task, store, asked.seed, device(), online, progress, asked.seeds, told, allowed)
         outcomes = {}
         with progress.bar("contestants", len(contestants)) as bar:
             for contestant in contestants:
@@ -296,6 +303,7 @@ def _refuse_foreign(folder: Path) -> None:
         own |= {"source.json", "environment.json", "comparison.json", "suspects.json", "runs"} | DRAWN
         own |= {"measures.parquet", "causes.json", "causes.toml", "slices.json", "kinds.json", "explained.json", "texts"}
         own |= {"text_ways.json", "text_ratio.json", "text_ratio.csv", "translation.json"}
+        own |= {f"{runs.ANSWERS}{end}" for end in ("", "-wal", "-shm", "-journal")}
     foreign = sorted(name for name in names - own if not name.startswith("."))
     if foreign:
         raise UsageProblem(
@@ -352,7 +360,7 @@ def _one(contestant: Contestant, table: runs.Table, problem: Problem | None) -> 
         folder.mkdir(parents=True, exist_ok=True)
         fail(folder, problem, state="not run")
         return "not run"
-    return runs.run(contestant, table)
+    return asking_again.run(contestant, table)
 
 
 def _draw(folder: Path, originals: Originals | None, wanted: Wanted = REPORT) -> Drawn:

@@ -14,11 +14,11 @@ with which a family whose LEARNS is True uses no training picture after all, suc
 than after an hour), `pixels(settings) -> int` (the size it will ask for, so that pictures are decoded once) and
 `estimate(settings, task, sizes) -> Estimate`. A family that sends pictures elsewhere offers `where(settings) -> str | None` (the host;
 `None` where they stay on this machine) and `sends(settings, task, sizes) -> Sending | None`, which is told before somebody agrees;
-what it fits has ``at(bench)``, the same thing at the bench of another sitting (`Seated`). What `fit` returns may have ``sight()``, a
-`fieldguide.craft.sight.Sight` through which `fieldguide.explain` looks inside; without one, it is explained by what it answers when parts
-of a picture are covered. Heavy libraries are imported inside these functions, so that listing families takes no second.
-Nothing else is registered anywhere;
-`fieldguide.contract` checks every room it finds.
+what it fits has ``at(bench)``, the same thing at the bench of another sitting, and ``lacking(keys)``, how many pictures have no answer yet.
+`made_of(settings) -> dict[str, str]` names by hash what settings only point to, such as a prompt in a file. What `fit` returns may have
+``sight()``, a `fieldguide.craft.sight.Sight` through which `fieldguide.explain` looks inside; without one, it is explained by what it
+answers when parts of a picture are covered. Heavy libraries are imported inside these functions, so that listing families takes no
+second. Nothing else is registered anywhere; `fieldguide.contract` checks every room it finds.
 """
 
 from __future__ import annotations
@@ -238,6 +238,12 @@ def estimate(entry: Contestant, task: Classify, sizes: Sizes) -> Estimate:
     """Return what `entry` is expected to cost; unknown where its family does not say."""
     room: Any = family(entry.family)
     return room.estimate(entry.settings, task, sizes) if hasattr(room, "estimate") else Estimate()
+
+
+def made_of(entry: Contestant) -> dict[str, str]:
+    """Return hashes of what the settings of `entry` only point to, by what it is."""
+    room: Any = family(entry.family)
+    return dict(room.made_of(entry.settings)) if hasattr(room, "made_of") else {}
 
 
 def where(entry: Contestant) -> str | None:
