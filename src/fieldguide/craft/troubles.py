@@ -66,12 +66,12 @@ class Trouble(Exception):
         self.single = single or refused
 
 
-def problem(trouble: Trouble, server: Server, attempts: int) -> ServerProblem:
+def problem(trouble: Trouble, server: Server, attempts: int, speaks: str = "the OpenAI chat protocol") -> ServerProblem:
     """Return what a user is told after the last attempt."""
     often = f" ({attempts} attempts)" if attempts > 1 else ""
     return ServerProblem(
         f"The server at {server.url} gave no reply: {server.hide(trouble.why)}{often}.",
-        "A server that speaks the OpenAI chat protocol at this address. Replies that came before are kept.",
+        f"A server that speaks {speaks} at this address. Replies that came before are kept.",
         trouble.next or "Look after the server, then run the same command again: it asks for what is missing.",
         lasting=trouble.lasting,
     )
