@@ -343,6 +343,10 @@ def check(settings: Settings, online: bool) -> None:
 
     _prompt(settings)
     require_named(settings.model)
+    if settings.model.startswith("hf/") and not online:
+        from fieldguide.craft.chat.local_files import fetched
+
+        fetched(settings.model, online=False)
     if settings.server:
         from fieldguide.craft.server import server_of
 
