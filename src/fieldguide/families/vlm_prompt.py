@@ -368,7 +368,7 @@ def sends(settings: Settings, task: Classify, sizes: Sizes) -> Sending | None:
 
 def pixels(settings: Settings) -> int:
     """Return the size it asks the store for."""
-    from fieldguide.craft.chat.costs import USUAL_SIZE
+    from fieldguide.craft.chat.sent import USUAL_SIZE
 
     return settings.image_size or USUAL_SIZE
 
