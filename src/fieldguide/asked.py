@@ -113,6 +113,14 @@ class Following(Settings):
 
     material: tuple[str, ...] = ()
     """Texts or captioned pictures that a recipe takes, as NAME=PATH; may be repeated."""
+    case: str | None = None
+    """Which of its data sets, where a recipe has several; the first if not given."""
+    model: str | None = None
+    """Language model that is asked in the place of the recipe's: hf/OWNER/NAME, served/NAME, ollama/NAME."""
+    server: str | None = None
+    """Where it is served, such as http://localhost:8000/v1."""
+    key_variable: str | None = None
+    """Environment variable that holds the key to that server."""
 
 
 class Why(Settings):

@@ -189,7 +189,7 @@ def data_fraction(
 
 
 @app.command()
-@asks("material", of="Following")
+@asks("material", "case", "model", "server", "key_variable", of="Following")
 def recipe(
     name: Annotated[Optional[str], typer.Argument(help="Recipe; all are listed if none is named.")] = None,
     data: Annotated[Optional[str], typer.Option("--data", help="Its pictures: a folder, table, archive or hf:NAME.")] = None,
@@ -210,13 +210,14 @@ def recipe(
     from fieldguide import recipe as cooking
     from fieldguide import terminal
     from fieldguide.looking import show_plan
+    from fieldguide.recipe_asking import read_asking
     from fieldguide.recipe_texts import read_materials
 
     if name is None:
         cooking.show_recipes()
         return
-    materials = read_materials(name, given["material"] or ())
-    order = cooking.Order(name, data, out, tiny, online, other_data, terminal.Bars(), materials)
+    materials, asking = read_materials(name, given["material"] or ()), read_asking(name, given)
+    order = cooking.Order(name, data, out, tiny, online, other_data, terminal.Bars(), materials, given["case"], asking)
     if dry_run or not (data or tiny):
         cooking.show_needs(order)
     if dry_run:

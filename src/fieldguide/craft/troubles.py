@@ -8,7 +8,7 @@ import math
 import re
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fieldguide.craft.server import KEY_VARIABLE, Server
@@ -31,11 +31,22 @@ class ServerProblem(EnvironmentProblem):
         self.lasting = lasting
 
 
+class NotAsked(ServerProblem):
+    """A question that was never put, because questions before it showed that there would be no reply; `because` is their problem."""
+
+    def __init__(self, because: ServerProblem) -> None:
+        super().__init__(
+            f"Not asked, because of an earlier question: {because.given}", because.allowed, because.next, lasting=True
+        )
+        self.because = because
+
+
 class Trouble(Exception):
     """One attempt that came to nothing, in words.
 
     `again`: it may pass by itself, after `wait` seconds where the server says so. `refused`: the server does not know what it
-    was asked for, and a simpler wish may do. `lasting`: see `ServerProblem`; `next` is what a user can do about it.
+    was asked for, and a simpler wish may do. `lasting`: see `ServerProblem`; `next` is what a user can do about it. `single`: of a server
+    that has replied before, it is about this question alone and not lasting (a picture that is flagged, a text that is too long).
     """
 
     def __init__(
@@ -47,18 +58,20 @@ class Trouble(Exception):
         wait: float | None = None,
         refused: bool = False,
         lasting: bool = False,
+        single: bool = False,
     ) -> None:
         super().__init__(why)
         self.why, self.next = why, next
         self.again, self.wait, self.refused, self.lasting = again, wait, refused, lasting
+        self.single = single or refused
 
 
-def problem(trouble: Trouble, server: Server, attempts: int) -> ServerProblem:
+def problem(trouble: Trouble, server: Server, attempts: int, speaks: str = "the OpenAI chat protocol") -> ServerProblem:
     """Return what a user is told after the last attempt."""
     often = f" ({attempts} attempts)" if attempts > 1 else ""
     return ServerProblem(
         f"The server at {server.url} gave no reply: {server.hide(trouble.why)}{often}.",
-        "A server that speaks the OpenAI chat protocol at this address. Replies that came before are kept.",
+        f"A server that speaks {speaks} at this address. Replies that came before are kept.",
         trouble.next or "Look after the server, then run the same command again: it asks for what is missing.",
         lasting=trouble.lasting,
     )
@@ -66,11 +79,13 @@ def problem(trouble: Trouble, server: Server, attempts: int) -> ServerProblem:
 
 def of_status(status: int, headers: Mapping[str, str], body: bytes, server: Server, now: float) -> Trouble:
     """Return the trouble behind an HTTP status that is no success; `now` is the time in seconds since 1970."""
-    said = message(body)
+    said = message(body, server.hide)
     why = f"HTTP {status}{', ' if said else ''}{said}"
     if 300 <= status < 400:
         place = re.sub(
-            r"//[^/@]*@|[?#].*", lambda found: "//" if found[0].startswith("//") else "", headers.get("location", "")
+            r"//[^/@]*@|[?#].*",
+            lambda found: "//" if found[0].startswith("//") else "",
+            server.hide(headers.get("location", "")),
         )
         return Trouble(
             f"it sends on to {plain(place, _QUOTED) or 'another address'}, and only the host that was given is asked",
@@ -79,7 +94,7 @@ def of_status(status: int, headers: Mapping[str, str], body: bytes, server: Serv
         )
     if status in (401, 403):
         key = "another key" if server.key else f"a key, by --key-variable NAME ({KEY_VARIABLE} is read for https alone)"
-        return Trouble(why, f"Give it {key}; it is read from the environment.", lasting=True)
+        return Trouble(why, f"Give it {key}; it is read from the environment.", lasting=True, single=status == 403)
     if status == 402 or "insufficient_quota" in said:
         return Trouble(why, "The account behind the key has no credit left.", lasting=True)
     if status in _REFUSING or _WISHES.search(said):
@@ -115,7 +130,8 @@ def of_error(error: BaseException, seconds: float, server: Server) -> Trouble | 
         return Trouble(
             f"the name {server.host} is not known", "Correct --server, or look after the network.", again=True, lasting=True
         )
-    return Trouble(f"the connection broke ({plain(chain[-1], _QUOTED) or type(chain[-1]).__name__})", again=True)
+    broke = plain(server.hide(str(chain[-1])), _QUOTED) or type(chain[-1]).__name__
+    return Trouble(f"the connection broke ({broke})", again=True)
 
 
 def late(seconds: float) -> Trouble:
@@ -149,16 +165,19 @@ def wait_of(headers: Mapping[str, str], now: float) -> float | None:
     return seconds if seconds > 0 else None
 
 
-def message(body: bytes) -> str:
-    """Return what a server says of its refusal in one short line: the message in its JSON, or the beginning of its text."""
+def message(body: bytes, hide: Callable[[str], str] = str) -> str:
+    """Return what a server says of its refusal in one short line: the message in its JSON, or the beginning of its text.
+
+    `hide` takes secrets out before the line is cut: half of one would not be known again.
+    """
     text = body[:20_000].decode("utf-8", "replace").strip()
     if text.startswith("<"):
         title = re.search(r"<title>(.{1,100}?)</title>", text, re.IGNORECASE | re.DOTALL)
-        return f"a web page{' (' + plain(' '.join(title[1].split())) + ')' if title else ''}"
+        return f"a web page{' (' + plain(hide(' '.join(title[1].split()))) + ')' if title else ''}"
     try:
-        return plain(_said(json.loads(text)), _QUOTED)
+        return plain(hide(_said(json.loads(text))), _QUOTED)
     except (ValueError, RecursionError):
-        return plain(" ".join(text.split()), _QUOTED)
+        return plain(hide(" ".join(text.split())), _QUOTED)
 
 
 def _said(value: Any) -> str:
