@@ -161,12 +161,14 @@ def test_nothing_is_sent_elsewhere_before_somebody_agrees(pictures: Path, capsys
         ("llava", {}, "ollama/NAME"),
         ("served/", {"server": "http://127.0.0.1:9"}, "served/NAME"),
         ("served/x", {}, "--server http"),
+        ("served/x", {"server": "example.org:8000"}, "no address"),
+        ("ollama/x", {"server": "http://example.org", "key_variable": "NO_SUCH_VARIABLE"}, "NO_SUCH_VARIABLE"),
         ("hf/a/b", {"server": "http://127.0.0.1:9"}, "runs on this machine"),
     ],
 )
 def test_a_model_that_cannot_be_reached_is_told_at_once(pictures: Path, model: str, given: dict[str, Any], told: str) -> None:
     parrot = Parrot()
-    with pytest.raises(UsageProblem) as caught:
+    with pytest.raises(Problem) as caught:
         ask(order(pictures, "What?", model=model, **given), Silent(), parrot)
     assert told in str(caught.value) and parrot.wanted == []
 

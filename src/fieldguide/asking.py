@@ -17,6 +17,7 @@ from fieldguide.consenting import require
 from fieldguide.craft.chat.costs import tokens_of
 from fieldguide.craft.chat.door import OLLAMA_S, SERVED, Door, where
 from fieldguide.craft.chat.opening import require_named
+from fieldguide.craft.server import server_of
 from fieldguide.data.classes import read_classes
 from fieldguide.data.loose import Files, picture_files
 from fieldguide.data.store import SIZES
@@ -314,6 +315,8 @@ def _require_reachable(order: Order) -> None:
             "--server belongs to served/NAME and to ollama/NAME.",
             f"Leave it out, or ask served/{plain(order.model.rpartition('/')[2])}",
         )
+    if order.how.server:
+        server_of(order.how.server, order.how.key_variable)
 
 
 def _sending(host: str, asked: Sequence[tuple[str, Asking]], pictures: int, size: int | None) -> Sending:
