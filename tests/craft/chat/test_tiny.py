@@ -27,9 +27,7 @@ def test_it_loads_through_the_ordinary_calls_and_sees(tiny_chats: Path, architec
     text = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
     logits = []
     for seed in range(2):
-        made = processor(
-            text=[text], images=[[Image.fromarray(picture(seed))]], return_tensors="pt", add_special_tokens=False
-        )
+        made = processor(text=[text], images=[[Image.fromarray(picture(seed))]], return_tensors="pt", add_special_tokens=False)
         with torch.inference_mode():
             logits.append(model(**made).logits[0, -1])
     assert float((logits[0] - logits[1]).abs().max()) > 0.05, "two pictures, one answer"

@@ -19,7 +19,9 @@ BEAR, CUB, CAT = [1, 2, END], [1, 2, 3, END], [4, END]
 def test_the_end_of_the_turn_is_a_choice_like_any_other() -> None:
     trie = Trie([BEAR, CUB, CAT])
     scores = torch.tensor([[9.0, 1.0, 9.0, 9.0, 0.5, 9.0]])
-    assert OnlyAnswers(trie, 2)(torch.tensor([[8, 8]]), scores).isfinite().tolist() == [[False, True, False, False, True, False]]
+    assert OnlyAnswers(trie, 2)(torch.tensor([[8, 8]]), scores).isfinite().tolist() == [
+        [False, True, False, False, True, False]
+    ]
     for end, cub, told in ((5.0, 4.0, END), (4.0, 5.0, 3)):
         scores = torch.tensor([[end, 9.0, 9.0, cub, 9.0, 9.0]])
         assert int(OnlyAnswers(trie, 1)(torch.tensor([[8, 1, 2]]), scores).argmax()) == told

@@ -175,7 +175,7 @@ class Local:
                 inputs = self._inputs(written.text, [*ahead, picture, *behind], begun=not written.marked)
             else:
                 inputs = self._inputs(written.after, [picture, *behind], begun=False)
-        except (ValueError, RuntimeError, TypeError, IndexError, KeyError, AttributeError, OSError) as error:
+        except Exception as error:  # processors raise what they like for a picture that they were not made for
             return Said(error=f"the picture could not be made ready for the model: {plain(error)}")
         tokens = inputs["input_ids"].shape[1] + (prompt.prefix.tokens if prompt.prefix else 0)
         if self.context is not None and tokens >= self.context:
@@ -218,7 +218,7 @@ class Local:
         start = time.perf_counter()
         try:
             said = self._said(prompt, group)
-        except (RuntimeError, MemoryError, ValueError, IndexError, TypeError) as error:
+        except Exception as error:  # networks raise what they like; one that fails with a picture goes on with the next
             full = out_of_memory(error)
             if full and self.model.device.type == "cuda":
                 torch.cuda.empty_cache()
