@@ -23,6 +23,8 @@ from fieldguide.report.thumbnails import Thumbnail
 
 #: Charts that are drawn, and pictures that are shown among the examples of all contestants together.
 MOST_CHARTS, MOST_PICTURES = 6, 40
+#: Which example: the contestant's name, the kind's id, and its place among the examples of that kind.
+_Place = tuple[str, str, int]
 #: Labels that are shown as drawing wrong answers.
 _MOST_LEANINGS = 5
 
@@ -152,7 +154,7 @@ def _run(
     read: Prompted,
     columns: Sequence[tuple[str, bool]],
     scale: list[float],
-    shown: Mapping[Example, Thumbnail],
+    shown: Mapping[_Place, Thumbnail],
     study: Study,
 ) -> Run:
     part = read.test
@@ -180,7 +182,7 @@ def _run(
         values=values,
         chart=interval_rows(named, title, scale=axis_for(scale)) if at < MOST_CHARTS else Markup(""),
         split=split(part, head) if head else None,
-        mistakes=tuple(_mistake(kind, part, shown, study) for kind in part.kinds if kind.count),
+        mistakes=tuple(_mistake(kind, contestant.name, part, shown, study) for kind in part.kinds if kind.count),
         lean=_lean(part, head, contestant, study),
         asked=asked(contestant, read),
     )
@@ -200,20 +202,23 @@ def _accuracy(one: Counted | None) -> Value:
 
 def _pictures(
     told: Sequence[tuple[Contestant, Prompted]], picture: Callable[[str], Thumbnail], most: int
-) -> dict[Example, Thumbnail]:
+) -> dict[_Place, Thumbnail]:
     """Return the pictures that there is room for: the first example of every kind of everybody, then the second, and so on."""
-    lists = [kind.examples for _, read in told for kind in read.test.kinds if kind.count]
-    turns = [examples[at] for at in range(max(map(len, lists), default=0)) for examples in lists if at < len(examples)]
-    return {example: picture(example.key) for example in turns[:most]}
+    lists = [((c.name, kind.id), kind.examples) for c, read in told for kind in read.test.kinds if kind.count]
+    longest = max((len(examples) for _, examples in lists), default=0)
+    turns = [((*of, at), examples[at].key) for at in range(longest) for of, examples in lists if at < len(examples)]
+    return {place: picture(key) for place, key in turns[:most]}
 
 
-def _mistake(kind: Kind, part: Part, shown: Mapping[Example, Thumbnail], study: Study) -> Mistake:
+def _mistake(kind: Kind, of: str, part: Part, shown: Mapping[_Place, Thumbnail], study: Study) -> Mistake:
     share = kind.share if kind.share is not None else kind.count / part.n if part.n else None
     return Mistake(
         name=say.clean(kind.name, 80),
         count=Value(say.count(kind.count), kind.count),
         share=say.number(share, say.percent),
-        examples=tuple(_example(example, kind, shown.get(example), study) for example in kind.examples),
+        examples=tuple(
+            _example(example, kind, shown.get((of, kind.id, at)), study) for at, example in enumerate(kind.examples)
+        ),
     )
 
 
