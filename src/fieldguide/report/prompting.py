@@ -36,6 +36,7 @@ class Shown:
     thumbnail: Thumbnail | None
     truth: str
     raw: str
+    error: str
     alt: str
 
 
@@ -78,6 +79,7 @@ class Run:
     values: tuple[tuple[Value, bool], ...]
     chart: Markup
     split: Split | None
+    scored: str
     mistakes: tuple[Mistake, ...]
     lean: Lean | None
     asked: Asked
@@ -161,7 +163,7 @@ def _run(
     own = {
         (one.id, filtered): one for one_list, filtered in ((part.readings, False), (part.filtered, True)) for one in one_list
     }
-    values = tuple((_accuracy(own.get(key)), key == (read.headline, False)) for key in columns)
+    values = tuple((_accuracy(own.get(key), part.n), key == (read.headline, False)) for key in columns)
     named = [
         Named(
             heading(*key) + (" (headline)" if main else ""),
@@ -182,22 +184,34 @@ def _run(
         values=values,
         chart=interval_rows(named, title, scale=axis_for(scale)) if at < MOST_CHARTS else Markup(""),
         split=split(part, head) if head else None,
+        scored=_scored(part, head),
         mistakes=tuple(_mistake(kind, contestant.name, part, shown, study) for kind in part.kinds if kind.count),
         lean=_lean(part, head, contestant, study),
         asked=asked(contestant, read),
     )
 
 
-def _accuracy(one: Counted | None) -> Value:
+def _accuracy(one: Counted | None, n: int | None) -> Value:
     """Return the accuracy with its interval and what it counts; of how many pictures is told beside it."""
     if one is None:
         return MISSING
+    pictures = one.n if one.n is not None else n
     value = say.score(one.accuracy)
     if value.absent:
         return value
-    counted = f"{say.count(one.right)} of {say.count(one.n)}" if one.right is not None and one.n else ""
+    counted = f"{say.count(one.right)} of {say.count(pictures)}" if one.right is not None and pictures else ""
     macro = f"macro F1 {say.percent(one.macro_f1)}" if one.macro_f1 is not None else ""
     return replace(value, title="; ".join(told for told in (value.title, counted, macro) if told))
+
+
+def _scored(part: Part, head: Counted | None) -> str:
+    """Return what to know where the scores are made of other labels than the headline's reading finds."""
+    if part.scored is None or not part.n or head is None or part.scored == head.right:
+        return ""
+    return (
+        f"The leaderboard counts {say.count(part.scored)} of {say.count(part.n)} as right ({say.percent(part.scored / part.n)}): its "
+        f"labels were read when the answers came, and not as “{heading(head.id, False).lower()}”."
+    )
 
 
 def _pictures(
@@ -228,6 +242,7 @@ def _example(example: Example, kind: Kind, thumbnail: Thumbnail | None, study: S
         thumbnail=thumbnail,
         truth=truth,
         raw=say.clean(example.raw, MOST_RAW) if example.raw.strip() else "",
+        error=say.clean(example.error, MOST_RAW),
         alt=f"true {truth}; {kind.name}",
     )
 
