@@ -2,7 +2,8 @@
 
 Ten payloads go into every place that a stranger can fill (a file's name, a class, a picture's EXIF, a model's reply, a prompt, what a
 server says of itself, the message of a failure, a line of a settings file) with a mark of the place behind each, through the commands a
-user would run; then every sink is read: the page's text and attributes, the terminal, the CSV, the log. What no file system holds (a null, a slash) enters by tables.
+user would run; then every sink is read: the page's text and attributes, the terminal, the CSV, the log. What no file system holds (a
+null, a slash) enters by tables.
 """
 
 from __future__ import annotations

@@ -58,11 +58,8 @@ def costs(told: Sequence[tuple[Contestant, Prompted]], study: Study) -> tuple[Co
 
 def hardware(told: Sequence[Cost], study: Study) -> Hardware:
     """Return what stands beneath the rows."""
-    return Hardware(
-        machine(study.environment),
-        any(not row.money.absent for row in told),
-        any(row.contestant.facts.get("kind") == "prompted" for row in told),
-    )
+    measured = any(row.contestant.facts.get("kind") == "prompted" for row in told)
+    return Hardware(machine(study.environment), any(not row.money.absent for row in told), measured)
 
 
 def machine(environment: Json | None) -> str:
