@@ -24,6 +24,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from drawn_chat_card import card, table
+from drawn_chat_measures import measured
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
@@ -37,10 +39,9 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from drawn_talks import WORDS, Turn, talk
-
 from fieldguide.data.drawn.looks import COLOURS, DIGITS, FIGURES, LETTERS
 from fieldguide.data.drawn.scenes import COUNTED, KINDS, MOST, Scene, scene, show
+from fieldguide.data.drawn.talks import WORDS, Turn, talk
 
 SIDE, PATCH, SCALE, CONTEXT, WIDTH = 32, 4, 2, 1024, 128
 SEEN = (SIDE // PATCH // SCALE) ** 2
@@ -48,11 +49,13 @@ RATE, DECAY, CALM = 2e-3, 0.05, 100
 WARM_BATCH, BATCH = 64, 48
 TALK_RATE = 2e-3
 #: Weight of what the readers ask for while everything learns to answer.
-HELP = 0.3
+HELP = 1.0
+#: Share of the rate at which the eyes go on learning then; at the whole of it they forget what they had learnt.
+EYES = 0.3
 MEAN, STD = (0.5, 0.5, 0.5), (0.3, 0.3, 0.3)
 THINGS = FIGURES + DIGITS + LETTERS
 #: What the readers tell, and how many words each part has.
-PARTS = {"kind": len(KINDS), "thing": len(THINGS), "colour": len(COLOURS), **{figure: MOST + 1 for figure in COUNTED}}
+PARTS = {"kind": len(KINDS), "thing": len(THINGS), "colour": len(COLOURS), **dict.fromkeys(COUNTED, MOST + 1)}
 
 
 def network(vocabulary: int, marks: dict[str, int]) -> Idefics3ForConditionalGeneration:
@@ -70,7 +73,11 @@ def network(vocabulary: int, marks: dict[str, int]) -> Idefics3ForConditionalGen
         "patch_size": PATCH, "initializer_range": 0.08,
     }  # fmt: skip
     config = Idefics3Config(
-        text_config=text, vision_config=vision, scale_factor=SCALE, image_token_id=marks["image_token_id"], tie_word_embeddings=True
+        text_config=text,
+        vision_config=vision,
+        scale_factor=SCALE,
+        image_token_id=marks["image_token_id"],
+        tie_word_embeddings=True,
     )
     config.initializer_range = 0.08
     model = Idefics3ForConditionalGeneration._from_config(config, attn_implementation="sdpa")
@@ -156,6 +163,7 @@ def rate_at(step: int, steps: int, top: float = RATE) -> float:
 #: Marks of the language, in the order of their numbers.
 MARKS = ("<pad>", "<|im_start|>", "<|im_end|>", "<image>", "<fake_token_around_image>", "<global-img>", "<end_of_utterance>")
 PICTURE = MARKS[4] + MARKS[5] + SEEN * MARKS[3] + MARKS[4]
+COMMON = Path(__file__).with_name("drawn_words.txt")
 #: A capital that stands alone is one piece wherever it stands, as a digit is.
 LETTER = r"(?<![A-Za-z])[A-Z](?![A-Za-z])"
 TEMPLATE = (Path(__file__).with_name("drawn_chat.jinja")).read_text(encoding="utf-8")
@@ -173,7 +181,12 @@ def tokeniser(scenes: list[Scene], random: np.random.Generator, size: int = 800)
     ])  # fmt: skip
     learner.decoder = decoders.ByteLevel()
     said = [part for one in scenes[:8000] for turn in talk(one, random) for part in turn.parts if isinstance(part, str)]
-    said += [f" {word}" for word in WORDS] * 6 + ['How many of each type are there? Respond in JSON format. {\n  "circle": 1,\n  "square": 2\n}'] * 20
+    said += [f" {word}" for word in (*WORDS, *COMMON.read_text(encoding="utf-8").split())] * 4 + [
+        "system",
+        "user",
+        "assistant",
+    ] * 50
+    said += ['How many of each type are there? Respond in JSON format. {\n  "circle": 1,\n  "square": 2\n}'] * 20
     course = trainers.BpeTrainer(
         vocab_size=size, special_tokens=list(MARKS), initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False, min_frequency=4,
@@ -265,23 +278,33 @@ def answered(model: Idefics3ForConditionalGeneration, rows: list[Row], tokens: T
 class Course:
     """A training run: the network, its readers, the optimiser and the running mean of the weights."""
 
-    def __init__(self, model: Idefics3ForConditionalGeneration, scenes: list[Scene], drawn: NDArray[np.uint8], seed: int) -> None:
+    def __init__(
+        self, model: Idefics3ForConditionalGeneration, scenes: list[Scene], drawn: NDArray[np.uint8], seed: int
+    ) -> None:
         self.model, self.scenes, self.drawn = model, scenes, drawn
         self.readers, self.random = Readers(), np.random.default_rng((seed, 3))
         self.lines: list[dict[str, Any]] = []
 
-    def optimiser(self, parts: list[nn.Module]) -> torch.optim.AdamW:
-        """Return a fresh optimiser of some parts; biases, norms and embeddings do not decay."""
-        values = list({id(value): value for part in parts for value in part.parameters()}.values())
-        heavy = [value for value in values if value.ndim >= 2 and value.shape[0] != self.model.config.text_config.vocab_size]
-        plain = [value for value in values if not any(value is other for other in heavy)]
-        groups = [{"params": heavy, "weight_decay": DECAY}, {"params": plain, "weight_decay": 0.0}]
+    def optimiser(self, parts: dict[float, list[nn.Module]]) -> torch.optim.AdamW:
+        """Return a fresh optimiser of some parts, by what share of the rate they learn at; biases, norms and embeddings do not decay."""
+        groups = []
+        for share, modules in parts.items():
+            values = list({id(value): value for part in modules for value in part.parameters()}.values())
+            heavy = [
+                value for value in values if value.ndim >= 2 and value.shape[0] != self.model.config.text_config.vocab_size
+            ]
+            plain = [value for value in values if not any(value is other for other in heavy)]
+            groups += [{"params": heavy, "weight_decay": DECAY, "share": share}]
+            groups += [{"params": plain, "weight_decay": 0.0, "share": share}]
         return torch.optim.AdamW(groups, lr=RATE, betas=(0.9, 0.98))
+
+    def eyes(self) -> list[nn.Module]:
+        """Return the parts that see, and their readers."""
+        return [self.model.model.vision_model, self.model.model.connector, self.readers]
 
     def warm(self, steps: int) -> None:
         """Teach the eyes alone."""
-        parts = [self.model.model.vision_model, self.model.model.connector, self.readers]
-        optimiser, notes = self.optimiser(parts), []
+        optimiser, notes = self.optimiser({1.0: self.eyes()}), []
         for step in range(steps):
             chosen = self.random.integers(len(self.scenes), size=WARM_BATCH)
             loss, shares = self.readers(seen(self.model, self.drawn[chosen]), told([self.scenes[at] for at in chosen]))
@@ -291,7 +314,7 @@ class Course:
 
     def teach(self, talks: Talks, steps: int) -> dict[str, Tensor]:
         """Teach everything to answer, and return the running mean of the weights."""
-        optimiser, notes = self.optimiser([self.model, self.readers]), []
+        optimiser, notes = self.optimiser({EYES: self.eyes(), 1.0: [self.model.model.text_model]}), []
         mean = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
         for step in range(steps):
             rows = talks.batch()
@@ -319,7 +342,7 @@ class Course:
 
 def _stepped(optimiser: torch.optim.AdamW, loss: Tensor, rate: float) -> None:
     for group in optimiser.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group["share"]
     optimiser.zero_grad()
     loss.backward()
     nn.utils.clip_grad_norm_([value for group in optimiser.param_groups for value in group["params"]], 1.0)
@@ -346,7 +369,9 @@ def train(out: Path, warm: int, steps: int, number: int, seed: int, begun: Path 
     save(out, model, words)
     head = {
         "parameters": sum(value.numel() for value in model.parameters()), "seed": seed, "warm": warm, "warm_batch": WARM_BATCH,
-        "steps": steps, "batch": BATCH, "pictures": number, "rate": RATE, "talk_rate": TALK_RATE, "weight_decay": DECAY,
+        "steps": steps, "batch": BATCH, "pictures": number, "rate": RATE, "talk_rate": TALK_RATE,
+        "help": HELP,
+        "eyes_share": EYES, "weight_decay": DECAY,
     }  # fmt: skip
     lines = [json.dumps(line) + "\n" for line in (head, *course.lines)]
     (out / "training.jsonl").write_text("".join(lines), encoding="utf-8")
@@ -361,7 +386,11 @@ def save(out: Path, model: Idefics3ForConditionalGeneration, words: PreTrainedTo
         part["dtype"] = "float32"
     (out / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     eyes = Idefics3ImageProcessor(
-        size={"longest_edge": SIDE}, max_image_size={"longest_edge": SIDE}, do_image_splitting=False, image_mean=MEAN, image_std=STD
+        size={"longest_edge": SIDE},
+        max_image_size={"longest_edge": SIDE},
+        do_image_splitting=False,
+        image_mean=MEAN,
+        image_std=STD,
     )
     Idefics3Processor(eyes, words, image_seq_len=SEEN, chat_template=TEMPLATE).save_pretrained(out)
 
@@ -383,6 +412,11 @@ def main() -> None:
     asked = words.parse_args()
     if asked.what == "train":
         train(asked.out, asked.warm, asked.steps, asked.pictures, asked.seed, asked.begun)
+    else:
+        found = measured(asked.folder, asked.numbers)
+        (asked.folder / "measured.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        (asked.folder / "card.md").write_text(card(asked.folder), encoding="utf-8")
+        print(table(found))
 
 
 if __name__ == "__main__":
