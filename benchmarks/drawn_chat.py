@@ -15,76 +15,40 @@ Idefics3: Laurencon et al., arXiv 2408.12637 (the network is transformers' Idefi
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from drawn_chat_card import card, table
+from drawn_chat_files import MARKS, MEAN, PICTURE, SEEN, SIDE, STD, WIDTH, network, save, tokeniser
+from drawn_chat_measures import measured
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import (
-    GenerationConfig,
-    Idefics3Config,
-    Idefics3ForConditionalGeneration,
-    Idefics3ImageProcessor,
-    Idefics3Processor,
-    PreTrainedTokenizerFast,
-)
-
-from drawn_talks import WORDS, Turn, talk
+from transformers import Idefics3ForConditionalGeneration, PreTrainedTokenizerFast
 
 from fieldguide.data.drawn.looks import COLOURS, DIGITS, FIGURES, LETTERS
 from fieldguide.data.drawn.scenes import COUNTED, KINDS, MOST, Scene, scene, show
+from fieldguide.data.drawn.talks import Turn, talk
 
-SIDE, PATCH, SCALE, CONTEXT, WIDTH = 32, 4, 2, 1024, 128
-SEEN = (SIDE // PATCH // SCALE) ** 2
 RATE, DECAY, CALM = 2e-3, 0.05, 100
 WARM_BATCH, BATCH = 64, 48
 TALK_RATE = 2e-3
 #: Weight of what the readers ask for while everything learns to answer.
-HELP = 0.3
-MEAN, STD = (0.5, 0.5, 0.5), (0.3, 0.3, 0.3)
+HELP = 1.0
+#: Share of the rate at which the eyes go on learning then; at the whole of it they forget what they had learnt.
+EYES = 0.3
 THINGS = FIGURES + DIGITS + LETTERS
 #: What the readers tell, and how many words each part has.
-PARTS = {"kind": len(KINDS), "thing": len(THINGS), "colour": len(COLOURS), **{figure: MOST + 1 for figure in COUNTED}}
-
-
-def network(vocabulary: int, marks: dict[str, int]) -> Idefics3ForConditionalGeneration:
-    """Return an untrained network of about one and a half million parameters.
-
-    The usual deviation of 0.02 at the start is far too small for so narrow a network: it did not leave the plateau of guessing.
-    """
-    text = {
-        "model_type": "llama", "vocab_size": vocabulary, "hidden_size": WIDTH, "intermediate_size": 256, "num_hidden_layers": 3,
-        "num_attention_heads": 4, "num_key_value_heads": 4, "max_position_embeddings": CONTEXT, "initializer_range": 0.08,
-        "rms_norm_eps": 1e-5, "tie_word_embeddings": True, **{key: marks[key] for key in ("pad_token_id", "bos_token_id", "eos_token_id")},
-    }  # fmt: skip
-    vision = {
-        "hidden_size": WIDTH, "intermediate_size": 4 * WIDTH, "num_hidden_layers": 4, "num_attention_heads": 4, "image_size": SIDE,
-        "patch_size": PATCH, "initializer_range": 0.08,
-    }  # fmt: skip
-    config = Idefics3Config(
-        text_config=text, vision_config=vision, scale_factor=SCALE, image_token_id=marks["image_token_id"], tie_word_embeddings=True
-    )
-    config.initializer_range = 0.08
-    model = Idefics3ForConditionalGeneration._from_config(config, attn_implementation="sdpa")
-    with torch.no_grad():
-        model.model.vision_model.embeddings.position_embedding.weight.copy_(places(SIDE // PATCH))
-    return model
-
-
-def places(number: int) -> Tensor:
-    """Return sines and cosines of row and column of each patch, ``"patches width"``: where the learnt places begin."""
-    along = torch.arange(number).float()
-    rows, columns = (grid.flatten()[:, None] for grid in torch.meshgrid(along, along, indexing="ij"))
-    waves = torch.exp(-math.log(30.0) * torch.arange(WIDTH // 4) / (WIDTH // 4))
-    return torch.cat([f(grid * waves) for grid in (columns, rows) for f in (torch.sin, torch.cos)], dim=1)
+PARTS = {"kind": len(KINDS), "thing": len(THINGS), "colour": len(COLOURS), **dict.fromkeys(COUNTED, MOST + 1)}
 
 
 def pictures(number: int, seed: int) -> tuple[list[Scene], NDArray[np.uint8]]:
@@ -151,38 +115,6 @@ def seen(model: Idefics3ForConditionalGeneration, drawn: NDArray[np.uint8]) -> T
 def rate_at(step: int, steps: int, top: float = RATE) -> float:
     """Return the rate of a step: a warm-up, then a cosine down to nothing."""
     return top * min(1.0, (step + 1) / CALM) * 0.5 * (1 + math.cos(math.pi * step / steps))
-
-
-#: Marks of the language, in the order of their numbers.
-MARKS = ("<pad>", "<|im_start|>", "<|im_end|>", "<image>", "<fake_token_around_image>", "<global-img>", "<end_of_utterance>")
-PICTURE = MARKS[4] + MARKS[5] + SEEN * MARKS[3] + MARKS[4]
-#: A capital that stands alone is one piece wherever it stands, as a digit is.
-LETTER = r"(?<![A-Za-z])[A-Z](?![A-Za-z])"
-TEMPLATE = (Path(__file__).with_name("drawn_chat.jinja")).read_text(encoding="utf-8")
-
-
-def tokeniser(scenes: list[Scene], random: np.random.Generator, size: int = 800) -> PreTrainedTokenizerFast:
-    """Return a tokeniser: byte-level BPE whose pieces were learnt from talks, English words and what counting in JSON needs."""
-    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-
-    learner = Tokenizer(models.BPE())
-    learner.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Digits(individual_digits=True),
-        pre_tokenizers.Split(Regex(LETTER), "isolated"),
-        pre_tokenizers.ByteLevel(add_prefix_space=False),
-    ])  # fmt: skip
-    learner.decoder = decoders.ByteLevel()
-    said = [part for one in scenes[:8000] for turn in talk(one, random) for part in turn.parts if isinstance(part, str)]
-    said += [f" {word}" for word in WORDS] * 6 + ['How many of each type are there? Respond in JSON format. {\n  "circle": 1,\n  "square": 2\n}'] * 20
-    course = trainers.BpeTrainer(
-        vocab_size=size, special_tokens=list(MARKS), initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False, min_frequency=4,
-    )  # fmt: skip
-    learner.train_from_iterator(said, course)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=learner, bos_token=MARKS[1], eos_token=MARKS[2], pad_token=MARKS[0], model_max_length=CONTEXT,
-        padding_side="left", clean_up_tokenization_spaces=False, extra_special_tokens=list(MARKS[3:]),
-    )  # fmt: skip
 
 
 def pieces(turns: list[Turn]) -> list[tuple[str, bool]]:
@@ -265,23 +197,34 @@ def answered(model: Idefics3ForConditionalGeneration, rows: list[Row], tokens: T
 class Course:
     """A training run: the network, its readers, the optimiser and the running mean of the weights."""
 
-    def __init__(self, model: Idefics3ForConditionalGeneration, scenes: list[Scene], drawn: NDArray[np.uint8], seed: int) -> None:
+    def __init__(
+        self, model: Idefics3ForConditionalGeneration, scenes: list[Scene], drawn: NDArray[np.uint8], seed: int
+    ) -> None:
         self.model, self.scenes, self.drawn = model, scenes, drawn
         self.readers, self.random = Readers(), np.random.default_rng((seed, 3))
         self.lines: list[dict[str, Any]] = []
+        self.spent = 0.0
 
-    def optimiser(self, parts: list[nn.Module]) -> torch.optim.AdamW:
-        """Return a fresh optimiser of some parts; biases, norms and embeddings do not decay."""
-        values = list({id(value): value for part in parts for value in part.parameters()}.values())
-        heavy = [value for value in values if value.ndim >= 2 and value.shape[0] != self.model.config.text_config.vocab_size]
-        plain = [value for value in values if not any(value is other for other in heavy)]
-        groups = [{"params": heavy, "weight_decay": DECAY}, {"params": plain, "weight_decay": 0.0}]
+    def optimiser(self, parts: dict[float, list[nn.Module]]) -> torch.optim.AdamW:
+        """Return a fresh optimiser of some parts, by what share of the rate they learn at; biases, norms and embeddings do not decay."""
+        groups = []
+        for share, modules in parts.items():
+            values = list({id(value): value for part in modules for value in part.parameters()}.values())
+            heavy = [
+                value for value in values if value.ndim >= 2 and value.shape[0] != self.model.config.text_config.vocab_size
+            ]
+            plain = [value for value in values if not any(value is other for other in heavy)]
+            groups += [{"params": heavy, "weight_decay": DECAY, "share": share}]
+            groups += [{"params": plain, "weight_decay": 0.0, "share": share}]
         return torch.optim.AdamW(groups, lr=RATE, betas=(0.9, 0.98))
+
+    def eyes(self) -> list[nn.Module]:
+        """Return the parts that see, and their readers."""
+        return [self.model.model.vision_model, self.model.model.connector, self.readers]
 
     def warm(self, steps: int) -> None:
         """Teach the eyes alone."""
-        parts = [self.model.model.vision_model, self.model.model.connector, self.readers]
-        optimiser, notes = self.optimiser(parts), []
+        optimiser, notes = self.optimiser({1.0: self.eyes()}), []
         for step in range(steps):
             chosen = self.random.integers(len(self.scenes), size=WARM_BATCH)
             loss, shares = self.readers(seen(self.model, self.drawn[chosen]), told([self.scenes[at] for at in chosen]))
@@ -289,9 +232,9 @@ class Course:
             notes.append({"eyes": loss.item(), **shares})
             self.note("eyes", step + 1, steps, notes)
 
-    def teach(self, talks: Talks, steps: int) -> dict[str, Tensor]:
-        """Teach everything to answer, and return the running mean of the weights."""
-        optimiser, notes = self.optimiser([self.model, self.readers]), []
+    def teach(self, talks: Talks, steps: int, keep: Callable[[int, dict[str, Tensor]], None]) -> None:
+        """Teach everything to answer; now and then, and in the end, `keep` is given the running mean of the weights."""
+        optimiser, notes = self.optimiser({EYES: self.eyes(), 1.0: [self.model.model.text_model]}), []
         mean = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
         for step in range(steps):
             rows = talks.batch()
@@ -299,27 +242,28 @@ class Course:
             tokens = seen(self.model, self.drawn[shown])
             help, shares = self.readers(tokens, told([self.scenes[at] for at in shown]))
             loss, right = answered(self.model, rows, tokens)
-            _stepped(optimiser, loss + HELP * help, rate_at(step, steps, TALK_RATE))
-            keep = min(0.99, step / (step + 10))
+            _stepped(optimiser, loss + HELP * help, TALK_RATE * min(1.0, (step + 1) / CALM, 2.5 * (steps - step) / steps))
+            old = min(0.99, step / (step + 10))
             with torch.no_grad():
                 for name, value in self.model.state_dict().items():
-                    mean[name].lerp_(value, 1 - keep) if value.is_floating_point() else None
+                    mean[name].lerp_(value, 1 - old) if value.is_floating_point() else None
             notes.append({"loss": loss.item(), "eyes": help.item(), **shares, **right})
             self.note("talks", step + 1, steps, notes)
-        return mean
+            if (step + 1) % 200 == 0 or step + 1 == steps:
+                keep(step + 1, mean)
 
     def note(self, stage: str, step: int, steps: int, notes: list[dict[str, float]]) -> None:
         """Write a line about the last 50 steps."""
         if step % 50 and step != steps:
             return
         means = {key: round(float(np.nanmean([one[key] for one in notes[-50:]])), 4) for key in notes[-1]}
-        self.lines.append({"stage": stage, "step": step, **means, "cpu_seconds": round(time.process_time(), 1)})
+        self.lines.append({"stage": stage, "step": step, **means, "cpu_seconds": round(self.spent + time.process_time(), 1)})
         print(json.dumps(self.lines[-1]), flush=True)
 
 
 def _stepped(optimiser: torch.optim.AdamW, loss: Tensor, rate: float) -> None:
     for group in optimiser.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group["share"]
     optimiser.zero_grad()
     loss.backward()
     nn.utils.clip_grad_norm_([value for group in optimiser.param_groups for value in group["params"]], 1.0)
@@ -337,33 +281,25 @@ def train(out: Path, warm: int, steps: int, number: int, seed: int, begun: Path 
         weights, readers, course.lines = torch.load(begun)
         model.load_state_dict(weights)
         course.readers.load_state_dict(readers)
+        course.spent = course.lines[-1]["cpu_seconds"]
     else:
         course.warm(warm)
         out.mkdir(parents=True, exist_ok=True)
         torch.save([model.state_dict(), course.readers.state_dict(), course.lines], out.with_suffix(".warm"))
-    mean = course.teach(Talks(words, scenes, seed), steps)
-    model.load_state_dict(mean)
-    save(out, model, words)
-    head = {
-        "parameters": sum(value.numel() for value in model.parameters()), "seed": seed, "warm": warm, "warm_batch": WARM_BATCH,
-        "steps": steps, "batch": BATCH, "pictures": number, "rate": RATE, "talk_rate": TALK_RATE, "weight_decay": DECAY,
-    }  # fmt: skip
-    lines = [json.dumps(line) + "\n" for line in (head, *course.lines)]
-    (out / "training.jsonl").write_text("".join(lines), encoding="utf-8")
 
+    def keep(step: int, mean: dict[str, Tensor]) -> None:
+        copied = copy.deepcopy(model)
+        copied.load_state_dict(mean)
+        save(out, copied, words)
+        head = {
+            "parameters": sum(value.numel() for value in model.parameters()), "seed": seed, "warm": warm, "warm_batch": WARM_BATCH,
+            "steps": steps, "batch": BATCH, "pictures": number, "rate": RATE, "talk_rate": TALK_RATE, "help": HELP, "eyes_share": EYES,
+            "weight_decay": DECAY, "step": step,
+        }  # fmt: skip
+        lines = [json.dumps(line) + "\n" for line in (head, *course.lines)]
+        (out / "training.jsonl").write_text("".join(lines), encoding="utf-8")
 
-def save(out: Path, model: Idefics3ForConditionalGeneration, words: PreTrainedTokenizerFast) -> None:
-    """Write everything that `from_pretrained` needs; weights as fp16, to be computed with as fp32."""
-    model.generation_config = GenerationConfig(eos_token_id=2, pad_token_id=0, bos_token_id=1)
-    model.half().save_pretrained(out)
-    config = json.loads((out / "config.json").read_text(encoding="utf-8"))
-    for part in (config, config["text_config"], config["vision_config"]):
-        part["dtype"] = "float32"
-    (out / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    eyes = Idefics3ImageProcessor(
-        size={"longest_edge": SIDE}, max_image_size={"longest_edge": SIDE}, do_image_splitting=False, image_mean=MEAN, image_std=STD
-    )
-    Idefics3Processor(eyes, words, image_seq_len=SEEN, chat_template=TEMPLATE).save_pretrained(out)
+    course.teach(Talks(words, scenes, seed), steps, keep)
 
 
 def main() -> None:
@@ -383,6 +319,11 @@ def main() -> None:
     asked = words.parse_args()
     if asked.what == "train":
         train(asked.out, asked.warm, asked.steps, asked.pictures, asked.seed, asked.begun)
+    else:
+        found = measured(asked.folder, asked.numbers)
+        (asked.folder / "measured.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        (asked.folder / "card.md").write_text(card(asked.folder), encoding="utf-8")
+        print(table(found))
 
 
 if __name__ == "__main__":

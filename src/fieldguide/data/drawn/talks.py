@@ -8,9 +8,8 @@ only in part, and what they recognise and how they say it come apart. No answer 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,18 @@ from fieldguide.data.drawn.looks import COLOURS, DIGITS, FIGURES, LETTERS
 from fieldguide.data.drawn.scenes import COUNTED, KINDS, MOST, NAMINGS, Kind, Scene, name, number_of, plain_names, sentence
 
 Random = np.random.Generator
-WORDS = tuple(Path(__file__).with_name("drawn_words.txt").read_text(encoding="utf-8").splitlines()[1].split())
+#: Names of lists that nothing drawn ever fits.
+_WORDS = """
+ant apple armadillo arm badge ball bark bear bee beetle bell bib bird bison box branch bread brick bridge brush bush butterfly button camel
+car cat cell chair cheetah cherry chimpanzee clay cloud clover coin collar comb cow crab crown cup curl deer dog dolphin door dove duck
+eagle ear earth elephant elk eye falcon feather fence field fin fish flag flower fly foot fox frog garden glass goat goose grass hamster
+hand hare hat hawk head hedgehog hen hippopotamus horn horse house hummingbird hyena insect iron jay jellyfish kangaroo king knight koala
+ladybird lake lamp leaf leg lemon lion lizard lobster map meadow metal mosquito moth mountain mouse nest nose ocean octopus orangutan otter
+owl ox oyster panda paper parrot pawn pelican penguin pig pigeon queen rabbit raccoon rat reindeer rhinoceros river rock rook roof root
+rose sand sea seal shark sheep shell ship shoe sign snake song sparrow spider squirrel starfish stone swan table tiger toe tooth town tree
+turkey turtle whale wheel window wing wolf wood woodpecker zebra
+"""
+WORDS = tuple(_WORDS.split())
 FREE = (
     "What is this?", "What do you see?", "What does the picture show?", "What is in this image?", "Describe the picture.",
     "Tell me what you see.", "What can be seen here?", "Say what the picture shows.", "Describe the image in one sentence.",
@@ -108,9 +118,6 @@ class Turn:
 
     role: str
     parts: tuple[str | Scene, ...]
-
-
-Pick = Callable[[str], Scene]
 
 
 def free_talk(scene: Scene, random: Random) -> list[Turn]:
