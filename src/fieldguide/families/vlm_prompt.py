@@ -178,7 +178,7 @@ class Prompted:
         return Questions(self.asking, self.door, self.size, self.examples, self.shelf, self.sitting)
 
     def _read(self, key: str, said: Said) -> Prediction:
-        from fieldguide.tasks.reading import read, words_of_kind
+        from fieldguide.tasks.reading import read, words_of
 
         if said.error is not None:
             return Prediction(key, seconds=said.seconds, error=said.error)
@@ -190,7 +190,7 @@ class Prompted:
             seconds=said.seconds,
             tokens_in=said.tokens_in,
             tokens_out=said.tokens_out,
-            error=None if found.kind is None else words_of_kind(found.kind),
+            error=None if found.kind is None else words_of(found.kind),
         )
 
     def at(self, bench: Bench) -> Prompted:
