@@ -101,7 +101,8 @@ def _again(entry: Contestant, table: runs.Table, place: Path) -> bool:
         shutil.rmtree(place / "scratch", ignore_errors=True)
     table.store.flush()
     table.allowance.spend(fitted)
-    runs.note_wall(place, read_own(place / "fit.json").get("answer_wall_seconds", 0.0) + time.perf_counter() - start)
+    before = read_own(place / "fit.json").get("answer_wall_seconds", 0.0)
+    runs.note_answered(place, fitted, before + time.perf_counter() - start)
     if fresh:
         target = place / "predictions.parquet"
         write_predictions(target, [fresh.get(answer.image, answer) for answer in read_predictions(target)])

@@ -254,7 +254,7 @@ def _answers(fitted: Fitted, entry: Contestant, table: Table, folder: Path, rows
             answers += fresh
     table.store.flush()
     table.allowance.spend(fitted)
-    note_wall(folder, wall)
+    note_answered(folder, fitted, wall)
     write_predictions(target, answers)
     return answers
 
@@ -274,9 +274,15 @@ def one_each(fitted: Fitted, rows: Sequence[ManifestRow], store: Store) -> Itera
         yield answer or Prediction(row.key, error="no answer: the family stopped before this picture")
 
 
-def note_wall(folder: Path, seconds: float) -> None:
-    """Note in ``fit.json`` how long answers were waited for, in seconds of wall time."""
-    write_json(folder / "fit.json", {**read_own(folder / "fit.json"), "answer_wall_seconds": seconds})
+def note_answered(folder: Path, fitted: Fitted, seconds: float) -> None:
+    """Note in ``fit.json`` how long answers were waited for, in seconds of wall time, and what showed while they came."""
+    told, later = read_own(folder / "fit.json"), dict(getattr(fitted, "facts", {}))
+    # What was noted when it was fitted is what was asked for; what showed later adds to that.
+    facts = {
+        **told["facts"],
+        **{name: value for name, value in later.items() if name in ("notes", "prefix") or name not in told["facts"]},
+    }
+    write_json(folder / "fit.json", {**told, "facts": facts, "answer_wall_seconds": seconds})
 
 
 def _append(journal: Path, answers: Sequence[Prediction], seconds: float = 0.0) -> None:

@@ -35,17 +35,7 @@ if TYPE_CHECKING:
 LEARNS = True
 
 #: Settings that say which model is asked, and how it is reached.
-_REACHED = (
-    "model",
-    "server",
-    "key_variable",
-    "image_size",
-    "batch_size",
-    "at_once",
-    "timeout",
-    "attempts",
-    "precision",
-)
+_REACHED = "model server key_variable image_size batch_size at_once timeout attempts precision".split()
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -82,8 +72,8 @@ class Settings(Base):
     """Tokens after which an answer is cut; the prompt's own number if not given."""
     temperature: float | None = Field(None, ge=0, le=10)
     """Temperature of sampling, 0 for the likeliest token; the prompt's own if not given. Above 0 the study's seed is sent along."""
-    precision: Literal["fp32", "bf16", "fp16", "int8", "nf4"] | None = None
-    """Number format of a local model; chosen by the machine if not given."""
+    precision: Literal["fp32", "bf16", "fp16"] | None = None
+    """Arithmetic of a local model; if not given, what the machine is quick at, and fp32 for a small one."""
     price_in: float | None = Field(None, ge=0)
     """Price of a million tokens that are read, in any currency."""
     price_out: float | None = Field(None, ge=0)
@@ -153,7 +143,7 @@ class Prompted:
     """`asking` is put to the chat behind `door`; `task` has the classes as the prompt calls them, in the manifest's order.
 
     `examples` are the training pictures that it shows, by content hash. `size` is the shorter side of the pictures that are asked
-    for, in pixels. `words` is the prompt as a file of its own.
+    for, in pixels. `precision` is the arithmetic that was chosen. `words` is the prompt as a file of its own.
     """
 
     task: Classify
@@ -164,6 +154,7 @@ class Prompted:
     revision: str
     sitting: Sitting
     words: str
+    precision: str | None = None
     examples: Mapping[str, Pixels] = field(default_factory=dict)
     shelf: Shelf | None = None
 
@@ -193,13 +184,18 @@ class Prompted:
             error=None if found.kind is None else words_of(found.kind),
         )
 
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What the model has shown since it was opened; nothing where it was not."""
+        return self.door.facts
+
     def at(self, bench: Bench) -> Prompted:
         """Return the same at the bench of another sitting: its answers are kept there, and its limit and consent hold."""
-        from fieldguide.craft.chat.asked import Sitting
+        from fieldguide.craft.chat.asked import Sitting, shelf_of
         from fieldguide.craft.chat.door import Door
 
-        door = Door(_wanted(self.settings, bench), self.revision, consented=bench.consented)
-        shelf = _shelf(bench, self.asking, self.revision, self.size, self.settings.model)
+        door = Door(_wanted(self.settings, bench, self.precision), self.revision, consented=bench.consented)
+        shelf = shelf_of(bench, self.asking, self.revision, self.size, self.settings.model)
         return dataclasses.replace(self, door=door, sitting=Sitting(bench.limit), shelf=shelf)
 
     def lacking(self, pictures: Iterable[str]) -> int:
@@ -212,12 +208,13 @@ class Prompted:
         from fieldguide.tasks.asking import as_json
 
         write_json(folder / "prompt.json", as_json(self.asking))
-        write_text(folder / "prompt.txt", self.words)
+        write_text(folder / "asked.json", self.words)
         told = {
             "settings": self.settings.model_dump(mode="json"),
             "classes": [dataclasses.asdict(info) for info in self.task.classes],
             "size": self.size,
             "revision": self.revision,
+            "precision": self.precision,
             "seed": self.door.wanted.seed,
         }
         write_json(folder / "vlm_prompt.json", told)
@@ -229,7 +226,7 @@ class Prompted:
 
 def fit(train: Sequence[Example], val: Sequence[Example], task: Classify, settings: Settings, bench: Bench) -> Prompted:
     """Render the prompt with its examples, and open the model; nothing is learned."""
-    from fieldguide.craft.chat.asked import Sitting
+    from fieldguide.craft.chat.asked import Sitting, shelf_of
     from fieldguide.craft.chat.door import Door
     from fieldguide.tasks.prompting import called, pick_examples, render
 
@@ -241,10 +238,10 @@ def fit(train: Sequence[Example], val: Sequence[Example], task: Classify, settin
     by_key = {example.image.key: example.image for example in train}
     examples = {key: by_key[key].pixels(chat.size) for key in dict.fromkeys(asking.examples)}
     _note(bench, settings, prompt, asking, chat)
-    shelf = _shelf(bench, asking, chat.revision, chat.size, settings.model)
+    shelf = shelf_of(bench, asking, chat.revision, chat.size, settings.model)
     known = Classify(called(prompt, task.classes))
-    words = prompt.model_dump_json(indent=1)
-    return Prompted(known, settings, asking, door, chat.size, chat.revision, Sitting(bench.limit), words, examples, shelf)
+    words, sitting, precision = prompt.model_dump_json(indent=1), Sitting(bench.limit), chat.facts.get("precision")
+    return Prompted(known, settings, asking, door, chat.size, chat.revision, sitting, words, precision, examples, shelf)
 
 
 def load(folder: Path) -> Prompted:
@@ -261,10 +258,10 @@ def load(folder: Path) -> Prompted:
 
         examples = load_file(folder / "examples.safetensors")
     task = Classify(tuple(ClassInfo(**{**info, "synonyms": tuple(info["synonyms"])}) for info in values["classes"]))
-    wanted = dataclasses.replace(_wanted(settings, Bench(folder, values["seed"])), device=_device(settings))
-    words = (folder / "prompt.txt").read_text(encoding="utf-8")
-    door = Door(wanted, values["revision"])
-    return Prompted(task, settings, asking, door, values["size"], values["revision"], Sitting(), words, examples)
+    size, revision, precision = (values[name] for name in ("size", "revision", "precision"))
+    door = Door(_wanted(settings, Bench(folder, values["seed"], _device(settings)), precision), revision)
+    words = (folder / "asked.json").read_text(encoding="utf-8")
+    return Prompted(task, settings, asking, door, size, revision, Sitting(), words, precision, examples)
 
 
 def _device(settings: Settings) -> str:
@@ -291,21 +288,13 @@ def _seeded(asking: Asking, seed: int) -> Asking:
     return asking if asking.seed is not None else dataclasses.replace(asking, seed=seed)
 
 
-def _wanted(settings: Settings, bench: Bench) -> Wanted:
+def _wanted(settings: Settings, bench: Bench, precision: str | None = None) -> Wanted:
+    """Return which model is wanted; `precision` is what was chosen before, so that another machine does not choose anew."""
     from fieldguide.craft.chat import Wanted
 
     reached = {name: getattr(settings, name) for name in _REACHED}
+    reached["precision"] = settings.precision or precision
     return Wanted(**reached, device=bench.device, online=bench.online, seed=bench.seed)
-
-
-def _shelf(bench: Bench, asking: Asking, revision: str, size: int, model: str) -> Shelf | None:
-    """Return where answers are kept in the study; outside of one, nothing is."""
-    from fieldguide.craft.chat.asked import Shelf
-    from fieldguide.craft.chat.kept import About, Answers
-
-    if bench.answers is None:
-        return None
-    return Shelf(Answers(bench.answers), asking, revision, size, About(model, asking.hash, bench.contestant))
 
 
 def _note(bench: Bench, settings: Settings, prompt: Prompt, asking: Asking, chat: Chat) -> None:
@@ -315,7 +304,8 @@ def _note(bench: Bench, settings: Settings, prompt: Prompt, asking: Asking, chat
         "source": prompt.source,
         "hash": asking.hash,
         "text": asking.text(),
-        "answers_in": settings.reading,
+        "answers_in": prompt.format,
+        "reading": settings.reading,
         "examples": len(asking.examples),
         "format": prompt.format,
         "how": asking.how,
@@ -338,19 +328,22 @@ def made_of(settings: Settings) -> dict[str, str]:
 
 
 def check(settings: Settings, online: bool) -> None:
-    """Raise now what would stop the fit later: a model or a prompt that is not there, an address that is none, a key that is not set."""
+    """Raise now what would stop the fit later: a model or a prompt that is not there, a package, an address, a key that is not set."""
     from fieldguide.craft.chat.opening import require_named
 
     _prompt(settings)
     require_named(settings.model)
-    if settings.model.startswith("hf/") and not online:
-        from fieldguide.craft.chat.local_files import fetched
+    if settings.model.startswith("served/"):
+        import openai  # noqa: F401
 
-        fetched(settings.model, online=False)
-    if settings.server:
         from fieldguide.craft.server import server_of
 
-        server_of(settings.server, settings.key_variable)
+        server_of(str(settings.server), settings.key_variable)
+    elif not settings.model.startswith("ollama/"):
+        from fieldguide.craft.chat import local_files
+
+        if not online:
+            local_files.fetched(settings.model, online=False)
 
 
 def where(settings: Settings) -> str | None:
@@ -375,7 +368,7 @@ def sends(settings: Settings, task: Classify, sizes: Sizes) -> Sending | None:
 
 def pixels(settings: Settings) -> int:
     """Return the size it asks the store for."""
-    from fieldguide.craft.chat.costs import USUAL_SIZE
+    from fieldguide.craft.chat.sent import USUAL_SIZE
 
     return settings.image_size or USUAL_SIZE
 

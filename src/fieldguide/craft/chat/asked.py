@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from fieldguide.bench import Bench
 from fieldguide.craft.chat import Chat, Said
 from fieldguide.craft.chat.kept import About, Answers, kept_under, key_of
 from fieldguide.errors import PictureError, plain
@@ -153,3 +154,10 @@ def _settled(one: tuple[str, Said | None]) -> tuple[str, Said]:
     key, said = one
     assert said is not None
     return key, said
+
+
+def shelf_of(bench: Bench, asking: Asking, revision: str, size: int, model: str) -> Shelf | None:
+    """Return where answers are kept in the study; outside of one, none are."""
+    if bench.answers is None:
+        return None
+    return Shelf(Answers(bench.answers), asking, revision, size, About(model, asking.hash, bench.contestant))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from fieldguide.craft.chat.sent import USUAL_SIZE
 from fieldguide.records import Sending
 from fieldguide.tasks.asking import Asking, Shown
 
@@ -11,8 +12,6 @@ from fieldguide.tasks.asking import Asking, Shown
 _LETTERS, _TURN = 4, 5
 #: Side of the square that is one token of a picture in most models of today (Qwen-VL: two patches of 14 a side), in pixels.
 _PATCH = 28
-#: Longer side of a picture that is sent where none is given, in pixels; only for estimates.
-USUAL_SIZE = 768
 
 
 def tokens_of(asking: Asking, image_size: int | None) -> tuple[int, int]:

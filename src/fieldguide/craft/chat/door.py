@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from fieldguide.craft.chat import OLLAMA, Chat, Wanted
 from fieldguide.craft.server import Server
@@ -59,6 +60,11 @@ class Door:
                 self._chat = chat
                 weakref.finalize(self, chat.close)
             return self._chat
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What the chat tells of itself; nothing before it is opened."""
+        return {} if self._chat is None else self._chat.facts
 
     def _require_consent(self) -> None:
         host = where(self.wanted)
