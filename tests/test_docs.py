@@ -89,6 +89,15 @@ def test_the_page_of_explanations_names_every_method() -> None:
     assert re.findall(r"^\| `([\w-]+)` \|", page, re.M) == list(METHODS)
 
 
+def test_the_page_of_readings_names_every_reading_and_every_kind() -> None:
+    from fieldguide.tasks.reading import KINDS, READINGS
+
+    page = (ROOT / "docs" / "readings.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([\w -]+)` \| (.+) \|$", page, re.M)
+    assert [name for name, _ in rows] == [*READINGS, *KINDS]
+    assert dict(rows[len(READINGS) :]) == KINDS
+
+
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", "CITATION.cff", "LOG.md"])
 def test_links_between_documents_hold(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")

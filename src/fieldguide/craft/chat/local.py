@@ -175,7 +175,7 @@ class Local:
                 inputs = self._inputs(written.text, [*ahead, picture, *behind], begun=not written.marked)
             else:
                 inputs = self._inputs(written.after, [picture, *behind], begun=False)
-        except (ValueError, RuntimeError, TypeError, IndexError, KeyError, AttributeError, OSError) as error:
+        except Exception as error:  # processors raise what they like for a picture that they were not made for
             return Said(error=f"the picture could not be made ready for the model: {plain(error)}")
         tokens = inputs["input_ids"].shape[1] + (prompt.prefix.tokens if prompt.prefix else 0)
         if self.context is not None and tokens >= self.context:
@@ -218,7 +218,7 @@ class Local:
         start = time.perf_counter()
         try:
             said = self._said(prompt, group)
-        except (RuntimeError, MemoryError, ValueError, IndexError, TypeError) as error:
+        except Exception as error:  # networks raise what they like; one that fails with a picture goes on with the next
             full = out_of_memory(error)
             if full and self.model.device.type == "cuda":
                 torch.cuda.empty_cache()
@@ -291,6 +291,7 @@ def open_local(wanted: Wanted) -> Local:
     stops = {*(own if isinstance(own, list | tuple) else [own]), processor.tokenizer.eos_token_id, hand.end}
     # What a model brings along for sampling would change greedy answers, too.
     model.generation_config = GenerationConfig()
+    _shrink(processor, wanted.image_size)
     size = _size(processor)
     facts = {
         "kind": "prompted",
@@ -331,6 +332,14 @@ def _precision(wanted: Wanted, folder: Path) -> str:
         return wanted.precision
     large = sum(path.stat().st_size for path in folder.glob("*.safetensors")) >= _LARGE
     return pace.native(wanted.device) if large else "fp32"
+
+
+def _shrink(processor: Any, most: int | None) -> None:
+    """Let a processor that enlarges every picture to its own size and cuts that into tiles enlarge it to `most` pixels only."""
+    size, tile = (getattr(processor.image_processor, name, None) for name in ("size", "max_image_size"))
+    own, side = (dict(told).get("longest_edge") if told else None for told in (size, tile))
+    if most and own and side and most < own:
+        processor.image_processor.size = {"longest_edge": min(own, -(-most // side) * side)}
 
 
 def _size(processor: Any) -> int:

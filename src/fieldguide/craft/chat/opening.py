@@ -6,8 +6,8 @@ from fieldguide.craft.chat import DRAWN, Chat, Wanted
 from fieldguide.errors import UsageProblem, allowed_names, plain
 
 #: What may stand before a model's own name.
-HUB, SERVED, OLLAMA_S = "hf/", "served/", "ollama/"
-_FORMS = (DRAWN, f"{HUB}OWNER/NAME", f"{HUB}FOLDER", f"{SERVED}NAME", f"{OLLAMA_S}NAME")
+HUB, SERVED, OLLAMAS = "hf/", "served/", "ollama/"
+_FORMS = (DRAWN, f"{HUB}OWNER/NAME", f"{HUB}FOLDER", f"{SERVED}NAME", f"{OLLAMAS}NAME")
 
 
 def open_chat(wanted: Wanted) -> Chat:
@@ -21,7 +21,7 @@ def open_chat(wanted: Wanted) -> Chat:
         from fieldguide.craft.chat.over_http import open_served
 
         return open_served(wanted)
-    if wanted.model.startswith(OLLAMA_S):
+    if wanted.model.startswith(OLLAMAS):
         from fieldguide.craft.chat.ollama import open_ollama
 
         return open_ollama(wanted)
@@ -30,9 +30,18 @@ def open_chat(wanted: Wanted) -> Chat:
     return open_local(wanted)
 
 
+def check_chat(model: str, online: bool) -> None:
+    """Raise now what would stop `open_chat` later: a name that leads nowhere, and a model that should be on this machine and is not."""
+    require_named(model)
+    if model == DRAWN or model.startswith(HUB):
+        from fieldguide.craft.chat import local_files
+
+        local_files.fetched(model, online)
+
+
 def require_named(model: str) -> None:
     """Raise `UsageProblem` for a name of none of the forms that are known, and for a prefix with nothing behind it."""
-    if model == DRAWN or any(model.startswith(prefix) and model != prefix for prefix in (HUB, SERVED, OLLAMA_S)):
+    if model == DRAWN or any(model.startswith(prefix) and model != prefix for prefix in (HUB, SERVED, OLLAMAS)):
         return
     raise UsageProblem(
         f"There is no language model called {plain(model)!r} here.",

@@ -77,6 +77,12 @@ class Hand:
         turns = [_user(_WORD)]
         return self._answered(turns, self._render(turns))[1]
 
+    @cached_property
+    def _special(self) -> dict[int, str]:
+        """The marks of the tokeniser by number: a processor may replace the list of its special tokens, not what they are."""
+        added = {number: str(mark) for number, mark in self.tokenizer.added_tokens_decoder.items() if mark.special}
+        return added | dict(zip(self.tokenizer.all_special_ids, self.tokenizer.all_special_tokens, strict=True))
+
     def _render(self, turns: Sequence[Message], *, opened: bool = True) -> str:
         conversation = [{"role": turn.role, "content": [_part(part) for part in turn.parts]} for turn in turns]
         made = self.processor.apply_chat_template(
@@ -98,7 +104,7 @@ class Hand:
             text, why = "", plain(error)
         if not _holds(text, turns) and any(turn.role == "system" for turn in turns):
             turns = _folded(turns)
-            notes.append("The chat template has no system role: the system message begins the first turn of the user.")
+            notes.append("The chat template takes no system message here: its text begins the first turn of the user.")
             try:
                 text = self._render(turns)
             except Exception as error:
@@ -106,7 +112,7 @@ class Hand:
         if not _holds(text, turns):
             raise DataProblem(
                 f"The chat template of this model does not write the whole prompt{f': {why}' if why else ''}.",
-                "Allowed: a template that writes the text of every turn, in any order of user and assistant that the prompt has.",
+                "Allowed: a prompt whose turns it knows, most often user and assistant in turn.",
                 "Take another prompt, or another model.",
             )
         at = _place(asking)
@@ -127,7 +133,7 @@ class Hand:
         )
 
     def _require_plain(self, asking: Asking) -> None:
-        marks = {*self.tokenizer.all_special_tokens, getattr(self.processor, "image_token", None) or self.mark}
+        marks = {*self._special.values(), getattr(self.processor, "image_token", None) or self.mark}
         said = [part for turn in asking.messages for part in turn.parts if isinstance(part, str)]
         for text in (*said, *asking.answers):
             found = next((mark for mark in sorted(marks) if mark and mark.strip() and mark in text), None)
@@ -149,7 +155,7 @@ class Hand:
         if not found:
             return "", int(stop)
         ids = self.tokenizer(rest, add_special_tokens=False)["input_ids"]
-        end = ids[0] if ids and ids[0] in self.tokenizer.all_special_ids else stop
+        end = ids[0] if ids and ids[0] in self._special else stop
         return (lead if whole.startswith(text) and not lead.strip() else ""), int(end)
 
     def answers(self, written: Written, answers: Sequence[str]) -> list[list[int]]:
