@@ -33,7 +33,7 @@ from fieldguide.craft.insisting import Patience
 from fieldguide.craft.secrets import HIDDEN
 from fieldguide.errors import ENVIRONMENT, PARTLY, UNFORESEEN, USAGE, Problem
 
-pytestmark = [pytest.mark.torture("T12", "Secrets"), pytest.mark.slow(keep=4)]
+pytestmark = [pytest.mark.torture("T12", "Secrets"), pytest.mark.slow(keep=3)]
 
 KEY, PASSWORD, SIGNATURE = "sk-proj-Ab9+/=T3BlbkFJ&x_y-0123456789", "long:pass/word-4711", "signature-of-the-query"
 ARTEFACTS = ("log", "report", "cache", "settings", "traceback", "terminal")
@@ -190,8 +190,9 @@ def yard(
     """The study of a writing, which is driven once."""
     writing = request.getfixturevalue("writing")
     if writing not in yards:
-        yards[writing] = Yard(tmp_path_factory.mktemp("secrets"))
-        drive(yards[writing], writing, in_process(capsys, monkeypatch), caplog, monkeypatch)
+        made = Yard(tmp_path_factory.mktemp("secrets"))
+        drive(made, writing, in_process(capsys, monkeypatch), caplog, monkeypatch)
+        yards[writing] = made
     return yards[writing]
 
 
