@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fieldguide.bench import Silent
-from fieldguide.consenting import Terms, line, require
+from fieldguide.consenting import line, require
 from fieldguide.errors import USAGE, UsageProblem
 from fieldguide.records import Sending
 
@@ -75,8 +75,3 @@ def test_without_consent_it_stops(confirm: Any, why: str) -> None:
 def test_a_script_has_no_terminal() -> None:
     with pytest.raises(UsageProblem, match="nobody agreed"):
         require([AWAY], False, Told())
-
-
-def test_a_limit_below_nothing_is_refused() -> None:
-    with pytest.raises(UsageProblem, match="--limit -1"):
-        Terms(limit=-1)

@@ -74,6 +74,15 @@ class Asked(Settings):
         return value
 
 
+class Terms(Settings):
+    """What one call may do; it changes no number of a study."""
+
+    yes: bool = False
+    """Agree that pictures are sent to servers on other machines, which is told before with what it costs."""
+    limit: int | None = Field(None, ge=0)
+    """Put at most so many new questions to language models in this call; the same command without it goes on."""
+
+
 class Translation(Settings):
     """A score card of translators from texts to pictures; see ``docs/translation.md``."""
 

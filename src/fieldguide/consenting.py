@@ -1,6 +1,6 @@
 """Before a picture leaves this machine: for whom, how many, what it is expected to cost, and whether somebody agrees.
 
-Nothing is sent and nothing is written before. `Terms` are what one call of a command may do.
+Nothing is sent and nothing is written before.
 """
 
 from __future__ import annotations
@@ -9,24 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from fieldguide import terminal
+from fieldguide.asked import Terms
 from fieldguide.bench import Progress
 from fieldguide.errors import UsageProblem, plain
 from fieldguide.records import Sending
-
-
-@dataclass(frozen=True)
-class Terms:
-    """What one call may do: `yes`, send pictures without asking again; `limit`, ask at most so many new questions (`None`: all)."""
-
-    yes: bool = False
-    limit: int | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse a limit that is none."""
-        if self.limit is not None and self.limit < 0:
-            raise UsageProblem(
-                f"--limit {self.limit} is no number of questions.", "Allowed: 0 or more.", "Leave it out to ask them all."
-            )
 
 
 @dataclass

@@ -17,7 +17,7 @@ from fieldguide import families, looking, recipe_asking, recipe_texts, recipes, 
 from fieldguide import gather as gathering
 from fieldguide import plan as planning
 from fieldguide import study as page
-from fieldguide.asked import Asked, fractions
+from fieldguide.asked import Asked, Terms, fractions
 from fieldguide.bench import Progress, Silent
 from fieldguide.data.classes import propose
 from fieldguide.data.split import SplitShape
@@ -39,7 +39,7 @@ class Order:
     """A recipe as it was asked for. `data` is where the pictures are; `other`: they are others than the recipe's, on purpose.
 
     `given` are its materials, by their names in the recipe. `case` is one of its data sets, where it has several. `asking` is what was
-    said of the language model that is asked, by `recipe_asking.OPTIONS`.
+    said of the language model that is asked, by `recipe_asking.OPTIONS`. `yes`: pictures may be sent to another machine.
     """
 
     name: str
@@ -52,6 +52,7 @@ class Order:
     given: Mapping[str, Path] = field(default_factory=dict)
     case: str | None = None
     asking: Mapping[str, str] = field(default_factory=dict)
+    yes: bool = False
 
     @property
     def recipe(self) -> recipes.Recipe:
@@ -190,7 +191,7 @@ def _look(order: Order, asked: Asked) -> None:
 
 def _compare(order: Order, asked: Asked) -> page.Study:
     """Train every contestant that learns, let all answer, score and draw the report."""
-    return page.compare(asked, order.folder, online=order.online, progress=order.progress)
+    return page.compare(asked, order.folder, online=order.online, terms=Terms(yes=order.yes), progress=order.progress)
 
 
 def _report(order: Order, asked: Asked) -> None:

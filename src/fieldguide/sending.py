@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
+import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from fieldguide import asking_again, families, runs
 from fieldguide import gather as gathering
-from fieldguide.asked import Asked, fractions
+from fieldguide.asked import Asked, Terms, fractions
 from fieldguide.bench import Bench, Progress
-from fieldguide.consenting import Terms, require
-from fieldguide.data.classes import propose
+from fieldguide.consenting import require
+from fieldguide.data.classes import propose, read_classes
 from fieldguide.data.tables import read_manifest
 from fieldguide.errors import Problem
-from fieldguide.families import Contestant, Sizes
+from fieldguide.families import Contestant, Fitted, Sizes
+from fieldguide.files import read_own
+from fieldguide.machine import device
 from fieldguide.records import Manifest, Sending
 from fieldguide.tasks.classify import Classify
 
@@ -39,7 +42,7 @@ def agree(
         task, count = _listed(asked, online)
         left = dict.fromkeys((entry.name for entry in away), count)
     require(within(away, task, left, terms.limit), terms.yes, progress)
-    return replace(terms, yes=True)
+    return terms.model_copy(update={"yes": True})
 
 
 def within(contestants: Iterable[Contestant], task: Classify, left: dict[str, int], limit: int | None) -> list[Sending]:
@@ -80,3 +83,29 @@ def _listed(asked: Asked, online: bool) -> tuple[Classify, int]:
     given = sum(split in ("val", "test") for split in splits)
     free = sum(split is None for split in splits)
     return Classify(propose(classes)), given + math.ceil(share * free)
+
+
+def at_work(run: Path, fitted: Fitted, pictures: Sequence[str], terms: Terms, progress: Progress) -> Fitted:
+    """Return the contestant of ``STUDY/runs/NAME``, ready to answer for new `pictures` (content hashes), once somebody agreed to what it sends.
+
+    Its answers are kept in the study, where that may be written to.
+    """
+    if not hasattr(fitted, "at"):
+        return fitted
+    described = read_own(run / "model" / "fieldguide.json")
+    settings = {name: value for name, value in described["settings"].items() if value is not None}
+    entry = families.contestant(described["family"], None, settings, "The contestant", str(described["name"]))
+    study = run.resolve().parent.parent
+    kept = study / runs.ANSWERS
+    bench = Bench(run / "scratch", int(described["seed"]), device(), answers=kept if _may_write(kept) else None)
+    bench = replace(bench, contestant=entry.name)
+    if families.where(entry) is not None:
+        task = Classify(read_classes(run / "model" / "classes.toml", described["classes"]))
+        left = {entry.name: int(runs.at(fitted, bench).lacking(pictures))}  # type: ignore[attr-defined]
+        require(within([entry], task, left, terms.limit), terms.yes, progress)
+        bench = replace(bench, consented=True)
+    return runs.at(fitted, bench)
+
+
+def _may_write(path: Path) -> bool:
+    return path.exists() and os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from fieldguide import asking_again, processes, runs
+from fieldguide import asking_again, families, processes, runs
 from fieldguide import gather as gathering
 from fieldguide import plan as planning
-from fieldguide.asked import Asked, Entry, study_folder
+from fieldguide.asked import Asked, Entry, Terms, study_folder
 from fieldguide.bench import Progress, Silent
-from fieldguide.consenting import Allowance, Terms
+from fieldguide.consenting import Allowance
 from fieldguide.data.classes import propose
 from fieldguide.data.examine import examine
 from fieldguide.data.split import SplitShape, shape
@@ -33,7 +33,7 @@ from fieldguide.files import read_own, read_toml, sweep, told_plainly, write_jso
 from fieldguide.locked import Locked
 from fieldguide.machine import device, environment
 from fieldguide.measuring import measure_pictures, require_by_hand
-from fieldguide.records import Manifest
+from fieldguide.records import Manifest, Sending
 from fieldguide.report.wanted import DRAWN, REPORT, Drawn, Wanted
 from fieldguide.scoring import score as _score
 from fieldguide.sending import agree
@@ -88,6 +88,11 @@ class Study:
         return read_own(path) if path.exists() else {}
 
     @property
+    def left_open(self) -> tuple[str, ...]:
+        """A sentence for each contestant with questions that are still to be answered."""
+        return tuple(asking_again.told(self.folder))
+
+    @property
     def exit_code(self) -> int:
         """0, or 3 where a contestant failed or answers are missing."""
         failed = any(outcome in ("failed", "not run") for outcome in self.outcomes.values())
@@ -96,13 +101,14 @@ class Study:
 
 @dataclass(frozen=True)
 class DryRun:
-    """What would run: the split that was made, each contestant with its expected cost or its obstacle, and those that are `done` already."""
+    """What would run: the split that was made, each contestant with its expected cost or its obstacle, those `done`, what is sent elsewhere."""
 
     folder: Path
     shape: SplitShape
     planned: tuple[planning.Planned, ...]
     store_bytes: int
     done: tuple[str, ...] = ()
+    sendings: tuple[Sending, ...] = ()
 
 
 def read_asked(source: str, out: Path | None, **given: Any) -> tuple[Asked, Path]:
@@ -200,8 +206,10 @@ def dry_run(asked: Asked, folder: Path, *, online: bool = False, progress: Progr
     done = tuple(contestant.name for contestant in contestants if _whole(contestant, asked, folder))
     planned = planning.estimates([c for c in contestants if c.name not in done], task, sizes, online, asked.seeds)
     planned = tuple(replace(p, problem=p.problem or _without_texts(p.contestant, asked, folder)) for p in planned)
-    wanted = _sizes(planning.sizes_wanted(entry.contestant for entry in planned if entry.problem is None))
-    return DryRun(folder, shape(manifest, gathering.rule_of(asked)), planned, gathering.store_bytes(manifest, wanted), done)
+    runnable = [entry.contestant for entry in planned if entry.problem is None]
+    sent = tuple(one for one in (families.sends(entry, task, sizes) for entry in runnable) if one is not None)
+    room = gathering.store_bytes(manifest, _sizes(planning.sizes_wanted(runnable)))
+    return DryRun(folder, shape(manifest, gathering.rule_of(asked)), planned, room, done, sent)
 
 
 @told_plainly()

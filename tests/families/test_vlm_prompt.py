@@ -254,7 +254,10 @@ def test_a_secret_is_no_setting_and_is_not_said_again(given: dict[str, str]) -> 
 
 
 def test_settings_that_do_not_fit_are_refused() -> None:
-    for given, why in (({"model": "served/x"}, "needs server"), ({"model": "drawn", "server": "http://localhost"}, "belongs to")):
+    for given, why in (
+        ({"model": "served/x"}, "needs server"),
+        ({"model": "drawn", "server": "http://localhost"}, "belongs to"),
+    ):
         with pytest.raises(UsageProblem, match=why):
             build(Settings, given, "The contestant")
     with pytest.raises(UsageProblem, match="no prompt called"):

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 LEARNS = True
 
 #: Settings that say which model is asked, and how it is reached.
-_REACHED = "model server key_variable image_size batch_size at_once timeout attempts precision".split()
+_REACHED = ["model", "server", "key_variable", "image_size", "batch_size", "at_once", "timeout", "attempts", "precision"]
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
