@@ -28,6 +28,7 @@ _UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR")
 #: Characters from which on a text is no name and is folded in pieces of so many.
 _LONG, _PIECE = 1000, 100
 _WORD = re.compile(r"\w+")
+_FIGURE = re.compile(r"\d")
 
 
 def fold(text: str) -> str:
@@ -64,7 +65,7 @@ def bare(text: str) -> str:
         start += 1
     while end > start and _is_mark(folded[end - 1]):
         end -= 1
-    left_out = "'’‘`" if any(one.isdigit() for one in folded) else "'’‘`."  # 1.1 is not 11
+    left_out = "'’‘`" if _FIGURE.search(folded) else "'’‘`."  # 1.1 is not 11
     kept = " ".join("".join(one for one in folded[start:end] if one not in left_out).split())
     article = next((one for one in _ARTICLES if kept.startswith(one)), "")
     return kept[len(article) :]
@@ -78,8 +79,15 @@ def loose(name: str) -> frozenset[str]:
     """Return the forms in which a `bare` name equals another: its singulars, each without spaces unless it holds a figure."""
     if len(name) > 200:
         return frozenset()
-    spaced = any(letter.isdigit() for letter in name)
+    spaced = _FIGURE.search(name) is not None
     return frozenset(form if spaced else form.replace(" ", "") for form in singular_names(name))
+
+
+@lru_cache(256)
+def _spelled(text: str) -> tuple[str, str, str, frozenset[str]]:
+    """Return `text` in the forms of the tables; one answer is looked up in several of them, under several readings."""
+    plain = bare(text)
+    return text.strip(), fold(text), plain, loose(plain)
 
 
 @dataclass(frozen=True)
@@ -93,13 +101,13 @@ class _Spellings:
 
     def hits(self, text: str) -> Iterator[str | None]:
         """Yield what each table says of `text`: a class id, `None` where two classes share it, "" where it is no name."""
-        if len(text) > _LONG:
-            text = ""  # no name, and silence is none either
-        yield self.exact.get(text.strip(), "")
-        yield self.folded.get(fold(text), "")
-        plain = bare(text)
-        yield self.bared.get(plain, "")
-        ids: set[str] = set().union(*(self.loosened.get(form, frozenset()) for form in loose(plain)))
+        stripped, folded, bared, forms = _spelled(
+            "" if len(text) > _LONG else text
+        )  # so long is no name, and silence is none either
+        yield self.exact.get(stripped, "")
+        yield self.folded.get(folded, "")
+        yield self.bared.get(bared, "")
+        ids: set[str] = set().union(*(self.loosened.get(form, frozenset()) for form in forms))
         yield None if len(ids) > 1 else "".join(ids)
 
 
@@ -197,11 +205,15 @@ class Names:
         ordered = sorted(found, key=lambda name: (-len(name), name))
         return [(name, frozenset(found[name])) for name in ordered if name]
 
-    def mentioned(self, text: str) -> frozenset[str]:
-        """Return the classes that `text` names anywhere; looks no further once there are two.
+    @cached_property
+    def mentioned(self) -> Callable[[str], frozenset[str]]:
+        """What returns the classes that a text names anywhere; it looks no further once there are two.
 
-        Of names within each other (polar bear, bear) the longest counts.
+        Of names within each other (polar bear, bear) the longest counts. The latest texts are kept, for the next reading of them.
         """
+        return lru_cache(64)(self._mentioned)
+
+    def _mentioned(self, text: str) -> frozenset[str]:
         found: set[str] = set()
         rest = fold(text)
         for name, ids in self._unspaced:
@@ -246,6 +258,7 @@ def split_words(text: str) -> list[str]:
     return _WORD.findall(fold(text).replace("'", "").replace("’", "").replace("_", " "))
 
 
+@lru_cache(4096)
 def script_of(letter: str) -> str:
     """Return the script of a letter as the first word of its Unicode name (LATIN, CYRILLIC, CJK ...); empty for what is no letter."""
     return unicodedata.name(letter, "").split(" ")[0].split("-")[0] if letter.isalpha() else ""
