@@ -183,6 +183,16 @@ def test_training_pictures_are_shown_with_their_answers_and_the_list_is_said_onc
     ]
 
 
+def test_a_class_with_too_few_training_pictures_is_noted() -> None:
+    prompt = Prompt(question=LIST, shots=2)
+    pairs = [("a", "dog"), ("b", "dog"), ("c", "eel")]
+    assert render(prompt, THREE, examples=pairs).made["notes"] == (
+        "2 of 3 classes have fewer than 2 training pictures that could be shown",
+    )
+    assert render(prompt, (DOG,), examples=pairs[:2]).made["notes"] == ()
+    assert render(prompt, THREE).made["notes"] == (), "none were drawn yet"
+
+
 def test_the_hash_names_what_is_asked() -> None:
     first = asked()
     assert first.hash == asked().hash and len(first.hash) == 64

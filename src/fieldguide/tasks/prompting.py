@@ -12,6 +12,7 @@ import os
 import random
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import resources
@@ -237,7 +238,8 @@ def render(
         prompt.seed,
         prompt.most_tokens,
     )
-    return replace(asking, made={**made, "notes": (*prompt.notes, *notes, *_unnamed(asking))})
+    notes = [*prompt.notes, *notes, *_unnamed(asking), *_short(prompt, known, examples)]
+    return replace(asking, made={**made, "notes": tuple(notes)})
 
 
 def answer(prompt: Prompt, name: str) -> str:
@@ -357,3 +359,12 @@ def _unnamed(asking: Asking) -> list[str]:
         return []
     shown = ", ".join(plain(name, 40) for name in lost[:5])
     return [f"{len(lost)} of {len(asking.answers)} classes are not named in it: {shown}{' ...' if len(lost) > 5 else ''}"]
+
+
+def _short(prompt: Prompt, known: Sequence[ClassInfo], examples: Sequence[tuple[str, str]]) -> list[str]:
+    """Note that not every class is shown as often as was asked for."""
+    shown = Counter(id for _, id in examples)
+    few = sum(shown[info.id] < prompt.shots for info in known) if examples else 0
+    return (
+        [f"{few} of {len(known)} classes have fewer than {prompt.shots} training pictures that could be shown"] if few else []
+    )
