@@ -155,6 +155,28 @@ def test_nothing_is_sent_elsewhere_before_somebody_agrees(pictures: Path, capsys
     assert len(ask(order(pictures, "What?", model="served/x", server="http://127.0.0.1:9/v1"), Silent(), parrot)) == 5
 
 
+@pytest.mark.parametrize(
+    ("model", "given", "told"),
+    [
+        ("llava", {}, "ollama/NAME"),
+        ("served/", {"server": "http://127.0.0.1:9"}, "served/NAME"),
+        ("served/x", {}, "--server http"),
+        ("hf/a/b", {"server": "http://127.0.0.1:9"}, "runs on this machine"),
+    ],
+)
+def test_a_model_that_cannot_be_reached_is_told_at_once(pictures: Path, model: str, given: dict[str, Any], told: str) -> None:
+    parrot = Parrot()
+    with pytest.raises(UsageProblem) as caught:
+        ask(order(pictures, "What?", model=model, **given), Silent(), parrot)
+    assert told in str(caught.value) and parrot.wanted == []
+
+
+def test_what_kept_a_choice_to_its_list_is_told(pictures: Path) -> None:
+    free, held = (ask(order(pictures, "Red?", **given), Silent(), Parrot()) for given in ({}, {"choice": "yes,no"}))
+    assert {one.held for one in free} == {None}
+    assert {one.held for one in held if one.error is None} == {"text"}
+
+
 def test_where_nothing_was_answered_the_command_says_why() -> None:
     torn = Answered(Path("a.png"), "q", error="cut: ends early", seen=False)
     failed = Answered(Path("b.png"), "q", error="HTTP 500")
@@ -180,7 +202,8 @@ def test_what_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     show(
         [
             Answered(Path("a.png"), "What?", "A rook.\n[red]Yes\x1b[0m", None, "length", 1200, 9, 1.26),
-            Answered(Path("b.png"), "What?", " ", None, "stop"),
+            Answered(Path("b.png"), "What?", " ", None, "stop", held="text"),
+            Answered(Path("b.png"), "What?", "no", None, "stop", 3, None, None, "json_schema"),
             Answered(Path("c.png"), "What?", error="HTTP 500"),
         ]
     )
@@ -189,10 +212,13 @@ def test_what_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
         "a.png: What?",
         "  A rook.",
         "  [red]Yes\\u001b[0m",
-        "  1,200 tokens in, 9 out, 1.3 s; cut at the limit of tokens (--most-tokens)",
+        "  1,200 tokens in, 9 out, 1.26 s; cut at the limit of tokens (--most-tokens)",
         "b.png: What?",
         "  (nothing was said)",
-        "  tokens not counted",
+        "  tokens not counted; nothing kept it to the list",
+        "b.png: What?",
+        "  no",
+        "  3 tokens in; kept to the list by json schema",
         "c.png: What?",
         "  no answer: HTTP 500",
     ]
@@ -224,7 +250,7 @@ def test_the_commands(pictures: Path, capsys: pytest.CaptureFixture[str], monkey
     monkeypatch.setattr("fieldguide.craft.chat.door.opened", Parrot())
     red = str(pictures / "0.png")
     code, told = run("ask", "drawn", red, "What is this?")
-    assert code == DONE and "It is red." in told and "20 tokens in, 5 out, 0.2 s" in told
+    assert code == DONE and "It is red." in told and "20 tokens in, 5 out, 0.25 s" in told
     code, told = run("ask", "drawn", str(pictures), "What is this?", "--also", "And this?", "--choice", "a,b")
     assert code == PARTLY and "And this?" in told
     assert run("ask", "drawn", str(pictures / "2.png"), "What?")[0] == ENVIRONMENT

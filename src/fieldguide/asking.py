@@ -15,7 +15,8 @@ from fieldguide import families, gather, terminal
 from fieldguide.asked import FreeQuestion
 from fieldguide.consenting import require
 from fieldguide.craft.chat.costs import tokens_of
-from fieldguide.craft.chat.door import Door, where
+from fieldguide.craft.chat.door import OLLAMA_S, SERVED, Door, where
+from fieldguide.craft.chat.opening import require_named
 from fieldguide.data.classes import read_classes
 from fieldguide.data.loose import Files, picture_files
 from fieldguide.data.store import SIZES
@@ -58,6 +59,7 @@ class Order:
 class Answered:
     """What came of one question about one picture: the words of the model, or `error`, why there are none.
 
+    `held` is what kept a choice to its list: ``trie``, ``json_schema``, ``json_object``, or ``text`` for nothing but the words asked with.
     `seen` is False for a picture that cannot be read, and so was shown to nobody.
     """
 
@@ -69,6 +71,7 @@ class Answered:
     tokens_in: int | None = None
     tokens_out: int | None = None
     seconds: float | None = None
+    held: str | None = None
     seen: bool = True
 
 
@@ -148,6 +151,7 @@ def ask(order: Order, progress: Progress, opened: Opened | None = None) -> list[
     A picture that cannot be read, or that the model says nothing of, is an answer with `error`. Before a picture leaves this machine,
     somebody agrees to that; raises `UsageProblem` where nobody does.
     """
+    _require_reachable(order)
     how, paths = order.how, picture_files(order.pictures)
     asked = askings(order)
     wanted = _wanted(order)
@@ -191,7 +195,7 @@ def _each(chat: Chat, asking: Asking, paths: Sequence[Path], images: Sequence[Im
     for number, said in enumerate(chat.ask(asking, pixels(), {})):
         yield from (_unseen(paths[place], unread[place]) for place in range(done, shown[number]))
         done = shown[number] + 1
-        yield _answered(paths[shown[number]], said)
+        yield _answered(paths[shown[number]], said, asking.how == "choice")
     yield from (_unseen(paths[place], unread[place]) for place in range(done, len(images)))
 
 
@@ -199,8 +203,9 @@ def _unseen(path: Path, why: str) -> Answered:
     return Answered(path, "", error=why, seen=False)
 
 
-def _answered(path: Path, said: Said) -> Answered:
-    return Answered(path, "", said.text, said.error, said.finish, said.tokens_in, said.tokens_out, said.seconds)
+def _answered(path: Path, said: Said, choice: bool) -> Answered:
+    cost = (said.tokens_in, said.tokens_out, said.seconds)
+    return Answered(path, "", said.text, said.error, said.finish, *cost, said.level if choice else None)
 
 
 def exit_code(answered: Sequence[Answered]) -> int:
@@ -235,7 +240,9 @@ def show(answered: Sequence[Answered]) -> None:
 def _cost(one: Answered) -> str:
     counted = "tokens not counted" if one.tokens_in is None else f"{one.tokens_in:,} tokens in"
     counted += "" if one.tokens_out is None else f", {one.tokens_out:,} out"
-    took = "" if one.seconds is None else f", {one.seconds:.1f} s"
+    took = "" if one.seconds is None else f", {one.seconds:.2f} s"
+    if one.held is not None:
+        took += "; nothing kept it to the list" if one.held == "text" else f"; kept to the list by {one.held.replace('_', ' ')}"
     return counted + took + ("; cut at the limit of tokens (--most-tokens)" if one.finish in ("length", "max_tokens") else "")
 
 
@@ -276,7 +283,7 @@ def _wanted(order: Order) -> Wanted:
     from fieldguide.machine import device
 
     how = order.how
-    away = order.model.startswith(("served/", "ollama/"))
+    away = order.model.startswith((SERVED, OLLAMA_S))
     return Wanted(
         order.model,
         how.server,
@@ -290,6 +297,23 @@ def _wanted(order: Order) -> Wanted:
         online=order.online,
         seed=how.seed,
     )
+
+
+def _require_reachable(order: Order) -> None:
+    """Raise `UsageProblem` for a model of no known form, and for a server that is missing or has nothing to do with the model."""
+    require_named(order.model)
+    if order.model.startswith(SERVED) and not order.how.server:
+        raise UsageProblem(
+            f"{plain(order.model)} needs the address of its server.",
+            "Any OpenAI-compatible server: http:// or https://, a host, perhaps a port and a path.",
+            "--server http://localhost:8000/v1",
+        )
+    if order.how.server and not order.model.startswith((SERVED, OLLAMA_S)):
+        raise UsageProblem(
+            f"A server was given, and {plain(order.model)} runs on this machine.",
+            "--server belongs to served/NAME and to ollama/NAME.",
+            f"Leave it out, or ask served/{plain(order.model.rpartition('/')[2])}",
+        )
 
 
 def _sending(host: str, asked: Sequence[tuple[str, Asking]], pictures: int, size: int | None) -> Sending:
