@@ -89,6 +89,7 @@ def test_the_chess_prompt_lists_in_its_own_order_and_misses_a_quote() -> None:
     assert asking.answers == ("BISHOP", "KING", "KNIGHT", "PAWN", "QUEEN", "ROOK")
     assert asking.temperature == 0.5 and asking.made["notes"] == ()
     assert render(read_prompt("llava_chess"), THREE).made["notes"] == (
+        "it speaks of 6 classes that are not there: pawn, king, queen, bishop, rook ...",
         "3 of 3 classes are not named in it: cat, dog, moray eel",
     )
 
@@ -125,6 +126,7 @@ def test_ways_of_listing() -> None:
         "Which? cat (also: kitty, house cat): a small animal with whiskers\ndog\nmoray eel"
     ]
     assert said(asked(order=("moray eel", "n01_cat", "horse"))) == ["Which? moray eel, cat, dog"]
+    assert asked(order=("moray eel", "n01_cat", "horse")).made["notes"] == ("it speaks of 1 classes that are not there: horse",)
     assert asked(order=("moray eel",)).answers == ("cat", "dog", "moray eel")
     assert said(asked(question="{class_count}: {example} {example_answer} {{}}")) == ["3: cat cat {}"]
     assert said(asked(question="{example_answer}", example="eel", format="json")) == ['{"label": "moray eel"}']
