@@ -2,8 +2,8 @@
 
 Pictures whose prompts are alike in length and shape go through together, so nothing is padded and a picture is answered the same alone and
 in any batch: to 1e-5 of a logit in float32; in bfloat16 to about 2 % of the range of the logits (measured on 119 M random weights),
-which is why its name is part of the revision. Sampling draws for each picture from its own seed. Settings for sampling that come with a model are not followed:
-temperature 0 is greedy, and nothing is added to it.
+which is why its name is part of the revision. Sampling draws for each picture from its own seed. Settings for sampling that come with a
+model are not followed: temperature 0 is greedy, and nothing is added to it.
 """
 
 from __future__ import annotations
