@@ -1,4 +1,4 @@
-"""A server written by hand that speaks the OpenAI chat protocol, and every way of failing at it, on this machine."""
+"""A server written by hand that speaks the OpenAI chat protocol and Ollama's, and every way of failing at it, on this machine."""
 
 from __future__ import annotations
 
@@ -28,6 +28,15 @@ class Stub:
     headers: list[dict[str, str]] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    #: What is answered below other addresses than that of the questions: these are not counted.
+    pages: dict[str, Answer] = field(default_factory=dict)
+    most: int = 0
+    inside: int = 0
+
+    @property
+    def root(self) -> str:
+        """The address without the part that the OpenAI protocol begins with."""
+        return self.url.removesuffix("/v1")
 
     @property
     def count(self) -> int:
@@ -39,9 +48,9 @@ class Stub:
 
 
 @contextmanager
-def serving(script: Script) -> Iterator[Stub]:
-    """Run a stub while the block runs."""
-    stub = Stub(script)
+def serving(script: Script, pages: dict[str, Answer] | None = None, port: int = 0) -> Iterator[Stub]:
+    """Run a stub while the block runs; a port that is not given is any that is free."""
+    stub = Stub(script, pages=pages or {})
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -53,7 +62,13 @@ def serving(script: Script) -> Iterator[Stub]:
             except (OSError, ValueError):  # whoever asked has gone, in the middle of a word perhaps
                 self.close_connection = True
                 return
+            page = stub.pages.get(self.path.partition("?")[0])
+            if page is not None:
+                page(self)
+                return
             with stub.lock:
+                stub.inside += 1
+                stub.most = max(stub.most, stub.inside)
                 number = len(stub.asked)
                 stub.asked.append(body)
                 stub.headers.append({name.lower(): value for name, value in self.headers.items()})
@@ -62,6 +77,12 @@ def serving(script: Script) -> Iterator[Stub]:
                 stub.script(body, number)(self)
             except OSError:  # whoever asked has gone
                 self.close_connection = True
+            finally:
+                with stub.lock:
+                    stub.inside -= 1
+
+        def do_GET(self) -> None:
+            stub.pages.get(self.path.partition("?")[0], failing(404, "no such page"))(self)
 
         def log_message(self, *_: Any) -> None:
             """Say nothing."""
@@ -72,7 +93,7 @@ def serving(script: Script) -> Iterator[Stub]:
             if not isinstance(sys.exception(), ConnectionError):
                 super().handle_error(request, client_address)
 
-    server = Server(("127.0.0.1", 0), Handler)
+    server = Server(("127.0.0.1", port), Handler)
     server.daemon_threads, server.block_on_close = True, False
     stub.url = f"http://127.0.0.1:{server.server_port}/v1"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)

@@ -23,7 +23,7 @@ from fieldguide.bench import Progress, Silent
 from fieldguide.craft.replies import Replies
 from fieldguide.craft.served import LEVELS, Chat, Patience, Question, Reply
 from fieldguide.craft.server import Server, server_of
-from fieldguide.craft.troubles import ServerProblem
+from fieldguide.craft.troubles import NotAsked, ServerProblem
 from fieldguide.data.tables import read_manifest, read_predictions
 from fieldguide.data.texts import REPLIES, folder_of, read_texts, write_texts
 from fieldguide.errors import DONE, PARTLY, EnvironmentProblem, UsageProblem, plain
@@ -37,8 +37,6 @@ from fieldguide.tasks.describe import About, Unusable, prompt, read, read_fields
 MADE_BY = "fieldguide describe"
 #: How often a class is asked about in one run where replies came and none can be used; each question says what was wrong before.
 TRIES = 3
-#: Classes in a row that got no reply, after which the server is taken to be gone.
-_IN_A_ROW = 5
 #: Letters of a token, for estimates: about right for English, too many for most other languages.
 LETTERS = 4
 #: Tokens a field, a cue and the rest of a reply come to, for estimates.
@@ -285,7 +283,7 @@ def _sum(replies: list[dict[str, Any]], name: str) -> int | None:
 def _ask(
     plan: Plan, replies: Replies, progress: Progress, opened: Opened
 ) -> tuple[dict[str, tuple[Line, ...]], dict[str, str], ServerProblem | None]:
-    """Return the lines of the classes that were described, why others were not, and the last trouble with the server."""
+    """Return the lines of the classes that were described, why others were not, and the trouble with the server that ended it, or its last."""
     try:
         chat = opened(plan.server, Patience(plan.asked.attempts, plan.asked.timeout))
     except ModuleNotFoundError as error:
@@ -293,11 +291,11 @@ def _ask(
     said: dict[str, tuple[Line, ...]] = {}
     failed: dict[str, str] = {}
     trouble: ServerProblem | None = None
-    silent = 0
     try:
         with progress.bar("describe", len(plan.waiting)) as bar:
             for id, told in _one_by_one(plan, chat, replies):
-                silent = silent + 1 if isinstance(told, ServerProblem) else 0
+                if isinstance(told, NotAsked):
+                    continue
                 if isinstance(told, tuple):
                     said[id] = told
                 elif isinstance(told, ServerProblem):
@@ -305,11 +303,9 @@ def _ask(
                 else:
                     failed[id] = told
                 bar.advance(note=plan.abouts[id].info.name)
-                if trouble is not None and silent and (trouble.lasting or silent >= _IN_A_ROW):
-                    chat.stop()
-                    break
     finally:
         chat.close()
+    trouble = chat.broken or trouble
     for id in plan.waiting:
         if id not in said and id not in failed and trouble is not None:
             failed[id] = f"not asked about, because of another class: {trouble.given}"

@@ -23,7 +23,7 @@ from tests.stub import Answer, failing, in_turn, ok, raw, serving
 
 from fieldguide.craft.served import MOST_LETTERS, Chat, Manner, Patience, Question, Reply
 from fieldguide.craft.server import Server, server_of
-from fieldguide.craft.troubles import ServerProblem, wait_of
+from fieldguide.craft.troubles import NotAsked, ServerProblem, wait_of
 from fieldguide.errors import ENVIRONMENT, EnvironmentProblem, UsageProblem
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": False}
@@ -294,6 +294,32 @@ def test_once_a_server_has_replied_a_refusal_is_about_one_question() -> None:
         with pytest.raises(ServerProblem):
             ask()
         assert ask().level == "json_schema" and server.count == 4
+
+
+@pytest.mark.parametrize("lasting", [failing(401, "expired"), failing(429, retry_after="3600")])
+def test_after_a_lasting_trouble_nothing_more_is_sent(lasting: Answer) -> None:
+    with serving(in_turn(ok("{}"), lasting, ok("{}"))) as server, Asking(server.url) as ask:
+        ask()
+        with pytest.raises(ServerProblem) as first:
+            ask()
+        with pytest.raises(NotAsked) as second:
+            ask()
+        assert server.count == 2 and ask.chat.broken is first.value is second.value.because
+    assert not isinstance(first.value, NotAsked) and second.value.lasting
+    assert second.value.given == f"Not asked, because of an earlier question: {first.value.given}"
+
+
+def test_five_questions_in_a_row_without_a_reply_are_enough_and_fewer_are_not() -> None:
+    answers = [ok("{}"), *[failing(500)] * 4, ok("{}"), *[failing(500)] * 5, ok("{}")]
+    with serving(in_turn(*answers)) as server, Asking(server.url, attempts=1) as ask:
+        went = []
+        for _ in range(13):
+            try:
+                went.append(ask().text)
+            except ServerProblem as problem:
+                went.append("not asked" if isinstance(problem, NotAsked) else "failed")
+        assert server.count == 11
+    assert went == ["{}", *["failed"] * 4, "{}", *["failed"] * 5, "not asked", "not asked"]
 
 
 def test_threads_that_ask_at_once_find_one_manner() -> None:

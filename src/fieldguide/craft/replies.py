@@ -9,7 +9,7 @@ import json
 import os
 import threading
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -54,4 +54,7 @@ class Replies:
 
 def _usable(line: Any) -> bool:
     reply = line.get("reply") if isinstance(line, dict) else None
-    return isinstance(reply, dict) and isinstance(line.get("key"), str) and set(reply) == set(Reply.__dataclass_fields__)
+    if not isinstance(reply, dict) or not isinstance(line.get("key"), str):
+        return False
+    names = {one.name for one in fields(Reply)}
+    return names - {"cached", "logprobs"} <= set(reply) <= names  # lines of before know nothing of these

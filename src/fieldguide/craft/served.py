@@ -1,8 +1,7 @@
 """A language model behind an OpenAI-compatible server: a question with a wished JSON schema goes in, a text with its cost comes out.
 
-The ``openai`` package (the extra ``served``) speaks the protocol. Retries are made here and not there, because a reply that drips in,
-is too large or breaks off has to be given up in time, and tests have to be able not to wait. Servers differ in what they
-know: `Manner` is the wish that a server understood, found once a run and used from then on.
+Servers differ in what they know: `Manner` is the wish that a server understood, found once a run and used from then on. How bytes
+travel is in `wire`, and how often is asked in `insisting`.
 """
 
 from __future__ import annotations
@@ -12,23 +11,23 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fieldguide.craft import troubles
+from fieldguide.craft.insisting import Insisting
+from fieldguide.craft.insisting import Patience as Patience
 from fieldguide.craft.server import Server
 from fieldguide.craft.troubles import ServerProblem, Trouble
+from fieldguide.craft.wire import Wire, count
 from fieldguide.errors import plain
 from fieldguide.files import digest
 
-if TYPE_CHECKING:
-    from openai import OpenAI
-
 #: How a schema is wished for, strictest first; ``text`` asks for it in words alone.
 LEVELS = ("json_schema", "json_object", "text")
-#: Bytes of a reply that are read, and letters of its text that are kept.
-MOST_BYTES, MOST_LETTERS = 2_000_000, 65_536
-#: Bytes of a refusal that are read.
-_MOST_REFUSED = 100_000
+#: Letters of a reply's text that are kept.
+MOST_LETTERS = 65_536
+#: What stands in messages where the filling of a question goes.
+GAP = "[fieldguide puts a picture here: 8c1f6b0e2d9a4e57]"
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,8 @@ class Question:
     """What is asked: `messages` as the protocol has them (text, or parts with pictures), and what the reply should be like.
 
     `schema` is a JSON schema in which every property is required, or `None` for free text. `temperature` and `seed` are left to the
-    server where they are `None`. `most_tokens` bounds the reply.
+    server where they are `None`. `most_tokens` bounds the reply. `levels` are those of `LEVELS` that make sense for it: a text in place
+    of the others.
     """
 
     model: str
@@ -45,6 +45,7 @@ class Question:
     temperature: float | None = 0.0
     seed: int | None = None
     most_tokens: int | None = None
+    levels: tuple[str, ...] = LEVELS
 
     def key(self, endpoint: str) -> str:
         """Return the name of this content, asked at `endpoint`, as 64 hex characters: equal means asked already."""
@@ -55,7 +56,8 @@ class Question:
 class Reply:
     """What came back: the text, why it ended (``stop``, ``length`` for a text that was cut, ...), tokens where the server counts them.
 
-    `seconds` is wall time of the attempt that succeeded. `level` is one of `LEVELS`. `model` is what the server says it asked.
+    `seconds` is wall time of the attempt that succeeded. `level` is one of `LEVELS`. `model` is what the server says it asked. `cached`
+    counts those of `tokens_in` that it had computed before, where it says so. `logprobs`: there were log-probabilities with it.
     """
 
     text: str
@@ -65,16 +67,8 @@ class Reply:
     seconds: float
     level: str
     model: str
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How often a question is asked, how long one reply may take, and how long is waited in between, all in seconds."""
-
-    attempts: int = 5
-    seconds: float = 120.0
-    first_wait: float = 1.0
-    longest_wait: float = 120.0
+    cached: int | None = None
+    logprobs: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,8 +79,8 @@ class Manner:
     limit: str = "max_tokens"
     left_out: frozenset[str] = frozenset()
 
-    def simpler(self, why: str) -> Manner | None:
-        """Return the next thing to try after a refusal in the words `why`; `None` where nothing is left."""
+    def simpler(self, why: str, schema: bool = True) -> Manner | None:
+        """Return the next thing to try after a refusal in the words `why` of a question with or without a schema; `None`: nothing is left."""
         said = why.lower()
         if "response_format" not in said and "json_schema" not in said:
             if self.limit == "max_tokens" and "max_completion_tokens" in said:
@@ -94,187 +88,129 @@ class Manner:
             for name in ("temperature", "seed"):
                 if name in said and name not in self.left_out:
                     return replace(self, left_out=self.left_out | {name})
-        lower = LEVELS[LEVELS.index(self.level) + 1 :]
+        lower = LEVELS[LEVELS.index(self.level) + 1 :] if schema else ()
         return replace(self, level=lower[0]) if lower else None
 
 
 class Chat:
-    """Asks one server; several threads may ask at once. Raises `ModuleNotFoundError` without the ``openai`` package."""
+    """Asks one server; several threads may ask at once. Raises `ModuleNotFoundError` without the ``openai`` package.
+
+    After a trouble that the next question would have, too, or five questions in a row without a reply, it is `broken`: nothing
+    more is sent, whichever thread asks.
+    """
 
     def __init__(
         self, server: Server, patience: Patience | None = None, *, sleep: Callable[[float], object] | None = None
     ) -> None:
         self.server, self.patience = server, patience or Patience()
-        #: The manner that is tried now, and whether it has brought a reply: from then on it stays.
-        self.manner, self.proven = Manner(), False
-        self._stopped, self._lock = threading.Event(), threading.Lock()
-        self._sleep = sleep or self._stopped.wait
-        self._client = _client(server, self.patience)
+        #: The manner that is tried now; once it has brought a reply to a question of its kind (with a schema, or without), it stays.
+        self.manner = Manner()
+        self.wire = Wire(server, self.patience.seconds)
+        self._insisting = Insisting(server, self.patience, sleep=sleep)
+        #: The kinds of question (with a schema: True, without: False) that there has been a reply to.
+        self.settled: set[bool] = set()
+        self._lock = threading.Lock()
+        self._form: tuple[Question, Manner, bytes, bytes] | None = None
 
-    def ask(self, question: Question) -> Reply:
-        """Return the reply; raises `ServerProblem` where there is none after all attempts."""
-        attempts = 0
-        while True:
-            manner = self.manner
-            try:
-                reply = self._attempt(question, manner)
-                self.proven = True
-                return reply
-            except Trouble as trouble:
-                if trouble.refused and self._simplify(manner, trouble.why):
-                    continue
-                attempts += 1
-                if not trouble.again or attempts >= self.patience.attempts or self._stopped.is_set():
-                    raise self._given_up(trouble, attempts) from None
-                self._rest(trouble, attempts)
+    @property
+    def proven(self) -> bool:
+        """Whether there has been any reply."""
+        return self._insisting.proven
+
+    @property
+    def broken(self) -> ServerProblem | None:
+        """Why nothing is asked any more; `None` as long as the server is there."""
+        return self._insisting.broken
+
+    def ask(self, question: Question, filling: str = "") -> Reply:
+        """Return the reply; raises `ServerProblem` where there is none after all attempts, `NotAsked` at once where the chat is broken.
+
+        `filling` is put in the place of `GAP` in the question's messages: the same question about many pictures is written out once.
+        """
+        before = tried = self.manner
+
+        def attempt() -> Reply:
+            nonlocal tried
+            tried = self.manner
+            reply = self.once(question, tried, filling)
+            self.settled.add(question.schema is not None)
+            return reply
+
+        try:
+            return self._insisting.put(attempt, lambda why: self._simplify(tried, why, question.schema is not None))
+        except ServerProblem:
+            with self._lock:  # no level was to blame, so the next question is asked at the highest again
+                if True not in self.settled:
+                    self.manner = replace(self.manner, level=before.level)
+            raise
+
+    def once(self, question: Question, manner: Manner, filling: str = "", more: Mapping[str, Any] | None = None) -> Reply:
+        """Ask once and in this manner alone, with `more` in the request; raises `Trouble` where that comes to nothing."""
+        start = time.perf_counter()
+        value, answered = self.wire.json(
+            "/chat/completions",
+            self._written(question, manner, filling) if not more else json.dumps({**_body(question, manner), **more}).encode(),
+        )
+        return _reply(value, answered.body, _level(question, manner), time.perf_counter() - start, self.server.hide)
 
     def stop(self) -> None:
         """End all waiting between attempts: what is being asked now is the last attempt."""
-        self._stopped.set()
+        self._insisting.stop()
 
     def close(self) -> None:
         """End all waiting, and break off what is being asked now."""
         self.stop()
-        self._client.close()
+        self.wire.close()
 
-    def _given_up(self, trouble: Trouble, attempts: int) -> ServerProblem:
-        """Return the problem; once the server has replied, what it refuses is about one question and not about all."""
-        trouble.lasting = trouble.lasting and not (trouble.refused and self.proven)
-        return troubles.problem(trouble, self.server, attempts)
-
-    def _simplify(self, tried: Manner, why: str) -> bool:
+    def _simplify(self, tried: Manner, why: str, schema: bool) -> bool:
         """Lower the wish after a refusal and tell whether there is something new to try."""
         with self._lock:
             if self.manner != tried:  # another thread was refused, too, and has lowered it
                 return True
-            if self.proven:
+            if schema in self.settled:
                 return False
-            simpler = tried.simpler(why)
+            simpler = tried.simpler(why, schema)
             self.manner = simpler or tried
             return simpler is not None
 
-    def _rest(self, trouble: Trouble, attempts: int) -> None:
-        """Wait as long as the server asks, or twice as long after every attempt."""
-        wait = trouble.wait or self.patience.first_wait * 2 ** (attempts - 1)
-        if wait > self.patience.longest_wait and trouble.wait:
-            trouble.why += f"; it asks to wait {wait:,.0f} s"
-            trouble.lasting = True
-            raise self._given_up(trouble, attempts) from None
-        self._sleep(min(wait, self.patience.longest_wait))
-        if self._stopped.is_set():
-            raise self._given_up(trouble, attempts) from None
-
-    def _attempt(self, question: Question, manner: Manner) -> Reply:
-        start = time.perf_counter()
-        status, headers, body = self._exchange(_body(question, manner))
-        if status >= 300:
-            raise troubles.of_status(status, headers, body, self.server, time.time())
-        level = manner.level if question.schema else LEVELS[-1]
-        return self._reply(headers, body, level, time.perf_counter() - start)
-
-    def _exchange(self, body: Mapping[str, Any]) -> tuple[int, Mapping[str, str], bytes]:
-        """Send one request and return status, headers and body, whatever the status; raises `Trouble` where there is no whole answer."""
-        from openai import Omit
-
-        keyless = {} if self.server.authorization else {"Authorization": Omit()}
-        known = self.server.host.endswith(".openai.com")
-        foreign = {} if known else {"OpenAI-Organization": Omit(), "OpenAI-Project": Omit()}  # read from the environment
-        try:
-            create = self._client.chat.completions.with_streaming_response.create
-            with create(**body, extra_headers={**keyless, **foreign}) as response:
-                return response.status_code, response.headers, _read(response, self.patience.seconds, MOST_BYTES)
-        except Exception as error:
-            refused = next((one for one in (error, error.__cause__) if isinstance(one, _NotDone)), None)
-            if refused is not None:
-                return refused.status, refused.headers, refused.body
-            if isinstance(error, Trouble):
-                raise
-            trouble = troubles.of_error(error, self.patience.seconds, self.server)
-            if trouble is None:
-                raise
-            raise trouble from None
-
-    def _reply(self, headers: Mapping[str, str], body: bytes, level: str, seconds: float) -> Reply:
-        """Read the body of a success; raises `Trouble` where it holds no message."""
-        try:
-            value = json.loads(body)
-        except (ValueError, RecursionError):
-            raise troubles.no_json(headers, body) from None
-        choices = value.get("choices") if isinstance(value, dict) else None
-        if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-            told = troubles.message(body) if isinstance(value, dict) and value.get("error") else "its reply holds no message"
-            raise Trouble(told, again=True)
-        said = choices[0].get("message")
-        said = said if isinstance(said, dict) else {}
-        refusal, text = said.get("refusal"), said.get("content")
-        finish = "refusal" if refusal and not text else str(choices[0].get("finish_reason") or "")
-        usage = value.get("usage")
-        usage = usage if isinstance(usage, dict) else {}
-        told = text if isinstance(text, str) else refusal if isinstance(refusal, str) else ""
-        return Reply(
-            self.server.hide(told)[:MOST_LETTERS],
-            "too long" if len(told) > MOST_LETTERS else plain(finish, 40),
-            _count(usage.get("prompt_tokens")),
-            _count(usage.get("completion_tokens")),
-            seconds,
-            level,
-            plain(self.server.hide(str(value.get("model") or "")), 200),
-        )
+    def _written(self, question: Question, manner: Manner, filling: str) -> bytes:
+        """Return the JSON of a request. A data address needs no escaping in it, so it is put in between what is written once."""
+        form = self._form
+        if form is None or form[0] is not question or form[1] != manner:
+            head, _, tail = json.dumps(_body(question, manner)).encode().partition(GAP.encode())
+            form = self._form = (question, manner, head, tail)
+        return b"".join((form[2], filling.encode(), form[3]))
 
 
-class _NotDone(Exception):
-    """An answer whose status is no success, read within bounds before the client gets to read all of it."""
-
-    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        super().__init__(status)
-        self.status, self.headers, self.body = status, headers, body
-
-
-def _client(server: Server, patience: Patience) -> OpenAI:
-    """Return a client that goes to this host alone: it follows no redirection, and on this machine uses no proxy."""
-    from openai import DefaultHttpxClient, OpenAI, Timeout
-
-    def refuse(response: Any) -> None:
-        if response.status_code >= 300:
-            try:
-                body = _read(response, patience.seconds, _MOST_REFUSED)
-            except Trouble:
-                body = b""
-            raise _NotDone(response.status_code, response.headers, body)
-
-    plain_here = server.local and server.url.startswith("http:")  # no certificate is ever asked for, so none need be loaded
-    carrier = DefaultHttpxClient(
-        follow_redirects=False,
-        trust_env=not server.local,
-        verify=not plain_here,
-        event_hooks={"response": [refuse]},
-        timeout=patience.seconds,
-    )
-    return OpenAI(
-        base_url=server.url,
-        api_key=server.key or "none",  # must be something; it is left out of the request where there is none
-        max_retries=0,
-        timeout=Timeout(patience.seconds, connect=min(patience.seconds, 20.0)),
-        default_query=server.query,
-        default_headers={"Accept-Encoding": "identity", **_login(server)},
-        http_client=carrier,
+def _reply(value: Mapping[str, Any], body: bytes, level: str, seconds: float, hide: Callable[[str], str]) -> Reply:
+    """Read the JSON of a success; raises `Trouble` where it holds no message."""
+    choices = value.get("choices")
+    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+        raise Trouble(troubles.message(body) if value.get("error") else "its reply holds no message", again=True)
+    said = choices[0].get("message")
+    said = said if isinstance(said, dict) else {}
+    refusal, text = said.get("refusal"), said.get("content")
+    finish = "refusal" if refusal and not text else str(choices[0].get("finish_reason") or "")
+    usage = value.get("usage")
+    usage = usage if isinstance(usage, dict) else {}
+    details = usage.get("prompt_tokens_details")
+    told = text if isinstance(text, str) else refusal if isinstance(refusal, str) else ""
+    return Reply(
+        hide(told)[:MOST_LETTERS],
+        "too long" if len(told) > MOST_LETTERS else plain(finish, 40),
+        count(usage.get("prompt_tokens")),
+        count(usage.get("completion_tokens")),
+        seconds,
+        level,
+        plain(hide(str(value.get("model") or "")), 200),
+        count(details.get("cached_tokens")) if isinstance(details, dict) else None,
+        bool(choices[0].get("logprobs")),
     )
 
 
-def _login(server: Server) -> dict[str, str]:
-    return {"Authorization": f"Basic {server.login}"} if server.login and not server.key else {}
-
-
-def _read(response: Any, seconds: float, most: int) -> bytes:
-    """Return a body; raises `Trouble` where it grows beyond `most` bytes or drips in for longer than `seconds`."""
-    deadline, body = time.monotonic() + seconds, bytearray()
-    for chunk in response.iter_bytes():
-        body += chunk
-        if len(body) > most:
-            raise Trouble(f"its reply is larger than {most / 1e6:g} MB")
-        if time.monotonic() > deadline:
-            raise troubles.late(seconds)
-    return bytes(body)
+def _level(question: Question, manner: Manner) -> str:
+    """Return how the schema of this question is wished for in this manner."""
+    return manner.level if question.schema and manner.level in question.levels else LEVELS[-1]
 
 
 def _body(question: Question, manner: Manner) -> dict[str, Any]:
@@ -287,13 +223,10 @@ def _body(question: Question, manner: Manner) -> dict[str, Any]:
     }
     if question.most_tokens is not None:
         body[manner.limit] = question.most_tokens
-    if question.schema and manner.level == "json_schema":
+    level = _level(question, manner)
+    if level == "json_schema":
         wish = {"name": "answer", "strict": True, "schema": question.schema}
         body["response_format"] = {"type": "json_schema", "json_schema": wish}
-    elif question.schema and manner.level == "json_object":
+    elif level == "json_object":
         body["response_format"] = {"type": "json_object"}
     return body
-
-
-def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

@@ -15,6 +15,8 @@ from fieldguide.errors import EnvironmentProblem, UsageProblem, plain
 KEY_VARIABLE = "OPENAI_API_KEY"
 #: What a user gives who has only the address of the machine lacks this part; nearly all servers have it.
 _PATH = "/v1"
+#: What the address of the questions ends in; who copies it means the server.
+_CHAT = "/chat/completions"
 #: A shorter key is a placeholder ("EMPTY", "ollama"), and taking it out of a text would take out words.
 _SHORTEST = 8
 
@@ -52,8 +54,10 @@ class Server:
         return text
 
 
-def server_of(url: str, key_variable: str | None = None) -> Server:
+def server_of(url: str, key_variable: str | None = None, path: str = _PATH, ends: tuple[str, ...] = (_CHAT,)) -> Server:
     """Return the server at `url`, with the key that the environment variable `key_variable` holds.
+
+    Where the address has no path, `path` is taken; one of `ends` is taken off its end.
 
     Not named, `KEY_VARIABLE` is read for a server reached by https and no key is sent to any other: a key never goes over the wire in
     clear text, or to a program on this machine, unless somebody says so. Raises `UsageProblem` for an address that is none,
@@ -72,8 +76,9 @@ def server_of(url: str, key_variable: str | None = None) -> Server:
             "For example --server http://localhost:8000/v1",
         )
     place = f"[{host}]" if ":" in host else host
-    path = parts.path.rstrip("/").removesuffix("/chat/completions") or _PATH
-    clean = urlunsplit((parts.scheme, place if port is None else f"{place}:{port}", path, "", ""))
+    given = parts.path.rstrip("/")
+    given = next((given.removesuffix(end) for end in ends if given.endswith(end)), given)
+    clean = urlunsplit((parts.scheme, place if port is None else f"{place}:{port}", given or path, "", ""))
     user, password = unquote(parts.username or ""), unquote(parts.password or "")
     login = base64.b64encode(f"{user}:{password}".encode()).decode() if user or password else None
     named = key_variable or (KEY_VARIABLE if parts.scheme == "https" and not _local(host) and login is None else None)

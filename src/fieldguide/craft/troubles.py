@@ -31,11 +31,22 @@ class ServerProblem(EnvironmentProblem):
         self.lasting = lasting
 
 
+class NotAsked(ServerProblem):
+    """A question that was never put, because questions before it showed that there would be no reply; `because` is their problem."""
+
+    def __init__(self, because: ServerProblem) -> None:
+        super().__init__(
+            f"Not asked, because of an earlier question: {because.given}", because.allowed, because.next, lasting=True
+        )
+        self.because = because
+
+
 class Trouble(Exception):
     """One attempt that came to nothing, in words.
 
     `again`: it may pass by itself, after `wait` seconds where the server says so. `refused`: the server does not know what it
-    was asked for, and a simpler wish may do. `lasting`: see `ServerProblem`; `next` is what a user can do about it.
+    was asked for, and a simpler wish may do. `lasting`: see `ServerProblem`; `next` is what a user can do about it. `single`: of a server
+    that has replied before, it is about this question alone and not lasting (a picture that is flagged, a text that is too long).
     """
 
     def __init__(
@@ -47,18 +58,20 @@ class Trouble(Exception):
         wait: float | None = None,
         refused: bool = False,
         lasting: bool = False,
+        single: bool = False,
     ) -> None:
         super().__init__(why)
         self.why, self.next = why, next
         self.again, self.wait, self.refused, self.lasting = again, wait, refused, lasting
+        self.single = single or refused
 
 
-def problem(trouble: Trouble, server: Server, attempts: int) -> ServerProblem:
+def problem(trouble: Trouble, server: Server, attempts: int, speaks: str = "the OpenAI chat protocol") -> ServerProblem:
     """Return what a user is told after the last attempt."""
     often = f" ({attempts} attempts)" if attempts > 1 else ""
     return ServerProblem(
         f"The server at {server.url} gave no reply: {server.hide(trouble.why)}{often}.",
-        "A server that speaks the OpenAI chat protocol at this address. Replies that came before are kept.",
+        f"A server that speaks {speaks} at this address. Replies that came before are kept.",
         trouble.next or "Look after the server, then run the same command again: it asks for what is missing.",
         lasting=trouble.lasting,
     )
@@ -79,7 +92,7 @@ def of_status(status: int, headers: Mapping[str, str], body: bytes, server: Serv
         )
     if status in (401, 403):
         key = "another key" if server.key else f"a key, by --key-variable NAME ({KEY_VARIABLE} is read for https alone)"
-        return Trouble(why, f"Give it {key}; it is read from the environment.", lasting=True)
+        return Trouble(why, f"Give it {key}; it is read from the environment.", lasting=True, single=status == 403)
     if status == 402 or "insufficient_quota" in said:
         return Trouble(why, "The account behind the key has no credit left.", lasting=True)
     if status in _REFUSING or _WISHES.search(said):

@@ -1,0 +1,241 @@
+"""A model that looks behind Ollama, asked through Ollama's own interface (``/api/chat``), which says more than the compatible one.
+
+The digest of its weights is known, whether it can see is known before a picture is sent, and the list of answers is kept to by
+Ollama's grammar (``format``). Pictures travel as base64 inside the request, several at once; how many of them run at once is the
+server's matter (``OLLAMA_NUM_PARALLEL``).
+
+Ollama sets the pictures of a message before its text. A message with text before its picture is therefore sent as two of the same
+role, so that a list of classes that stands before the picture stays there, and is read once.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from fieldguide.craft import troubles
+from fieldguide.craft.chat import OLLAMA, Said, Wanted
+from fieldguide.craft.chat.flight import Flight, Shares
+from fieldguide.craft.chat.over_http import failed, said_of, schema_of
+from fieldguide.craft.chat.probe import Trial, Tried, probe
+from fieldguide.craft.chat.sent import ENCODING, USUAL_SIZE, sent
+from fieldguide.craft.insisting import Insisting, Patience
+from fieldguide.craft.served import GAP, MOST_LETTERS, Reply
+from fieldguide.craft.server import server_of
+from fieldguide.craft.troubles import ServerProblem, Trouble
+from fieldguide.craft.wire import Wire, count
+from fieldguide.errors import EnvironmentProblem, UsageProblem, allowed_names, plain
+from fieldguide.records import Pixels
+from fieldguide.tasks.asking import Asking, Message
+
+#: What a model's name begins with that is asked this way.
+PREFIX = "ollama/"
+#: How long Ollama holds the model in memory after an answer.
+KEEP = "10m"
+#: Tokens that Ollama reads of a conversation unless told; what is longer loses its beginning without a word.
+_USUAL_CONTEXT = 4096
+#: Tokens a picture comes to at most in the models in use, and letters of a token, for a guess on the safe side.
+_PICTURE_TOKENS, _LETTERS = 1500, 3
+
+
+def open_ollama(wanted: Wanted, *, sleep: Callable[[float], object] | None = None) -> Ollama:
+    """Return the model `wanted.model` of the Ollama at `wanted.server`, by default the one on this machine.
+
+    Raises `EnvironmentProblem` where the model is not there, `UsageProblem` where it cannot see, `ServerProblem` where nobody answers.
+    """
+    name = wanted.model.removeprefix(PREFIX)
+    if not name:
+        raise UsageProblem(
+            "ollama/ is no model: it has no name.", "A name that `ollama list` shows.", "For example ollama/llava"
+        )
+    server = server_of(wanted.server or OLLAMA, wanted.key_variable, path="", ends=("/v1", "/api", "/api/chat"))
+    patience = Patience(wanted.attempts, wanted.timeout)
+    talk = Talk(Wire(server, wanted.timeout), Insisting(server, patience, "Ollama's interface", sleep), sleep or time.sleep)
+    try:
+        return _opened(wanted, name, talk)
+    except BaseException:
+        talk.close()
+        raise
+
+
+def _opened(wanted: Wanted, name: str, talk: Talk) -> Ollama:
+    there = talk.there()
+    full = name if ":" in name else f"{name}:latest"
+    if full not in there:
+        raise EnvironmentProblem(
+            f"The Ollama at {talk.wire.server.url} has no model {plain(name, 80)}.",
+            allowed_names(full, there) if there else "It has no model at all.",
+            f"ollama pull {plain(name, 80)}",
+        )
+    able = talk.able(full)
+    if able is not None and "vision" not in able:
+        raise UsageProblem(
+            f"The model {plain(name, 80)} cannot see: of itself it says {plain(', '.join(able)) or 'nothing'}.",
+            "A model with the capability vision, for example llava, qwen2.5vl, gemma3 or llama3.2-vision.",
+            f"ollama show {plain(name, 80)}",
+        )
+    return Ollama(wanted, full, there[full], talk, able or ())
+
+
+class Talk:
+    """What Ollama is asked, each with patience."""
+
+    def __init__(self, wire: Wire, insisting: Insisting, sleep: Callable[[float], object] = time.sleep) -> None:
+        self.wire, self.insisting, self.sleep = wire, insisting, sleep
+
+    def there(self) -> dict[str, str]:
+        """Return the digest of every model that is there, by its full name."""
+        models = self._get("/api/tags", None).get("models")
+        found = [one for one in models if isinstance(one, dict)] if isinstance(models, list) else []
+        return {str(one.get("name") or one.get("model") or ""): str(one.get("digest") or "") for one in found}
+
+    def able(self, name: str) -> tuple[str, ...] | None:
+        """Return what a model says it can do; `None` where this Ollama is too old to say."""
+        told = self._get("/api/show", json.dumps({"model": name, "name": name}).encode()).get("capabilities")
+        return tuple(str(one) for one in told) if isinstance(told, list) else None
+
+    def version(self) -> str:
+        """Return Ollama's version."""
+        return plain(self._get("/api/version", None).get("version") or "", 40)
+
+    def chat(self, body: bytes, level: str) -> Reply:
+        """Return the reply to a conversation; raises `ServerProblem`."""
+        return self.insisting.put(lambda: self.once(body, level))
+
+    def once(self, body: bytes, level: str) -> Reply:
+        """Ask once; raises `Trouble`."""
+        start = time.perf_counter()
+        value, answered = self.wire.json("/api/chat", body)
+        said = value.get("message")
+        text = said.get("content") if isinstance(said, dict) else None
+        if not isinstance(text, str) or value.get("done") is False:
+            told = troubles.message(answered.body) if value.get("error") else "its reply holds no whole message"
+            raise Trouble(told, again=True)
+        hide = self.wire.server.hide
+        return Reply(
+            hide(text)[:MOST_LETTERS],
+            "too long" if len(text) > MOST_LETTERS else plain(value.get("done_reason") or "", 40),
+            count(value.get("prompt_eval_count")),
+            count(value.get("eval_count")),
+            time.perf_counter() - start,
+            level,
+            plain(hide(str(value.get("model") or "")), 200),
+            logprobs=bool(value.get("logprobs")),
+        )
+
+    def close(self) -> None:
+        """End all waiting, and break off what is being asked now."""
+        self.insisting.stop()
+        self.wire.close()
+
+    def _get(self, path: str, body: bytes | None) -> dict[str, Any]:
+        return self.insisting.put(lambda: self.wire.json(path, body)[0])
+
+
+class Ollama:
+    """A `Chat` over Ollama's own interface.
+
+    `revision` is the digest of the model (weights, template and parameters) as Ollama has it, with how pictures are sent. The context is made
+    as long as the question needs: by itself Ollama reads 4,096 tokens and drops the beginning of what is longer. A model that
+    thinks aloud is asked not to. `cached` is never known: Ollama counts the tokens of a prompt whether it has read them before or not.
+    """
+
+    def __init__(self, wanted: Wanted, name: str, hash: str, talk: Talk, able: tuple[str, ...]) -> None:
+        self.wanted, self.name, self.talk = wanted, name, talk
+        self.size = wanted.image_size or USUAL_SIZE
+        self.ahead = 2 * wanted.at_once
+        self.revision = f"{hash or name}; pictures of at most {self.size} px; {ENCODING}"
+        self.where = talk.wire.server.host
+        self.facts: dict[str, Any] = {
+            "model": name,
+            "server": {"host": self.where, "kind": "ollama", "url": talk.wire.server.url, "version": talk.version()},
+            "image_size": self.size,
+        }
+        self._thinks = "thinking" in able
+
+    def ask(self, asking: Asking, pictures: Iterable[Pixels], examples: Mapping[str, Pixels]) -> Iterator[Said]:
+        """Yield what is said of each of `pictures`; the first is asked about alone until there was a reply: it waits for the model to load."""
+        body = self.written(asking, {key: sent(pixels, self.size).text for key, pixels in examples.items()})
+        level = "json_schema" if "format" in body else "text"
+        head, _, tail = json.dumps(body).encode().partition(GAP.encode())
+        shares = Shares()
+        answered: list[bool] = []
+
+        def work(pixels: Pixels) -> Said:
+            begun = shares.begin()
+            try:
+                reply = self.talk.chat(b"".join((head, sent(pixels, self.size).text.encode(), tail)), level)
+                answered[:] = [True]
+                said = said_of(asking, reply)
+            except ServerProblem as problem:
+                said = failed(problem)
+            finally:
+                share = shares.end(begun)
+            return replace(said, seconds=share)
+
+        flight = Flight(work, self.wanted.at_once, self.ahead)
+        yield from flight.results(pictures, alone=lambda: not answered)
+
+    def probe(self) -> dict[str, Any]:
+        """Try what this Ollama can do, with a dozen made questions, and note it in `facts`; raises `UsageProblem` where it refuses pictures."""
+        found = probe(self._try, self.name, self.wanted.at_once, self.talk.sleep)
+        self.facts["probe"] = found
+        return found
+
+    def _try(self, trial: Trial) -> Tried:
+        turn: dict[str, Any] = {"role": "user", "content": trial.text}
+        if trial.picture is not None:
+            turn["images"] = [sent(trial.picture, self.size).text]
+        body = self._body([turn], {"temperature": 0, "seed": 1, "num_predict": trial.most_tokens})
+        if trial.schema or trial.any_json:
+            body["format"] = trial.schema or "json"
+        if trial.logprobs:
+            body |= {"logprobs": True, "top_logprobs": 2}
+        reply = self.talk.once(json.dumps(body).encode(), "text")
+        return Tried(reply.text, reply.tokens_in, reply.logprobs)
+
+    def close(self) -> None:
+        """End all waiting, and break off what is being asked now."""
+        self.talk.close()
+
+    def _body(self, messages: list[dict[str, Any]], options: Mapping[str, Any]) -> dict[str, Any]:
+        body = {"model": self.name, "messages": messages, "stream": False, "keep_alive": KEEP, "options": options}
+        return {**body, "think": False} if self._thinks else body
+
+    def written(self, asking: Asking, examples: Mapping[str, str]) -> dict[str, Any]:
+        """Return the body of a request about any picture, with a gap for it; `examples` are base64."""
+        messages = [turn for message in asking.messages for turn in _turns(message, examples)]
+        options: dict[str, Any] = {"temperature": asking.temperature, "num_predict": asking.most_tokens}
+        if asking.seed is not None:
+            options["seed"] = asking.seed
+        letters = sum(len(turn["content"]) for turn in messages)
+        pictures = sum(len(turn.get("images", ())) for turn in messages)
+        needed = letters // _LETTERS + pictures * _PICTURE_TOKENS + asking.most_tokens
+        if needed > _USUAL_CONTEXT:
+            options["num_ctx"] = 1 << (needed - 1).bit_length()
+        body = self._body(messages, options)
+        schema = schema_of(asking)
+        if schema is not None:
+            body["format"] = schema
+        return body
+
+
+def _turns(message: Message, examples: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return one turn as Ollama has it: as many messages as it takes for every picture to be the first thing of its own."""
+    turns: list[dict[str, Any]] = []
+    for part in message.parts:
+        if isinstance(part, str):
+            if turns and (turns[-1]["content"] or "images" in turns[-1]):
+                turns[-1]["content"] += ("\n" if turns[-1]["content"] else "") + part
+            else:
+                turns.append({"role": message.role, "content": part})
+            continue
+        picture = GAP if part.key is None else examples[part.key]
+        if turns and not turns[-1]["content"]:
+            turns[-1]["images"].append(picture)
+        else:
+            turns.append({"role": message.role, "content": "", "images": [picture]})
+    return turns
