@@ -180,7 +180,7 @@ def test_a_right_answer_costs_what_a_picture_costs_over_the_accuracy(study: Stud
     assert talker.cached.number == cost["tokens_cached"] and talker.wall.number == cost["answer_wall_seconds"]
     assert talker.model == "llava-7b" and talker.where == "OpenAI-compatible server, models.example:8000"
     assert talker.machine == "the server’s, not known"
-    for value in (clerk.asked, clerk.kept, clerk.tokens_in, clerk.wall, clerk.right_seconds, clerk.right_money):
+    for value in (clerk.asked, clerk.kept, clerk.tokens_in, clerk.wall, clerk.seconds, clerk.right_seconds, clerk.right_money):
         assert value.text == say.NOT_APPLICABLE and "file" in value.title
     page = alone(study)
     assert "secret" not in page and "/home/" not in page and "Linux x86_64, 2 CPU cores" in page
@@ -194,6 +194,7 @@ def test_a_right_answer_costs_what_a_picture_costs_over_the_accuracy(study: Stud
         ({"tokens_in": "many"}, {}, ("tokens_in", say.NOT_RECORDED)),
         ({"predicted": 0}, {}, ("right_money", say.NOT_APPLICABLE)),
         ({"asked": None}, {}, ("kept", say.NOT_RECORDED)),
+        ({"predicted": 90, "asked": 80, "unanswered": 4}, {}, ("kept", "6")),
         ({}, {"server": None}, ("where", "in this process")),
         ({}, {"server": {"kind": "ollama", "url": "http://me:pass@box:11434/x"}}, ("where", "Ollama, box")),
         ({}, {"server": {"kind": "ollama", "host": "localhost:11434"}}, ("machine", "Linux x86_64, 2 CPU cores")),
