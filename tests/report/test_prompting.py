@@ -231,14 +231,15 @@ def test_kinds_are_counted_and_their_examples_shown_where_there_is_room(study: S
     assert sum(one.count.number or 0 for one in talker.mistakes) == round((1 - (talker.values[0][0].number or 0)) * 60)
     assert talker.counted("refused").number and talker.counted("never").text == "0"
     examples = [example for mistake in talker.mistakes for example in mistake.examples]
-    assert all(example.thumbnail for example in examples) and examples[0].alt.startswith("true ")
+    assert all(example.thumbnail or example.above for example in examples) and examples[0].alt.startswith("true ")
     assert examples[-1].raw == "" and "answered nothing" in words(alone(study))
     few = [example for one in made(study, 7).runs for mistake in one.mistakes for example in mistake.examples]
     assert sum(example.thumbnail is not None for example in few) == 7
-    assert {bool(mistake.examples[0].thumbnail) for mistake in made(study, 10).runs[0].mistakes} == {True}, (
-        "first one of each kind"
-    )
-    assert not any(e.thumbnail for one in made(study, 0).runs for m in one.mistakes for e in m.examples)
+    first = [mistake.examples[0] for one in made(study, 10).runs for mistake in one.mistakes]
+    assert all(example.thumbnail or example.above for example in first), "first one of each kind"
+    uris = [e.thumbnail.uri for one in found.runs for m in one.mistakes for e in m.examples if e.thumbnail]
+    assert len(uris) == len(set(uris)) > 10, "a picture is embedded once"
+    assert not any(e.thumbnail or e.above for one in made(study, 0).runs for m in one.mistakes for e in m.examples)
 
 
 def test_leaning_names_the_label_that_draws_wrong_answers(study: Study) -> None:
@@ -420,7 +421,7 @@ def test_many_contestants_stay_small(study: Study, prompting_maker: ModuleType) 
     assert sum(bool(one.chart) for one in found.runs) == MOST_CHARTS and len(shown) == 14 * 25
     assert max(len(example.raw) for example in shown) == MOST_RAW and shown[0].raw.endswith("…")
     page = alone(large)
-    assert page.count("<img") == 40 and len(page.encode()) < 600_000
+    assert page.count("<img") == 25 and page.count("picture shown above") == 13 * 25 and len(page.encode()) < 600_000
 
 
 def test_exports_hold_the_same_numbers(study: Study, place: Path, tmp_path: Path) -> None:
