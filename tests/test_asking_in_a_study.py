@@ -130,7 +130,9 @@ def test_what_failed_is_counted_wrong_told_and_asked_again_alone(pictures: Path,
 
 
 def test_a_server_that_is_gone_leaves_answers_as_they_are(pictures: Path, tmp_path: Path, fake: Fake) -> None:
-    fake.rule = lambda asking, pixels: Said(error="the key is refused", lasting=True) if len(fake.asked) > 5 else by_name(asking, pixels)
+    fake.rule = lambda asking, pixels: (
+        Said(error="the key is refused", lasting=True) if len(fake.asked) > 5 else by_name(asking, pixels)
+    )
     study = compare(pictures, tmp_path, WORD)
     assert [line for line in study.left_open if "were not asked" in line]
     before = answers(study, "asked")

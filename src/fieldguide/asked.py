@@ -126,7 +126,7 @@ class Following(Settings):
     """Which of its data sets, where a recipe has several; the first if not given."""
     model: str | None = None
     """Language model that is asked in the place of the recipe's: hf/OWNER/NAME, served/NAME, ollama/NAME."""
-    server: str | None = None
+    server: str | None = Field(None, repr=False)
     """Where it is served, such as http://localhost:8000/v1."""
     key_variable: str | None = None
     """Environment variable that holds the key to that server."""
@@ -195,7 +195,7 @@ def study_folder(source: str) -> Path:
 class Describing(Settings):
     """What a served language model is asked to describe, and how; see ``docs/describing.md``."""
 
-    server: str
+    server: str = Field(repr=False)  # it may hold a password, and what is shown of a mistake shows settings
     """Base URL of an OpenAI-compatible server, such as http://localhost:8000/v1; to name it is to allow it, and it alone is asked."""
     model: str = Field(min_length=1)
     """Name of the model, as the server knows it."""
@@ -228,7 +228,7 @@ class Describing(Settings):
 class FreeQuestion(Settings):
     """How a question is put to a language model that looks; see ``docs/prompting.md``."""
 
-    server: str | None = None
+    server: str | None = Field(None, repr=False)
     """Address of the server: for served/NAME an OpenAI-compatible one, such as http://localhost:8000/v1; for ollama/NAME another machine's."""
     key_variable: str | None = None
     """Environment variable that holds the key; if not given OPENAI_API_KEY for another machine reached by https, and no key else."""

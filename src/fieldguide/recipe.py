@@ -39,7 +39,8 @@ class Order:
     """A recipe as it was asked for. `data` is where the pictures are; `other`: they are others than the recipe's, on purpose.
 
     `given` are its materials, by their names in the recipe. `case` is one of its data sets, where it has several. `asking` is what was
-    said of the language model that is asked, by `recipe_asking.OPTIONS`. `yes`: pictures may be sent to another machine.
+    said of the language model that is asked, by `recipe_asking.OPTIONS`, and `terms` whether pictures
+    may be sent to another machine, and how many questions may be put.
     """
 
     name: str
@@ -52,7 +53,7 @@ class Order:
     given: Mapping[str, Path] = field(default_factory=dict)
     case: str | None = None
     asking: Mapping[str, str] = field(default_factory=dict)
-    yes: bool = False
+    terms: Terms = field(default_factory=Terms)
 
     @property
     def recipe(self) -> recipes.Recipe:
@@ -191,7 +192,7 @@ def _look(order: Order, asked: Asked) -> None:
 
 def _compare(order: Order, asked: Asked) -> page.Study:
     """Train every contestant that learns, let all answer, score and draw the report."""
-    return page.compare(asked, order.folder, online=order.online, terms=Terms(yes=order.yes), progress=order.progress)
+    return page.compare(asked, order.folder, online=order.online, terms=order.terms, progress=order.progress)
 
 
 def _report(order: Order, asked: Asked) -> None:

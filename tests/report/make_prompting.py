@@ -112,7 +112,7 @@ def part(
     kinds = []
     for at, (id, name) in enumerate(KINDS):
         examples = [
-            {"key": key, "truth": truth, "raw": _bad(plan, at + place, RAW[id])}
+            {"key": key, "truth": truth, "raw": _bad(plan, at + place, RAW[id]), "error": _bad(plan, at, id)}
             for place, (key, truth) in enumerate(keys[at :: len(KINDS)][: plan.examples])
         ]
         kinds.append(
@@ -146,6 +146,7 @@ def part(
             },
         ],
         "kinds": kinds,
+        "scored": {"right": right, "labelled": labelled},
         "format": {"labelled_share": labelled / n, "recognised": right / labelled if labelled else None},
         "leaning": [
             {"label": label, "answered": n // 10 + wrong // (at + 2), "wrong": wrong // (at + 2), "truth": n // 10}
@@ -167,13 +168,14 @@ def told(folder: Path, plan: Plan) -> dict[str, Any]:
         "source": _bad(plan, 1, "/home/somebody/prompts/llava.toml"),
         "hash": "3f" * 32,
         "text": _bad(plan, 2, text) + ("\n" + "\n".join(EVIL) if plan.evil else ""),
-        "answers_in": "names",
+        "answers_in": "name",
         "examples": 2,
         "format": "name",
         "how": plan.how,
         "temperature": 0.0,
         "most_tokens": 64,
         "seed": None,
+        "notes": [_bad(plan, 5, "A class has no synonym.")],
     }
     facts: dict[str, Any] = {"kind": "prompted", "model": _bad(plan, 3, "/models/llava-7b"), "prompt": prompt}
     facts |= {"image_size": 336, "price_in": plan.price, "price_out": plan.price}

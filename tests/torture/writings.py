@@ -55,10 +55,15 @@ def _base64(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
 
-def holds(text: str, secret: str) -> bool:
-    """Tell whether `text` tells of the beginning or the end of a secret, in whatever writing."""
-    parts = {secret[:_PART], secret[-_PART:]}
-    return any(part in view for view in _views(text) for part in parts)
+def holds(text: str, *secrets: str) -> str:
+    """Return what of `text` tells of the beginning or the end of a secret, in whatever writing; nothing where it tells of none."""
+    parts = {part for secret in secrets for part in (secret[:_PART], secret[-_PART:])}
+    for view in _views(text):
+        for part in parts:
+            at = view.find(part)
+            if at >= 0:
+                return view[max(0, at - 60) : at + 60]
+    return ""
 
 
 def _views(text: str) -> Iterator[str]:

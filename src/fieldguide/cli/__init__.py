@@ -201,7 +201,7 @@ def data_fraction(
 
 
 @app.command()
-@asks("material", "case", "model", "server", "key_variable", "Terms.yes", of="Following")
+@asks("material", "case", "model", "server", "key_variable", "Terms.yes", "Terms.limit", of="Following")
 def recipe(
     name: Annotated[Optional[str], typer.Argument(help="Recipe; all are listed if none is named.")] = None,
     data: Annotated[Optional[str], typer.Option("--data", help="Its pictures: a folder, table, archive or hf:NAME.")] = None,
@@ -229,9 +229,8 @@ def recipe(
         cooking.show_recipes()
         return
     materials, asking = read_materials(name, given["material"] or ()), read_asking(name, given)
-    order = cooking.Order(
-        name, data, out, tiny, online, other_data, terminal.Bars(), materials, given["case"], asking, bool(given["yes"])
-    )
+    terms, case = _terms(given), given["case"]
+    order = cooking.Order(name, data, out, tiny, online, other_data, terminal.Bars(), materials, case, asking, terms)
     if dry_run or not (data or tiny):
         cooking.show_needs(order)
     if dry_run:

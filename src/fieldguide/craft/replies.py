@@ -57,4 +57,4 @@ def _usable(line: Any) -> bool:
     if not isinstance(reply, dict) or not isinstance(line.get("key"), str):
         return False
     names = {one.name for one in fields(Reply)}
-    return names - {"cached"} <= set(reply) <= names  # lines of before know nothing of cached tokens
+    return names - {"cached", "logprobs"} <= set(reply) <= names  # lines of before know nothing of these

@@ -57,7 +57,7 @@ class Reply:
     """What came back: the text, why it ended (``stop``, ``length`` for a text that was cut, ...), tokens where the server counts them.
 
     `seconds` is wall time of the attempt that succeeded. `level` is one of `LEVELS`. `model` is what the server says it asked. `cached`
-    counts those of `tokens_in` that it had computed before, where it says so.
+    counts those of `tokens_in` that it had computed before, where it says so. `logprobs`: there were log-probabilities with it.
     """
 
     text: str
@@ -68,6 +68,7 @@ class Reply:
     level: str
     model: str
     cached: int | None = None
+    logprobs: bool = False
 
 
 @dataclass(frozen=True)
@@ -143,10 +144,13 @@ class Chat:
                     self.manner = replace(self.manner, level=before.level)
             raise
 
-    def once(self, question: Question, manner: Manner, filling: str = "") -> Reply:
-        """Ask once and in this manner alone; raises `Trouble` where that comes to nothing."""
+    def once(self, question: Question, manner: Manner, filling: str = "", more: Mapping[str, Any] | None = None) -> Reply:
+        """Ask once and in this manner alone, with `more` in the request; raises `Trouble` where that comes to nothing."""
         start = time.perf_counter()
-        value, answered = self.wire.json("/chat/completions", self._written(question, manner, filling))
+        value, answered = self.wire.json(
+            "/chat/completions",
+            self._written(question, manner, filling) if not more else json.dumps({**_body(question, manner), **more}).encode(),
+        )
         return _reply(value, answered.body, _level(question, manner), time.perf_counter() - start, self.server.hide)
 
     def stop(self) -> None:
@@ -200,6 +204,7 @@ def _reply(value: Mapping[str, Any], body: bytes, level: str, seconds: float, hi
         level,
         plain(hide(str(value.get("model") or "")), 200),
         count(details.get("cached_tokens")) if isinstance(details, dict) else None,
+        bool(choices[0].get("logprobs")),
     )
 
 

@@ -41,11 +41,12 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A raw answer about the picture `key`, whose class is `truth`."""
+    """A raw answer about the picture `key`, whose class is `truth`; `error` is what was noted of it."""
 
     key: str
     truth: str
     raw: str
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,8 @@ class Leaning:
 class Part:
     """The readings of one part of the split, `n` pictures.
 
-    `labelled` is the share of answers that are a label under the headline, `recognised` the accuracy among these.
+    `labelled` is the share of answers that are a label under the headline, `recognised` the accuracy among these. `scored` counts the
+    right ones among the labels that the scores are made of, which another reading may have given when the question was put.
     """
 
     n: int | None = None
@@ -83,6 +85,7 @@ class Part:
     leanings: tuple[Leaning, ...] = ()
     labelled: float | None = None
     recognised: float | None = None
+    scored: int | None = None
 
     def reading(self, id: str) -> Counted | None:
         """Return the reading of that name."""
@@ -104,6 +107,15 @@ def read_prompted(runs: Mapping[Path, str]) -> dict[str, Prompted]:
     return {
         name: read_readings(folder / "readings.json") for folder, name in runs.items() if (folder / "readings.json").exists()
     }
+
+
+def noted(folder: Path, facts: Json) -> Json:
+    """Return the `facts` of a log with those of ``fit.json``, which holds what showed only while the answers came."""
+    try:
+        told = _object(_object(read_json(folder / "fit.json")).get("facts"))
+    except (ValueError, OSError, RecursionError):
+        return facts
+    return {**told, **facts, **{name: told[name] for name in ("notes", "prefix") if name in told}}
 
 
 def read_readings(path: Path) -> Prompted:
@@ -140,6 +152,7 @@ def _part(told: Json) -> Part:
         leanings=tuple(_each(told.get("leaning"), _leaning))[:MOST_LEANINGS],
         labelled=share(form.get("labelled_share")),
         recognised=share(form.get("recognised")),
+        scored=whole(_object(told.get("scored")).get("right")),
     )
 
 
@@ -183,7 +196,12 @@ def _example(told: Json) -> Example | None:
     if not isinstance(key, str):
         return None
     # One character more than is shown: whoever cuts it can say that it was cut.
-    return Example(key, words(told.get("truth")), raw[: MOST_RAW + 1] if isinstance(raw, str) else "")
+    return Example(
+        key,
+        words(told.get("truth")),
+        raw[: MOST_RAW + 1] if isinstance(raw, str) else "",
+        words(told.get("error"))[: MOST_RAW + 1],
+    )
 
 
 def _leaning(told: Json) -> Leaning | None:

@@ -23,6 +23,8 @@ from fieldguide.report.thumbnails import Thumbnail
 
 #: Charts that are drawn, and pictures that are shown among the examples of all contestants together.
 MOST_CHARTS, MOST_PICTURES = 6, 40
+#: Which example: the contestant's name, the kind's id, and its place among the examples of that kind.
+_Place = tuple[str, str, int]
 #: Labels that are shown as drawing wrong answers.
 _MOST_LEANINGS = 5
 
@@ -34,6 +36,7 @@ class Shown:
     thumbnail: Thumbnail | None
     truth: str
     raw: str
+    error: str
     alt: str
 
 
@@ -76,6 +79,7 @@ class Run:
     values: tuple[tuple[Value, bool], ...]
     chart: Markup
     split: Split | None
+    scored: str
     mistakes: tuple[Mistake, ...]
     lean: Lean | None
     asked: Asked
@@ -152,14 +156,14 @@ def _run(
     read: Prompted,
     columns: Sequence[tuple[str, bool]],
     scale: list[float],
-    shown: Mapping[Example, Thumbnail],
+    shown: Mapping[_Place, Thumbnail],
     study: Study,
 ) -> Run:
     part = read.test
     own = {
         (one.id, filtered): one for one_list, filtered in ((part.readings, False), (part.filtered, True)) for one in one_list
     }
-    values = tuple((_accuracy(own.get(key)), key == (read.headline, False)) for key in columns)
+    values = tuple((_accuracy(own.get(key), part.n), key == (read.headline, False)) for key in columns)
     named = [
         Named(
             heading(*key) + (" (headline)" if main else ""),
@@ -180,40 +184,55 @@ def _run(
         values=values,
         chart=interval_rows(named, title, scale=axis_for(scale)) if at < MOST_CHARTS else Markup(""),
         split=split(part, head) if head else None,
-        mistakes=tuple(_mistake(kind, part, shown, study) for kind in part.kinds if kind.count),
+        scored=_scored(part, head),
+        mistakes=tuple(_mistake(kind, contestant.name, part, shown, study) for kind in part.kinds if kind.count),
         lean=_lean(part, head, contestant, study),
         asked=asked(contestant, read),
     )
 
 
-def _accuracy(one: Counted | None) -> Value:
+def _accuracy(one: Counted | None, n: int | None) -> Value:
     """Return the accuracy with its interval and what it counts; of how many pictures is told beside it."""
     if one is None:
         return MISSING
+    pictures = one.n if one.n is not None else n
     value = say.score(one.accuracy)
     if value.absent:
         return value
-    counted = f"{say.count(one.right)} of {say.count(one.n)}" if one.right is not None and one.n else ""
+    counted = f"{say.count(one.right)} of {say.count(pictures)}" if one.right is not None and pictures else ""
     macro = f"macro F1 {say.percent(one.macro_f1)}" if one.macro_f1 is not None else ""
     return replace(value, title="; ".join(told for told in (value.title, counted, macro) if told))
 
 
+def _scored(part: Part, head: Counted | None) -> str:
+    """Return what to know where the scores are made of other labels than the headline's reading finds."""
+    if part.scored is None or not part.n or head is None or part.scored == head.right:
+        return ""
+    return (
+        f"The leaderboard counts {say.count(part.scored)} of {say.count(part.n)} as right ({say.percent(part.scored / part.n)}): its "
+        f"labels were read when the answers came, and not as “{heading(head.id, False).lower()}”."
+    )
+
+
 def _pictures(
     told: Sequence[tuple[Contestant, Prompted]], picture: Callable[[str], Thumbnail], most: int
-) -> dict[Example, Thumbnail]:
+) -> dict[_Place, Thumbnail]:
     """Return the pictures that there is room for: the first example of every kind of everybody, then the second, and so on."""
-    lists = [kind.examples for _, read in told for kind in read.test.kinds if kind.count]
-    turns = [examples[at] for at in range(max(map(len, lists), default=0)) for examples in lists if at < len(examples)]
-    return {example: picture(example.key) for example in turns[:most]}
+    lists = [((c.name, kind.id), kind.examples) for c, read in told for kind in read.test.kinds if kind.count]
+    longest = max((len(examples) for _, examples in lists), default=0)
+    turns = [((*of, at), examples[at].key) for at in range(longest) for of, examples in lists if at < len(examples)]
+    return {place: picture(key) for place, key in turns[:most]}
 
 
-def _mistake(kind: Kind, part: Part, shown: Mapping[Example, Thumbnail], study: Study) -> Mistake:
+def _mistake(kind: Kind, of: str, part: Part, shown: Mapping[_Place, Thumbnail], study: Study) -> Mistake:
     share = kind.share if kind.share is not None else kind.count / part.n if part.n else None
     return Mistake(
         name=say.clean(kind.name, 80),
         count=Value(say.count(kind.count), kind.count),
         share=say.number(share, say.percent),
-        examples=tuple(_example(example, kind, shown.get(example), study) for example in kind.examples),
+        examples=tuple(
+            _example(example, kind, shown.get((of, kind.id, at)), study) for at, example in enumerate(kind.examples)
+        ),
     )
 
 
@@ -223,6 +242,7 @@ def _example(example: Example, kind: Kind, thumbnail: Thumbnail | None, study: S
         thumbnail=thumbnail,
         truth=truth,
         raw=say.clean(example.raw, MOST_RAW) if example.raw.strip() else "",
+        error=say.clean(example.error, MOST_RAW),
         alt=f"true {truth}; {kind.name}",
     )
 

@@ -34,7 +34,7 @@ _KNOWN = {True: "yes", False: "no"}
 class Asked:
     """How it was asked, its prompt line by line, and what the server was found to do; each empty where it was not noted.
 
-    `cut` counts the characters of the prompt that are not shown.
+    `cut` counts the characters of the prompt that are not shown, `said` is what was noted while it was asked.
     """
 
     facts: tuple[tuple[str, str], ...]
@@ -43,23 +43,27 @@ class Asked:
     cut: int
     probe: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
+    said: tuple[str, ...]
 
 
 def asked(contestant: Contestant, read: Prompted) -> Asked:
     """Return what is told of one contestant."""
     prompt, probe = (_object(contestant.facts.get(name)) for name in ("prompt", "probe"))
     text = words(prompt.get("text"))
-    notes = probe.get("notes")
     return Asked(
         facts=tuple(_facts(contestant, prompt, read)) if prompt else (),
         note=CHOICE if prompt.get("how") == "choice" else "",
         prompt=tuple(_lines(text[:MOST_PROMPT])),
         cut=max(0, len(text) - MOST_PROMPT),
         probe=tuple(_probe(probe)) if probe else (),
-        notes=tuple(say.clean(note, 300) for note in notes[:_MOST_NOTES] if isinstance(note, str))
-        if isinstance(notes, list)
-        else (),
+        notes=_notes(probe.get("notes")),
+        said=(*_notes(prompt.get("notes")), *_notes(contestant.facts.get("notes"))) if prompt else (),
     )
+
+
+def _notes(told: object) -> tuple[str, ...]:
+    notes = told if isinstance(told, list) else []
+    return tuple(say.clean(say.shortened(note), 300) for note in notes[:_MOST_NOTES] if isinstance(note, str))
 
 
 def times_named(contestant: Contestant, name: str) -> int | None:
@@ -75,7 +79,8 @@ def level(contestant: Contestant) -> str:
     prompt, probe = (_object(contestant.facts.get(name)) for name in ("prompt", "probe"))
     if prompt.get("how") != "choice":
         return FREELY if prompt.get("how") == "generate" else say.NOT_RECORDED
-    noted = words(contestant.facts.get("level")) or words(probe.get("structured"))
+    here = "" if contestant.facts.get("server") else "trie"
+    noted = words(contestant.facts.get("level")) or words(probe.get("structured")) or here
     return _LEVELS.get("text" if noted == "none" else noted, noted or say.NOT_RECORDED)
 
 
@@ -93,7 +98,7 @@ def _facts(contestant: Contestant, prompt: Json, read: Prompted) -> Iterator[tup
         "Format of an answer",
         {"name": "a name", "json": "JSON"}.get(words(prompt.get("format")), _said(prompt.get("format"))),
     )
-    if prompt.get("answers_in") is not None:
+    if prompt.get("answers_in") not in (None, prompt.get("format")):
         yield "Answers in", _said(prompt.get("answers_in"))
     examples = whole(prompt.get("examples"))
     yield "Training pictures shown", say.NOT_RECORDED if examples is None else say.count(examples) if examples else "none"
@@ -103,6 +108,14 @@ def _facts(contestant: Contestant, prompt: Json, read: Prompted) -> Iterator[tup
     yield "Seed of the sampling", say.NOT_APPLICABLE if seed is None else str(seed)
     most = whole(prompt.get("most_tokens"))
     yield "Longest answer", say.NOT_RECORDED if most is None else f"{say.count(most)} tokens"
+    prefix = _object(contestant.facts.get("prefix"))
+    if prefix:
+        tokens, why = whole(prefix.get("tokens")), words(prefix.get("why"))
+        once = "yes" + (f", {say.count(tokens)} tokens" if tokens is not None else "")
+        yield (
+            "Text computed once for all pictures",
+            once if prefix.get("used") is True else f"no{': ' if why else ''}{say.clean(why, 200)}",
+        )
     yield "Reading of the headline", read.headline if read.headline else say.NOT_RECORDED
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from fieldguide.report import say
@@ -95,7 +95,7 @@ def _cost(contestant: Contestant, read: Prompted, here: str) -> Cost:
         where=_where(server) if server else "in this process" if prompted else "a file of answers",
         machine=(here if local else "the server’s, not known") if prompted else NOT_APPLICABLE,
         pictures=say.number(pictures, say.count),
-        asked=say.number(asked, say.count, why),
+        asked=_asked(asked, whole(cost.get("unanswered")), why),
         kept=say.number(None if asked is None or pictures is None else max(0, pictures - asked), say.count, why),
         tokens_in=say.number(whole(cost.get("tokens_in")), say.count, why),
         cached=say.number(whole(cost.get("tokens_cached")), say.count, why),
@@ -109,10 +109,17 @@ def _cost(contestant: Contestant, read: Prompted, here: str) -> Cost:
     )
 
 
+def _asked(asked: int | None, unanswered: int | None, why: str) -> Value:
+    """Return how many were asked; where some have no answer yet, how many, too."""
+    told = say.number(asked, say.count, why)
+    return replace(told, note=f"{say.count(unanswered)} without an answer") if unanswered and not told.absent else told
+
+
 def _where(server: Json) -> str:
     host = words(server.get("host")) or _host(words(server.get("url")))
     kind = words(server.get("kind"))
-    return say.clean(", ".join(part for part in (_KINDS.get(kind, kind), host) if part), 120) or NOT_RECORDED
+    named = " ".join(part for part in (_KINDS.get(kind, kind), words(server.get("version"))) if part)
+    return say.clean(", ".join(part for part in (named, host) if part), 120) or NOT_RECORDED
 
 
 def _host(url: str) -> str:

@@ -19,7 +19,7 @@ from fieldguide.errors import DataProblem
 from fieldguide.files import UNFINISHED, read_json, read_toml
 from fieldguide.records import SCHEMA_VERSION, ClassInfo, Manifest
 from fieldguide.report.explained import Explained, read_explained
-from fieldguide.report.prompted_files import Prompted, read_prompted
+from fieldguide.report.prompted_files import Prompted, noted, read_prompted
 from fieldguide.report.text_files import TextFiles, read_text_files
 
 Json = Mapping[str, Any]
@@ -203,7 +203,7 @@ def _contestant(
         test=parts.get("test"),
         val=parts.get("val"),
         cost=_json(folder / "cost.json"),
-        facts=_facts(events),
+        facts=noted(folder, _facts(events)),
         settings=settings.get("settings") or {},
         epochs=_epochs(events),
         chosen_epoch=_kept(events).get("epoch"),

@@ -208,7 +208,9 @@ def test_a_server_that_goes_is_asked_nothing_more_and_every_picture_has_a_reason
         said = says(opened(server, at_once=1), ASKING, *[plain_picture("red")] * 20)
     assert server.count == 4 and [one.text for one in said[:2]] == ["red", "green"]
     assert "HTTP 401, expired" in str(said[2].error) and said[2].lasting
-    assert all(str(one.error).startswith("Not asked, because of an earlier question") and one.lasting for one in said[3:])
+    assert all(
+        str(one.error).startswith("not asked: because of a picture before it: The server") and one.lasting for one in said[3:]
+    )
 
 
 def test_a_key_that_does_not_open_costs_one_request() -> None:

@@ -19,7 +19,8 @@ from typing import Any
 from fieldguide.craft import troubles
 from fieldguide.craft.chat import OLLAMA, Said, Wanted
 from fieldguide.craft.chat.flight import Flight, Shares
-from fieldguide.craft.chat.over_http import said_of, schema_of
+from fieldguide.craft.chat.over_http import failed, said_of, schema_of
+from fieldguide.craft.chat.probe import Trial, Tried, probe
 from fieldguide.craft.chat.sent import ENCODING, USUAL_SIZE, sent
 from fieldguide.craft.insisting import Insisting, Patience
 from fieldguide.craft.served import GAP, MOST_LETTERS, Reply
@@ -52,7 +53,7 @@ def open_ollama(wanted: Wanted, *, sleep: Callable[[float], object] | None = Non
         )
     server = server_of(wanted.server or OLLAMA, wanted.key_variable, path="", ends=("/v1", "/api", "/api/chat"))
     patience = Patience(wanted.attempts, wanted.timeout)
-    talk = Talk(Wire(server, wanted.timeout), Insisting(server, patience, "Ollama's interface", sleep))
+    talk = Talk(Wire(server, wanted.timeout), Insisting(server, patience, "Ollama's interface", sleep), sleep or time.sleep)
     try:
         return _opened(wanted, name, talk)
     except BaseException:
@@ -82,8 +83,8 @@ def _opened(wanted: Wanted, name: str, talk: Talk) -> Ollama:
 class Talk:
     """What Ollama is asked, each with patience."""
 
-    def __init__(self, wire: Wire, insisting: Insisting) -> None:
-        self.wire, self.insisting = wire, insisting
+    def __init__(self, wire: Wire, insisting: Insisting, sleep: Callable[[float], object] = time.sleep) -> None:
+        self.wire, self.insisting, self.sleep = wire, insisting, sleep
 
     def there(self) -> dict[str, str]:
         """Return the digest of every model that is there, by its full name."""
@@ -122,6 +123,7 @@ class Talk:
             time.perf_counter() - start,
             level,
             plain(hide(str(value.get("model") or "")), 200),
+            logprobs=bool(value.get("logprobs")),
         )
 
     def close(self) -> None:
@@ -169,7 +171,7 @@ class Ollama:
                 answered[:] = [True]
                 said = said_of(asking, reply)
             except ServerProblem as problem:
-                said = Said(error=problem.given, lasting=problem.lasting)
+                said = failed(problem)
             finally:
                 share = shares.end(begun)
             return replace(said, seconds=share)
@@ -177,9 +179,31 @@ class Ollama:
         flight = Flight(work, self.wanted.at_once, self.ahead)
         yield from flight.results(pictures, alone=lambda: not answered)
 
+    def probe(self) -> dict[str, Any]:
+        """Try what this Ollama can do, with a dozen made questions, and note it in `facts`; raises `UsageProblem` where it refuses pictures."""
+        found = probe(self._try, self.name, self.wanted.at_once, self.talk.sleep)
+        self.facts["probe"] = found
+        return found
+
+    def _try(self, trial: Trial) -> Tried:
+        turn: dict[str, Any] = {"role": "user", "content": trial.text}
+        if trial.picture is not None:
+            turn["images"] = [sent(trial.picture, self.size).text]
+        body = self._body([turn], {"temperature": 0, "seed": 1, "num_predict": trial.most_tokens})
+        if trial.schema or trial.any_json:
+            body["format"] = trial.schema or "json"
+        if trial.logprobs:
+            body |= {"logprobs": True, "top_logprobs": 2}
+        reply = self.talk.once(json.dumps(body).encode(), "text")
+        return Tried(reply.text, reply.tokens_in, reply.logprobs)
+
     def close(self) -> None:
         """End all waiting, and break off what is being asked now."""
         self.talk.close()
+
+    def _body(self, messages: list[dict[str, Any]], options: Mapping[str, Any]) -> dict[str, Any]:
+        body = {"model": self.name, "messages": messages, "stream": False, "keep_alive": KEEP, "options": options}
+        return {**body, "think": False} if self._thinks else body
 
     def written(self, asking: Asking, examples: Mapping[str, str]) -> dict[str, Any]:
         """Return the body of a request about any picture, with a gap for it; `examples` are base64."""
@@ -202,8 +226,6 @@ class Ollama:
         schema = schema_of(asking)
         if schema is not None:
             body["format"] = schema
-        if self._thinks:
-            body["think"] = False
         return body
 
 

@@ -8,16 +8,18 @@ which is what servers cache.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from fieldguide.craft.chat import Said, Wanted
 from fieldguide.craft.chat.flight import Flight, Shares
+from fieldguide.craft.chat.probe import Trial, Tried, probe
 from fieldguide.craft.chat.sent import ENCODING, USUAL_SIZE, Sent, sent
 from fieldguide.craft.served import GAP, LEVELS, Chat, Patience, Question, Reply
 from fieldguide.craft.server import server_of
-from fieldguide.craft.troubles import ServerProblem
+from fieldguide.craft.troubles import NotAsked, ServerProblem
 from fieldguide.errors import UsageProblem, plain
 from fieldguide.records import Pixels
 from fieldguide.tasks.asking import Asking, Message, Shown
@@ -46,7 +48,7 @@ def open_served(wanted: Wanted, *, sleep: Callable[[float], object] | None = Non
     except BaseException:
         chat.close()
         raise
-    return Served(wanted, name, chat, hello.model)
+    return Served(wanted, name, chat, hello.model, sleep or time.sleep)
 
 
 class Served:
@@ -57,7 +59,7 @@ class Served:
     a model with another name is no answer. After a lasting trouble, or five pictures in a row without a reply, no more are sent.
     """
 
-    def __init__(self, wanted: Wanted, name: str, chat: Chat, told: str) -> None:
+    def __init__(self, wanted: Wanted, name: str, chat: Chat, told: str, sleep: Callable[[float], object]) -> None:
         self.wanted, self.name, self.told = wanted, name, told
         self.size = wanted.image_size or USUAL_SIZE
         self.ahead = 2 * wanted.at_once
@@ -68,7 +70,7 @@ class Served:
             "server": {"host": self.where, "kind": "openai", "url": chat.server.url},
             "image_size": self.size,
         }
-        self.chat = chat
+        self.chat, self._sleep = chat, sleep
 
     def ask(self, asking: Asking, pictures: Iterable[Pixels], examples: Mapping[str, Pixels]) -> Iterator[Said]:
         """Yield what is said of each of `pictures`; the first is asked about alone until there was a reply, so that a wrong key is told once."""
@@ -85,6 +87,24 @@ class Served:
 
         flight = Flight(work, self.wanted.at_once, self.ahead)
         yield from flight.results(pictures, alone=lambda: (question.schema is not None) not in self.chat.settled)
+
+    def probe(self) -> dict[str, Any]:
+        """Try what the server can do, with a dozen made questions, and note it in `facts`; raises `UsageProblem` where it refuses pictures."""
+        found = probe(self._try, self.told or self.name, self.wanted.at_once, self._sleep)
+        self.facts["probe"] = found
+        return found
+
+    def _try(self, trial: Trial) -> Tried:
+        content: list[dict[str, Any]] = [{"type": "text", "text": trial.text}]
+        if trial.picture is not None:
+            content.insert(0, {"type": "image_url", "image_url": {"url": sent(trial.picture, self.size).url}})
+        messages = ({"role": "user", "content": content if trial.picture is not None else trial.text},)
+        wished = trial.schema or ({"type": "object"} if trial.any_json else None)
+        question = Question(self.name, messages, wished, seed=1, most_tokens=trial.most_tokens)
+        manner = replace(self.chat.manner, level="json_schema" if trial.schema else "json_object")
+        more = {"logprobs": True, "top_logprobs": 2} if trial.logprobs else {}
+        reply = self.chat.once(question, manner, more=more)
+        return Tried(reply.text, reply.tokens_in, reply.logprobs)
 
     def close(self) -> None:
         """End all waiting, and break off what is being asked now."""
@@ -106,11 +126,21 @@ class Served:
         try:
             reply = self.chat.ask(question, sent(pixels, self.size).url)
         except ServerProblem as problem:
-            return Said(error=problem.given, lasting=problem.lasting)
+            return failed(problem)
         if self.told and reply.model and reply.model != self.told:
             why = f"A model called {plain(reply.model, 80)} answered; it was {plain(self.told, 80)} when the run began."
             return Said(error=why, lasting=True)
         return said_of(asking, reply)
+
+
+def failed(problem: ServerProblem) -> Said:
+    """Return why there is no answer: of a picture that was asked about, and of one that never was."""
+    why = (
+        f"not asked: because of a picture before it: {problem.because.given}"
+        if isinstance(problem, NotAsked)
+        else problem.given
+    )
+    return Said(error=why, lasting=problem.lasting)
 
 
 def schema_of(asking: Asking) -> Mapping[str, Any] | None:

@@ -54,7 +54,7 @@ def section(study: Study, text: Text, table: Table, code: Text) -> Iterator[str]
 def _sentences(run: Run, text: Text) -> str:
     if run.problem:
         return f"readings not recorded ({text(run.problem)})" if run.problem != say.NOT_RECORDED else "readings not recorded"
-    return text(" ".join(run.split.told)) if run.split else "not recorded"
+    return text(" ".join((*run.split.told, run.scored)).strip()) if run.split else "not recorded"
 
 
 def _readings(run: Run, text: Text, code: Text) -> list[str]:
