@@ -237,7 +237,7 @@ def fit(train: Sequence[Example], val: Sequence[Example], task: Classify, settin
     chat = door()
     by_key = {example.image.key: example.image for example in train}
     examples = {key: by_key[key].pixels(chat.size) for key in dict.fromkeys(asking.examples)}
-    bench.fact(**{**chat.facts, **probed(chat, door.wanted), "revision": chat.revision})
+    bench.fact(**{"model": settings.model, **chat.facts, **probed(chat, door.wanted), "revision": chat.revision})
     _note(bench, settings, prompt, asking, chat.size)
     shelf = shelf_of(bench, asking, chat.revision, chat.size, settings.model)
     known = Classify(called(prompt, task.classes))
@@ -316,7 +316,7 @@ def _note(bench: Bench, settings: Settings, prompt: Prompt, asking: Asking, size
         "notes": list(asking.made.get("notes", ())),
     }
     prices = {"price_in": settings.price_in, "price_out": settings.price_out}
-    bench.fact(kind="prompted", model=settings.model, image_size=settings.image_size or size, prompt=told, **prices)
+    bench.fact(kind="prompted", image_size=settings.image_size or size, prompt=told, **prices)
 
 
 def made_of(settings: Settings) -> dict[str, str]:
