@@ -139,8 +139,8 @@ def follow(order: Order) -> page.Study:
         recipe_texts.require_materials(order)
         recipe_asking.say_left_out(order, frozenset(entry.name for entry in asked.contestants if not isinstance(entry, str)))
         require_weights(order, asked)
-        terms, entries = Terms(yes=order.yes), planning.read_contestants(asked.contestants)
-        order = replace(order, yes=agree(entries, asked, order.folder, order.online, terms, order.progress).yes)
+        entries = planning.read_contestants(asked.contestants)
+        order = replace(order, terms=agree(entries, asked, order.folder, order.online, order.terms, order.progress))
     done: page.Study | None = None
     for number, step in enumerate(order.steps, start=1):
         terminal.say(f"Step {number} of {len(order.steps)}: {step}. {_about(step)}", "bold")
