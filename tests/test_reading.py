@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -14,8 +15,8 @@ import fieldguide
 from fieldguide.asked import Entry
 from fieldguide.data.classes import propose, read_classes, write_classes
 from fieldguide.data.tables import read_predictions
-from fieldguide.files import read_json
-from fieldguide.reading import headline_of
+from fieldguide.files import read_json, write_json
+from fieldguide.reading import headline_of, write_readings
 from fieldguide.records import ClassInfo
 from fieldguide.study import redraw
 from fieldguide.tasks.classify import Classify
@@ -170,3 +171,21 @@ def test_synonyms_close_what_spelling_leaves_open(data_root: Path) -> None:
         counts.update(way for way, label in zip(("strict", "normalised", "alias"), labels, strict=True) if label == truth[key])
         assert labels[0] in (None, labels[1]) and labels[1] in (None, labels[2])
     assert counts == {"strict": 1630, "normalised": 1631, "alias": 1725}
+
+
+def test_answers_are_read_by_the_names_that_were_asked_for(study: fieldguide.Study, tmp_path: Path) -> None:
+    """A prompt may call a class otherwise than classes.toml does; the name of before is a synonym then."""
+    shutil.copytree(study.folder, tmp_path / "s")
+    run = tmp_path / "s" / "runs" / "said"
+    predictions = read_predictions(run / "predictions.parquet")
+    called = [{"id": id, "name": name, "synonyms": []} for id, name in (("cat", "CAT"), ("dog", "Dogs."), ("eel", "EEL"))]
+    (run / "model").mkdir(exist_ok=True)
+    write_json(run / "model" / "vlm_prompt.json", {"classes": called})
+    write_readings(run, predictions, study.manifest, {"settings": {"reading": "strict"}})
+    part = read_json(run / "readings.json")["parts"]["test"]
+    assert {row["id"]: row["right"] for row in part["readings"]}["strict"] == 8, "the id, and the name that was asked for"
+    for damaged in ("{", "[]", '{"classes": [1]}', '{"classes": [{"id": "cat"}]}'):
+        (run / "model" / "vlm_prompt.json").write_text(damaged)
+        write_readings(run, predictions, study.manifest, {})
+        part = read_json(run / "readings.json")["parts"]["test"]
+        assert {row["id"]: row["right"] for row in part["readings"]}["strict"] == 4

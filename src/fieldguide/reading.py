@@ -7,16 +7,19 @@ The labels that scores are made of stay what they were when the question was put
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 from fieldguide.data.classes import read_classes
-from fieldguide.files import write_json
-from fieldguide.records import Manifest, Prediction
+from fieldguide.files import read_json, write_json
+from fieldguide.records import ClassInfo, Manifest, Prediction
 from fieldguide.tasks.classify import Classify
 from fieldguide.tasks.reading import READINGS, Reading
 
 FILE = "readings.json"
+#: Where a language model keeps what it was asked, with the classes as its prompt calls them.
+ASKED = "model/vlm_prompt.json"
 
 
 def write_readings(run: Path, predictions: Sequence[Prediction], manifest: Manifest, settings: Mapping[str, Any]) -> None:
@@ -29,8 +32,26 @@ def write_readings(run: Path, predictions: Sequence[Prediction], manifest: Manif
     if not in_words(predictions):
         (run / FILE).unlink(missing_ok=True)
         return
-    task = Classify(read_classes(run.parents[1] / "classes.toml", manifest.classes))
+    task = Classify(_called(run, read_classes(run.parents[1] / "classes.toml", manifest.classes)))
     write_json(run / FILE, told(run.name, predictions, manifest, task, headline_of(settings)))
+
+
+def _called(run: Path, classes: Sequence[ClassInfo]) -> tuple[ClassInfo, ...]:
+    """Return the classes by the names that `run` was asked with: a prompt may call them otherwise than ``classes.toml`` does.
+
+    The display name is then one of their synonyms.
+    """
+    try:
+        asked = {one["id"]: (str(one["name"]), tuple(map(str, one["synonyms"]))) for one in read_json(run / ASKED)["classes"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return tuple(classes)
+    found = []
+    for info in classes:
+        name, more = asked.get(info.id, (info.name, ()))
+        others = dict.fromkeys((*info.synonyms, *more, info.name))
+        others.pop(name, None)
+        found.append(replace(info, name=name, synonyms=tuple(others)))
+    return tuple(found)
 
 
 def headline_of(settings: Mapping[str, Any]) -> Reading:
