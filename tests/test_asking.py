@@ -113,6 +113,14 @@ def test_a_prompt_may_stand_in_place_of_a_question(pictures: Path) -> None:
     answered = ask(order(pictures, prompt="plain", classes="cat,dog"), Silent(), parrot)
     assert len(answered) == 5 and answered[0].question == "prompt plain"
     assert "cat, dog." in parrot.heard[0].text()
+    assert answered[0].read is not None and answered[0].read.startswith("read as no class: ")
+    assert answered[0].read.endswith(" (strict)") and answered[1].read is None
+    said = [Said("dog"), Said('{"label": "cat"}'), Said("cat", "length")]
+    told = []
+    for prompt, one in zip(("plain", "json", "plain"), said, strict=True):
+        parrot.say = lambda pixels, one=one: one  # type: ignore[method-assign, misc]
+        told.append(ask(order(pictures / "0.png", prompt=prompt, classes="cat,dog"), Silent(), parrot)[0].read)
+    assert told[:2] == ["read as dog (strict)", "read as cat (json)"] and "no class: cut" in str(told[2])
     for given in (
         {"prompt": "plain"},
         {"prompt": "plain", "classes": "a,b", "choice": "a,b"},
@@ -161,12 +169,14 @@ def test_nothing_is_sent_elsewhere_before_somebody_agrees(pictures: Path, capsys
         ("llava", {}, "ollama/NAME"),
         ("served/", {"server": "http://127.0.0.1:9"}, "served/NAME"),
         ("served/x", {}, "--server http"),
+        ("served/x", {"server": "example.org:8000"}, "no address"),
+        ("ollama/x", {"server": "http://example.org", "key_variable": "NO_SUCH_VARIABLE"}, "NO_SUCH_VARIABLE"),
         ("hf/a/b", {"server": "http://127.0.0.1:9"}, "runs on this machine"),
     ],
 )
 def test_a_model_that_cannot_be_reached_is_told_at_once(pictures: Path, model: str, given: dict[str, Any], told: str) -> None:
     parrot = Parrot()
-    with pytest.raises(UsageProblem) as caught:
+    with pytest.raises(Problem) as caught:
         ask(order(pictures, "What?", model=model, **given), Silent(), parrot)
     assert told in str(caught.value) and parrot.wanted == []
 
@@ -203,7 +213,7 @@ def test_what_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
         [
             Answered(Path("a.png"), "What?", "A rook.\n[red]Yes\x1b[0m", None, "length", 1200, 9, 1.26),
             Answered(Path("b.png"), "What?", " ", None, "stop", held="text"),
-            Answered(Path("b.png"), "What?", "no", None, "stop", 3, None, None, "json_schema"),
+            Answered(Path("b.png"), "What?", "no", None, "stop", 3, None, None, "json_schema", "read as no (strict)"),
             Answered(Path("c.png"), "What?", error="HTTP 500"),
         ]
     )
@@ -218,6 +228,7 @@ def test_what_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
         "  tokens not counted; nothing kept it to the list",
         "b.png: What?",
         "  no",
+        "  read as no (strict)",
         "  3 tokens in; kept to the list by json schema",
         "c.png: What?",
         "  no answer: HTTP 500",
@@ -265,6 +276,17 @@ def test_the_commands(pictures: Path, capsys: pytest.CaptureFixture[str], monkey
     _, told = run("ask", "--help")
     for name in ("--server", "--choice", "--prompt", "--most-tokens", "--yes"):
         assert name in told
+
+
+def test_a_real_model_is_asked(pictures: Path, tmp_path: Path) -> None:
+    from fieldguide.craft.chat.tiny import write_chat
+
+    model = f"hf/{write_chat(tmp_path / 'tiny')}"
+    free = ask(order(pictures / "0.png", "What is this?", model=model, most_tokens=5), Silent())
+    assert free[0].error is None and free[0].tokens_out == 5 and free[0].finish == "length" and (free[0].tokens_in or 0) > 16
+    held = ask(order(pictures, "Is it red?", model=model, choice="yes,no"), Silent())
+    assert {one.text for one in held if one.seen} <= {"yes", "no"} and {one.held for one in held if one.seen} == {"trie"}
+    assert [one.seen for one in held] == [True, False, True, True, True]
 
 
 def test_the_module_writes_nothing(pictures: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

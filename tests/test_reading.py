@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
-import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -12,11 +12,12 @@ import pytest
 from tests.pictures import write_folder
 
 import fieldguide
+from fieldguide import reading
 from fieldguide.asked import Entry
 from fieldguide.data.classes import propose, read_classes, write_classes
 from fieldguide.data.tables import read_predictions
 from fieldguide.files import read_json, write_json
-from fieldguide.reading import headline_of, write_readings
+from fieldguide.reading import headline_of
 from fieldguide.records import ClassInfo
 from fieldguide.study import redraw
 from fieldguide.tasks.classify import Classify
@@ -67,6 +68,35 @@ def test_a_synonym_that_is_added_counts_with_the_next_report(study: fieldguide.S
     assert not stray.exists()
     assert study.scores("said") == scores  # what the headline counted was read when the question was put
     assert (study.folder / "runs" / "said" / "predictions.parquet").read_bytes() == asked
+
+
+def test_without_classes_toml_the_ids_are_the_names(study: fieldguide.Study) -> None:
+    path = study.folder / "classes.toml"
+    kept = path.read_bytes()
+    path.unlink()
+    redraw(study.folder)
+    assert rights(study) == {"strict": 4, "normalised": 8, "alias": 8, "json": 0}
+    path.write_bytes(kept)
+
+
+def test_the_names_that_a_prompt_gave_stay_those_that_were_asked_for(study: fieldguide.Study) -> None:
+    run, path = study.folder / "runs" / "said", study.folder / "classes.toml"
+    then = (ClassInfo("cat", "cat", ("kitty",)), ClassInfo("dog", "dog"), ClassInfo("eel", "eel", ("snake",)))
+    write_classes(run / "model" / "classes.toml", then)
+    asked = [ClassInfo("cat", "tom", ("kitty",)), ClassInfo("dog", "dog"), ClassInfo("eel", "eel", ("the snake fish",))]
+    write_json(run / "model" / "vlm_prompt.json", {"classes": [dataclasses.asdict(info) for info in asked]})
+    write_classes(path, then)
+    redraw(study.folder)
+    assert rights(study) == {"strict": 4, "normalised": 8, "alias": 8 + 4, "json": 0}  # the id of a class is always its name
+    write_classes(
+        path, [ClassInfo("cat", "moggy", ("puss",)), ClassInfo("dog", "dog"), ClassInfo("eel", "eel", ("snake", "worm"))]
+    )
+    task = reading._task(run, study.manifest)
+    assert [info.name for info in task.classes] == ["tom", "dog", "eel"]
+    assert [info.synonyms for info in task.classes] == [("puss", "moggy"), (), ("the snake fish", "worm")]
+    (run / "model" / "vlm_prompt.json").write_text("{")
+    assert [info.name for info in reading._task(run, study.manifest).classes] == ["moggy", "dog", "eel"]
+    (run / "model" / "vlm_prompt.json").unlink()
 
 
 def test_the_headline_is_the_reading_that_the_settings_name() -> None:
@@ -171,21 +201,3 @@ def test_synonyms_close_what_spelling_leaves_open(data_root: Path) -> None:
         counts.update(way for way, label in zip(("strict", "normalised", "alias"), labels, strict=True) if label == truth[key])
         assert labels[0] in (None, labels[1]) and labels[1] in (None, labels[2])
     assert counts == {"strict": 1630, "normalised": 1631, "alias": 1725}
-
-
-def test_answers_are_read_by_the_names_that_were_asked_for(study: fieldguide.Study, tmp_path: Path) -> None:
-    """A prompt may call a class otherwise than classes.toml does; the name of before is a synonym then."""
-    shutil.copytree(study.folder, tmp_path / "s")
-    run = tmp_path / "s" / "runs" / "said"
-    predictions = read_predictions(run / "predictions.parquet")
-    called = [{"id": id, "name": name, "synonyms": []} for id, name in (("cat", "CAT"), ("dog", "Dogs."), ("eel", "EEL"))]
-    (run / "model").mkdir(exist_ok=True)
-    write_json(run / "model" / "vlm_prompt.json", {"classes": called})
-    write_readings(run, predictions, study.manifest, {"settings": {"reading": "strict"}})
-    part = read_json(run / "readings.json")["parts"]["test"]
-    assert {row["id"]: row["right"] for row in part["readings"]}["strict"] == 8, "the id, and the name that was asked for"
-    for damaged in ("{", "[]", '{"classes": [1]}', '{"classes": [{"id": "cat"}]}'):
-        (run / "model" / "vlm_prompt.json").write_text(damaged)
-        write_readings(run, predictions, study.manifest, {})
-        part = read_json(run / "readings.json")["parts"]["test"]
-        assert {row["id"]: row["right"] for row in part["readings"]}["strict"] == 4

@@ -17,6 +17,7 @@ from fieldguide.consenting import require
 from fieldguide.craft.chat.costs import tokens_of
 from fieldguide.craft.chat.door import OLLAMA_S, SERVED, Door, where
 from fieldguide.craft.chat.opening import require_named
+from fieldguide.craft.server import server_of
 from fieldguide.data.classes import read_classes
 from fieldguide.data.loose import Files, picture_files
 from fieldguide.data.store import SIZES
@@ -25,7 +26,9 @@ from fieldguide.files import read_toml, told_plainly
 from fieldguide.records import ClassInfo, Image, Pixels, Sending
 from fieldguide.settings import build
 from fieldguide.tasks.asking import Asking, Message, Shown
-from fieldguide.tasks.prompting import Prompt, prompt_names, read_prompt, render
+from fieldguide.tasks.classify import Classify
+from fieldguide.tasks.prompting import Prompt, called, prompt_names, read_prompt, render
+from fieldguide.tasks.reading import Reading, read, words_of
 
 if TYPE_CHECKING:
     from fieldguide.bench import Progress
@@ -60,6 +63,7 @@ class Answered:
     """What came of one question about one picture: the words of the model, or `error`, why there are none.
 
     `held` is what kept a choice to its list: ``trie``, ``json_schema``, ``json_object``, or ``text`` for nothing but the words asked with.
+    `read` is what a contestant would take it for, where a prompt asked: the name of a class, or why it is none.
     `seen` is False for a picture that cannot be read, and so was shown to nobody.
     """
 
@@ -72,6 +76,7 @@ class Answered:
     tokens_out: int | None = None
     seconds: float | None = None
     held: str | None = None
+    read: str | None = None
     seen: bool = True
 
 
@@ -158,6 +163,7 @@ def ask(order: Order, progress: Progress, opened: Opened | None = None) -> list[
     host = where(wanted)
     require([] if host is None else [_sending(host, asked, len(paths), how.image_size)], order.yes, progress)
     answered: list[Answered] = []
+    understood = _understood(how)
     door = Door(wanted, consented=True, opening=opened)  # it closes its chat when it goes, so it must stay
     try:
         chat = door()
@@ -169,7 +175,7 @@ def ask(order: Order, progress: Progress, opened: Opened | None = None) -> list[
         for question, asking in asked:
             with progress.bar("ask", len(paths)) as bar:
                 for one in _each(chat, asking, paths, images):
-                    answered.append(replace(one, question=question))
+                    answered.append(replace(one, question=question, read=understood(one)))
                     bar.advance(note=one.path.name)
     finally:
         chat.close()
@@ -197,6 +203,24 @@ def _each(chat: Chat, asking: Asking, paths: Sequence[Path], images: Sequence[Im
         done = shown[number] + 1
         yield _answered(paths[shown[number]], said, asking.how == "choice")
     yield from (_unseen(paths[place], unread[place]) for place in range(done, len(images)))
+
+
+def _understood(how: FreeQuestion) -> Callable[[Answered], str | None]:
+    """Return what tells how an answer to a prompt is read; a free question has no wrong answer, so nothing is told of one."""
+    if how.prompt is None:
+        return lambda one: None
+    prompt = read_prompt(how.prompt)
+    task = Classify(called(prompt, classes_of(how.classes)))
+    reading: Reading = "json" if prompt.format == "json" else "strict"
+
+    def tell(one: Answered) -> str | None:
+        if one.error is not None:
+            return None
+        found = read(one.text, task, reading, one.finish)
+        what = f"no class: {words_of(found.kind or '')}" if found.label is None else plain(task.say(found.label))
+        return f"read as {what} ({reading})"
+
+    return tell
 
 
 def _unseen(path: Path, why: str) -> Answered:
@@ -234,6 +258,8 @@ def show(answered: Sequence[Answered]) -> None:
             continue
         for line in one.text.strip().splitlines() or ["(nothing was said)"]:
             terminal.say(f"  {line}")
+        if one.read is not None:
+            terminal.say(f"  {one.read}", "bold")
         terminal.say(f"  {_cost(one)}", "dim")
 
 
@@ -314,6 +340,8 @@ def _require_reachable(order: Order) -> None:
             "--server belongs to served/NAME and to ollama/NAME.",
             f"Leave it out, or ask served/{plain(order.model.rpartition('/')[2])}",
         )
+    if order.how.server:
+        server_of(order.how.server, order.how.key_variable)
 
 
 def _sending(host: str, asked: Sequence[tuple[str, Asking]], pictures: int, size: int | None) -> Sending:

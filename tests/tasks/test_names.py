@@ -81,9 +81,27 @@ def test_a_letter_may_be_a_class() -> None:
     ]
 
 
-def test_figures_keep_their_spaces() -> None:
+def test_a_class_called_like_an_article_is_no_article() -> None:
+    names = Names(tuple(ClassInfo(letter, letter, (letter * 2,)) for letter in "ABC"))
+    assert [names.normalised(text) for text in ("A B", "a b", "A, B", "a. b.", "the C", "an A")] == [None] * 4 + ["C", "A"]
+    assert names.alias("a bb") is None and names.alias("the bb") == "B"
+
+
+def test_the_plural_of_one_class_that_is_another_is_no_second_name() -> None:
+    names = Names((ClassInfo("cat", "cat"), ClassInfo("cats", "cats")))
+    assert names.normalised("the cats") == "cats" and names.normalised("the cat") == "cat"
+    assert names.mentioned("some cats") == {"cats"}
+
+
+def test_letters_that_nobody_sees_do_not_matter_around_a_name() -> None:
+    assert ZOO.normalised("\ufeffbear\u200b") == "bear" and ZOO.normalised("\u200fBear.\x00") == "bear"
+    assert ZOO.normalised("be\u200bar") is None
+
+
+def test_figures_keep_their_spaces_and_signs() -> None:
     names = Names(tuple(ClassInfo(str(number), str(number)) for number in range(12)))
     assert names.normalised("3.") == "3" and names.normalised("11") == "11"
+    assert names.normalised("<3") is None and names.normalised("> 3") is None and names.normalised("(3)") == "3"
     assert names.normalised("1 1") is None and names.normalised("1.1") is None and names.normalised("1, 1") is None
 
 

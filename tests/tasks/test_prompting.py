@@ -89,6 +89,7 @@ def test_the_chess_prompt_lists_in_its_own_order_and_misses_a_quote() -> None:
     assert asking.answers == ("BISHOP", "KING", "KNIGHT", "PAWN", "QUEEN", "ROOK")
     assert asking.temperature == 0.5 and asking.made["notes"] == ()
     assert render(read_prompt("llava_chess"), THREE).made["notes"] == (
+        "it speaks of 6 classes that are not there: pawn, king, queen, bishop, rook ...",
         "3 of 3 classes are not named in it: cat, dog, moray eel",
     )
 
@@ -125,6 +126,7 @@ def test_ways_of_listing() -> None:
         "Which? cat (also: kitty, house cat): a small animal with whiskers\ndog\nmoray eel"
     ]
     assert said(asked(order=("moray eel", "n01_cat", "horse"))) == ["Which? moray eel, cat, dog"]
+    assert asked(order=("moray eel", "n01_cat", "horse")).made["notes"] == ("it speaks of 1 classes that are not there: horse",)
     assert asked(order=("moray eel",)).answers == ("cat", "dog", "moray eel")
     assert said(asked(question="{class_count}: {example} {example_answer} {{}}")) == ["3: cat cat {}"]
     assert said(asked(question="{example_answer}", example="eel", format="json")) == ['{"label": "moray eel"}']
@@ -181,6 +183,16 @@ def test_training_pictures_are_shown_with_their_answers_and_the_list_is_said_onc
         ('{"label": "dog"}',),
         (Shown(None), "Which? cat, dog, moray eel", "So?"),
     ]
+
+
+def test_a_class_with_too_few_training_pictures_is_noted() -> None:
+    prompt = Prompt(question=LIST, shots=2)
+    pairs = [("a", "dog"), ("b", "dog"), ("c", "eel")]
+    assert render(prompt, THREE, examples=pairs).made["notes"] == (
+        "2 of 3 classes have fewer than 2 training pictures that could be shown",
+    )
+    assert render(prompt, (DOG,), examples=pairs[:2]).made["notes"] == ()
+    assert render(prompt, THREE).made["notes"] == (), "none were drawn yet"
 
 
 def test_the_hash_names_what_is_asked() -> None:

@@ -56,7 +56,10 @@ def every(text: str, task: Classify = ZOO) -> tuple[str | None, ...]:
         ("кошка", "(other language)", "(other language)", "(other language)"),
         ("これは猫です", "(other language)", "(other language)", "(other language)"),
         ("I'm sorry, but I can't tell a cat from a dog here.", "(refusal)", "(refusal)", "(refusal)"),
-        ("As an AI I see no picture", "(refusal)", "(refusal)", "(refusal)"),
+        ("As an AI language model, I'm unable to say.", "(refusal)", "(refusal)", "(refusal)"),
+        ("Unfortunately, I can’t see a cat", "(refusal)", "(refusal)", "(refusal)"),
+        ("Unfortunately it is a cat.", "(extra words)", "(extra words)", "(extra words)"),
+        ("I'm not sure, a cat?", "(extra words)", "(extra words)", "(extra words)"),
         ("", "(empty)", "(empty)", "(empty)"),
         (" \n\t", "(empty)", "(empty)", "(empty)"),
         ("...", "(empty)", "(empty)", "(empty)"),
@@ -247,7 +250,7 @@ def test_two_names_are_no_answer(one: str, other: str, between: str) -> None:
 
 @given(
     st.dictionaries(
-        st.sampled_from(["label", "x", "confidence"]), st.recursive(st.none() | st.booleans() | st.floats(), st.lists)
+        st.sampled_from(["label", "x", "confidence"]), st.none() | st.booleans() | st.floats() | st.lists(st.none(), max_size=2)
     )
 )
 def test_any_json_is_read(value: object) -> None:

@@ -78,7 +78,8 @@ def _part(
     headline: Reading,
     again: Callable[[Prediction | None, Reading], Read],
 ) -> dict[str, Any]:
-    reads = {reading: [again(prediction, reading) for prediction in given] for reading in READINGS}
+    each = [[again(prediction, reading) for reading in READINGS] for prediction in given]  # all readings of one text together
+    reads = {reading: [found[at] for found in each] for at, reading in enumerate(READINGS)}
     sheets = {reading: _sheet(run, found, rows, task) for reading, found in reads.items()}
     own, labelled = sheets[headline], int((sheets[headline].answer >= 0).sum())
     scored = [prediction for prediction in given if prediction is not None]

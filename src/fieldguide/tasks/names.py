@@ -20,7 +20,11 @@ Table = dict[str, str | None]
 Pairs = Sequence[tuple[str, str]]
 _ARTICLES = ("a ", "an ", "the ")
 #: Marks that surround a name in Markdown, JSON or HTML and are no punctuation in Unicode's sense.
-_MARKS = frozenset("`~^|<>$+= \t\n")
+_MARKS, _SIGNS = frozenset("` \t\n"), frozenset("~^|<>$+=")
+#: Categories of what may stand around a name, those of letters that nobody sees among them.
+_PUNCTUATION = frozenset(("Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "Cc", "Cf"))
+#: Tables of `_Spellings` that take a text as a whole; from there on articles and plurals are left aside.
+_LEVELS_IN_FULL = 2
 #: Words of a name beyond which a text is not searched for it.
 _MOST_WORDS = 12
 #: Scripts that put no spaces between words: a name is looked for letter by letter.
@@ -28,6 +32,7 @@ _UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR")
 #: Characters from which on a text is no name and is folded in pieces of so many.
 _LONG, _PIECE = 1000, 100
 _WORD = re.compile(r"\w+")
+_FIGURE = re.compile(r"\d")
 
 
 def fold(text: str) -> str:
@@ -59,27 +64,36 @@ def table(tiers: Iterable[Pairs], key: Callable[[str], str]) -> Table:
 def bare(text: str) -> str:
     """Return `text` folded, without marks around it, inner apostrophes and full stops, and an article before it."""
     folded = fold(text).replace("&", " and ")
-    start, end = 0, len(folded)
-    while start < end and _is_mark(folded[start]):
+    start, end, figures = 0, len(folded), _FIGURE.search(folded) is not None
+    while start < end and _is_mark(folded[start], figures):
         start += 1
-    while end > start and _is_mark(folded[end - 1]):
+    while end > start and _is_mark(folded[end - 1], figures):
         end -= 1
-    left_out = "'’‘`" if any(one.isdigit() for one in folded) else "'’‘`."  # 1.1 is not 11
+    left_out = "'’‘`" if figures else "'’‘`."  # 1.1 is not 11
     kept = " ".join("".join(one for one in folded[start:end] if one not in left_out).split())
     article = next((one for one in _ARTICLES if kept.startswith(one)), "")
     return kept[len(article) :]
 
 
-def _is_mark(letter: str) -> bool:
-    return letter in _MARKS or unicodedata.category(letter)[0] == "P"
+def _is_mark(letter: str, figures: bool) -> bool:
+    if letter in _SIGNS:
+        return not figures  # <3 is not 3
+    return letter in _MARKS or unicodedata.category(letter) in _PUNCTUATION
 
 
 def loose(name: str) -> frozenset[str]:
     """Return the forms in which a `bare` name equals another: its singulars, each without spaces unless it holds a figure."""
     if len(name) > 200:
         return frozenset()
-    spaced = any(letter.isdigit() for letter in name)
+    spaced = _FIGURE.search(name) is not None
     return frozenset(form if spaced else form.replace(" ", "") for form in singular_names(name))
+
+
+@lru_cache(256)
+def _spelled(text: str) -> tuple[str, str, str, frozenset[str]]:
+    """Return `text` in the forms of the tables; one answer is looked up in several of them, under several readings."""
+    plain = bare(text)
+    return text.strip(), fold(text), plain, loose(plain)
 
 
 @dataclass(frozen=True)
@@ -93,13 +107,13 @@ class _Spellings:
 
     def hits(self, text: str) -> Iterator[str | None]:
         """Yield what each table says of `text`: a class id, `None` where two classes share it, "" where it is no name."""
-        if len(text) > _LONG:
-            text = ""  # no name, and silence is none either
-        yield self.exact.get(text.strip(), "")
-        yield self.folded.get(fold(text), "")
-        plain = bare(text)
-        yield self.bared.get(plain, "")
-        ids: set[str] = set().union(*(self.loosened.get(form, frozenset()) for form in loose(plain)))
+        stripped, folded, bared, forms = _spelled(
+            "" if len(text) > _LONG else text
+        )  # so long is no name, and silence is none either
+        yield self.exact.get(stripped, "")
+        yield self.folded.get(folded, "")
+        yield self.bared.get(bared, "")
+        ids: set[str] = set().union(*(self.loosened.get(form, frozenset()) for form in forms))
         yield None if len(ids) > 1 else "".join(ids)
 
 
@@ -158,9 +172,9 @@ class Names:
         if label is not None:
             return label
         before: str | None = ""
-        for own, other in zip(self._own.hits(text), self._others.hits(text), strict=True):
+        for level, (own, other) in enumerate(zip(self._own.hits(text), self._others.hits(text), strict=True)):
             if own != "":
-                return own if before in ("", own) else None
+                return own if before in ("", own) and self._one_name(level, text) else None
             before = other if before == "" else before
         return None
 
@@ -169,18 +183,24 @@ class Names:
         label = self.strict(text)
         if label is not None:
             return label
-        for hits in zip(self._own.hits(text), self._others.hits(text), strict=True):
+        for level, hits in enumerate(zip(self._own.hits(text), self._others.hits(text), strict=True)):
             found = next((hit for hit in hits if hit != ""), "")
             if found != "":
-                return found
+                return found if self._one_name(level, text) else None
         return None
+
+    def _one_name(self, level: int, text: str) -> bool:
+        """Tell whether what a table of this level has found may stand: "A B" is no B with an article, where A is a class too."""
+        return level < _LEVELS_IN_FULL or len(self.mentioned(text)) < 2
 
     @cached_property
     def _phrases(self) -> tuple[dict[str, frozenset[str]], dict[str, int]]:
-        """Return the classes of every name and its singulars, and by first word the most words that such a name has."""
+        """Return the classes of every name, of its singulars if these are no names, and by first word the most words that such a name has."""
         phrases: dict[str, set[str]] = {}
-        for name, id in (pair for tier in self.tiers for pair in tier):
-            for form in singular_names(" ".join(split_words(name))) - {""}:
+        pairs = [(" ".join(split_words(name)), id) for tier in self.tiers for name, id in tier]
+        whole = {name for name, _ in pairs}
+        for name, id in pairs:
+            for form in {name, *(singular_names(name) - whole)} - {""}:
                 phrases.setdefault(form, set()).add(id)
         longest: dict[str, int] = {}
         for form in phrases:
@@ -197,11 +217,15 @@ class Names:
         ordered = sorted(found, key=lambda name: (-len(name), name))
         return [(name, frozenset(found[name])) for name in ordered if name]
 
-    def mentioned(self, text: str) -> frozenset[str]:
-        """Return the classes that `text` names anywhere; looks no further once there are two.
+    @cached_property
+    def mentioned(self) -> Callable[[str], frozenset[str]]:
+        """What returns the classes that a text names anywhere; it looks no further once there are two.
 
-        Of names within each other (polar bear, bear) the longest counts.
+        Of names within each other (polar bear, bear) the longest counts. The latest texts are kept, for the next reading of them.
         """
+        return lru_cache(64)(self._mentioned)
+
+    def _mentioned(self, text: str) -> frozenset[str]:
         found: set[str] = set()
         rest = fold(text)
         for name, ids in self._unspaced:
@@ -223,7 +247,8 @@ class Names:
         return max(self._phrases[1].get(form, 0) for form in singular_names(word))
 
     def _named_by(self, words: str) -> frozenset[str]:
-        return frozenset().union(*(self._phrases[0].get(form, frozenset()) for form in singular_names(words)))
+        phrases = self._phrases[0]
+        return phrases.get(words) or frozenset().union(*(phrases.get(form, frozenset()) for form in singular_names(words)))
 
     @cached_property
     def scripts(self) -> frozenset[str]:
@@ -246,6 +271,7 @@ def split_words(text: str) -> list[str]:
     return _WORD.findall(fold(text).replace("'", "").replace("’", "").replace("_", " "))
 
 
+@lru_cache(4096)
 def script_of(letter: str) -> str:
     """Return the script of a letter as the first word of its Unicode name (LATIN, CYRILLIC, CJK ...); empty for what is no letter."""
     return unicodedata.name(letter, "").split(" ")[0].split("-")[0] if letter.isalpha() else ""

@@ -12,6 +12,7 @@ import os
 import random
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import resources
@@ -237,7 +238,8 @@ def render(
         prompt.seed,
         prompt.most_tokens,
     )
-    return replace(asking, made={**made, "notes": (*prompt.notes, *notes, *_unnamed(asking))})
+    notes = [*prompt.notes, *notes, *_strange(prompt, [*classes, *known]), *_unnamed(asking), *_short(prompt, known, examples)]
+    return replace(asking, made={**made, "notes": tuple(notes)})
 
 
 def answer(prompt: Prompt, name: str) -> str:
@@ -355,5 +357,27 @@ def _unnamed(asking: Asking) -> list[str]:
     lost = [name for name in asking.answers if not re.search(rf"(?<!\w){re.escape(name.casefold())}(?!\w)", said)]
     if not lost:
         return []
-    shown = ", ".join(plain(name, 40) for name in lost[:5])
-    return [f"{len(lost)} of {len(asking.answers)} classes are not named in it: {shown}{' ...' if len(lost) > 5 else ''}"]
+    return [f"{len(lost)} of {len(asking.answers)} classes are not named in it: {_some(lost)}"]
+
+
+def _strange(prompt: Prompt, classes: Sequence[ClassInfo]) -> list[str]:
+    """Note what the prompt says of classes that there are none of: perhaps a slip, perhaps it was written for others."""
+    there = {fold(word) for info in classes for word in (info.id, info.name)} | {info.id for info in classes}
+    said = dict.fromkeys((*prompt.classes, *prompt.order))
+    lost = [word for word in said if word not in there and fold(word) not in there]
+    if not lost:
+        return []
+    return [f"it speaks of {len(lost)} classes that are not there: {_some(lost)}"]
+
+
+def _some(words: Sequence[str]) -> str:
+    return ", ".join(plain(word, 40) for word in words[:5]) + (" ..." if len(words) > 5 else "")
+
+
+def _short(prompt: Prompt, known: Sequence[ClassInfo], examples: Sequence[tuple[str, str]]) -> list[str]:
+    """Note that not every class is shown as often as was asked for."""
+    shown = Counter(id for _, id in examples)
+    few = sum(shown[info.id] < prompt.shots for info in known) if examples else 0
+    return (
+        [f"{few} of {len(known)} classes have fewer than {prompt.shots} training pictures that could be shown"] if few else []
+    )

@@ -67,12 +67,13 @@ _ENDED = {"length": "cut", "max_tokens": "cut", "too long": "cut", "refusal": "r
 _TAG = re.compile(r"<(/?)(?:think|thinking|thought|thoughts|reasoning)>", re.IGNORECASE)
 #: How a refusal opens, in folded form. It is looked for at the start of a text alone.
 _REFUSES = re.compile(
-    r"(?:(?:i'?m |i am )?(?:very |so |really )?sorry|(?:i )?apologi[sz]e|my apologies|unfortunately|as an? (?:ai|language model)"
-    r"|i (?:can'?t|cannot|can not|could not|couldn'?t|won'?t|will not|am unable|am not able|do not know|don'?t know)"
-    r"|i'?m (?:unable|not able|not sure)|(?:it is|it'?s) (?:not possible|impossible)|unable to|cannot (?:determine|identify|classify)"
-    r"|no image|there is no (?:image|picture)|es tut mir leid|désolé|je suis désolé|lo siento|mi dispiace|抱歉|对不起|很抱歉|申し訳|죄송)"
+    r"(?:(?:i'?m |i am )?(?:very |so |really )?sorry|(?:i )?apologi[sz]e|my apologies|i (?:do not|don'?t) know"
+    r"|(?:(?:unfortunately|as an? (?:ai|language model))\b[^.!?]*?\b)?(?:i (?:can'?t|cannot|can not|could not|couldn'?t|won'?t|will not"
+    r"|am unable|am not able)|i'?m (?:unable|not able)|(?:it is|it'?s) (?:not possible|impossible)|unable to"
+    r"|cannot (?:determine|identify|classify))|no image|there is no (?:image|picture)"
+    r"|es tut mir leid|(?:je suis )?désolé|lo siento|mi dispiace|抱歉|对不起|很抱歉|申し訳|죄송)"
 )
-_OPENING = 60
+_OPENING = 100
 #: Keys under which an answer is looked for in a JSON object, folded.
 _KEYS = frozenset(
     (
