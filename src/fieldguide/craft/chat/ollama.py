@@ -216,13 +216,7 @@ class Ollama:
         needed = letters // _LETTERS + pictures * _PICTURE_TOKENS + asking.most_tokens
         if needed > _USUAL_CONTEXT:
             options["num_ctx"] = 1 << (needed - 1).bit_length()
-        body: dict[str, Any] = {
-            "model": self.name,
-            "messages": messages,
-            "stream": False,
-            "keep_alive": KEEP,
-            "options": options,
-        }
+        body = self._body(messages, options)
         schema = schema_of(asking)
         if schema is not None:
             body["format"] = schema
