@@ -88,7 +88,9 @@ class Bench:
     def run(self, at: int = 0, behind: bool = False) -> Ended:
         self.killer.at, self.killer.behind = (self.killer.seen.total() + at if at else 0), behind
         with self.killer.lock:  # no request is looked at before it is known whose it is
-            child: Running = start(self.base, "compare", self.pictures, self.word, "--out", self.study, plan=Plan(), setup=at_once)
+            child: Running = start(
+                self.base, "compare", self.pictures, self.word, "--out", self.study, plan=Plan(), setup=at_once
+            )
             self.killer.child = int(child.process.pid or 0)
         return child.end()
 
@@ -103,9 +105,7 @@ def libraries() -> None:
 
 @pytest.mark.parametrize("wide", [1, 3])
 @pytest.mark.parametrize("behind", [False, True], ids=["at a request", "behind a reply"])
-def test_killed_while_asking(
-    behind: bool, wide: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: Tell
-) -> None:
+def test_killed_while_asking(behind: bool, wide: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: Tell) -> None:
     monkeypatch.setenv("TORTURE_KEY", KEY)
     killer = Killer()
     with serving(killer.script) as stub:
@@ -135,12 +135,20 @@ def test_killed_while_asking(
     leaks = [path for path in bench.base.rglob("*") if path.is_file() and leaked(path.read_bytes())]
     assert not leaks
     twice = sum(killer.replied.values()) - len(killer.replied)
-    told(f"{len(found)} pictures, 3 kills {'behind a reply' if behind else 'at a request'}: {twice} replies were had twice; key in 0 files")
+    told(
+        f"{len(found)} pictures, 3 kills {'behind a reply' if behind else 'at a request'}: {twice} replies were had twice; key in 0 files"
+    )
 
 
 def leaked(data: bytes) -> bool:
     """Tell whether the key stands in `data`, as it is or in an encoding that hides it little."""
-    forms = (KEY.encode(), KEY.encode().hex().encode(), base64.b64encode(KEY.encode())[:-4], KEY[::-1].encode(), KEY.encode("utf-16-le"))
+    forms = (
+        KEY.encode(),
+        KEY.encode().hex().encode(),
+        base64.b64encode(KEY.encode())[:-4],
+        KEY[::-1].encode(),
+        KEY.encode("utf-16-le"),
+    )
     return any(form in data for form in forms)
 
 
