@@ -158,7 +158,7 @@ def ollama_pages(
 
 
 @contextmanager
-def ollama(script: Script, able: tuple[str, ...] | None = ("completion", "vision")) -> Iterator[Stub]:
+def ollama(script: Script, able: tuple[str, ...] | None = ("completion", "vision"), port: int = 0) -> Iterator[Stub]:
     """Run a stub that is an Ollama."""
-    with serving(script, ollama_pages(able=able)) as stub:
+    with serving(script, ollama_pages(able=able), port) as stub:
         yield stub

@@ -48,8 +48,8 @@ class Stub:
 
 
 @contextmanager
-def serving(script: Script, pages: dict[str, Answer] | None = None) -> Iterator[Stub]:
-    """Run a stub while the block runs."""
+def serving(script: Script, pages: dict[str, Answer] | None = None, port: int = 0) -> Iterator[Stub]:
+    """Run a stub while the block runs; a port that is not given is any that is free."""
     stub = Stub(script, pages=pages or {})
 
     class Handler(BaseHTTPRequestHandler):
@@ -93,7 +93,7 @@ def serving(script: Script, pages: dict[str, Answer] | None = None) -> Iterator[
             if not isinstance(sys.exception(), ConnectionError):
                 super().handle_error(request, client_address)
 
-    server = Server(("127.0.0.1", 0), Handler)
+    server = Server(("127.0.0.1", port), Handler)
     server.daemon_threads, server.block_on_close = True, False
     stub.url = f"http://127.0.0.1:{server.server_port}/v1"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)

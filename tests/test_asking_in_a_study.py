@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from tests.rooms import write_colours
 import fieldguide
 from fieldguide import runs
 from fieldguide.asked import Terms
+from fieldguide.cleaning import clean
 from fieldguide.craft.chat import Said
 from fieldguide.data.tables import read_predictions
 from fieldguide.errors import DONE, PARTLY, USAGE, UsageProblem
@@ -217,9 +219,8 @@ def test_an_edited_prompt_is_another_contestant(pictures: Path, tmp_path: Path, 
 def test_answers_survive_the_loss_of_everything_else(pictures: Path, tmp_path: Path, fake: Fake) -> None:
     study = compare(pictures, tmp_path, WORD)
     count = len(fake.asked)
+    clean(tmp_path)
     (tmp_path / "manifest.parquet").unlink()
-    import shutil
-
     shutil.rmtree(tmp_path / "runs")
     study = compare(pictures, tmp_path, WORD)
     assert len(fake.asked) == count and study.exit_code == DONE

@@ -185,8 +185,9 @@ def show_plan(run: DryRun) -> None:
         terminal.say(f"Whole from before, and re-used: {', '.join(run.done)}.", "dim")
     seconds = [planned.estimate.seconds for planned in run.planned if planned.estimate.seconds is not None]
     disk = sum(planned.estimate.disk_bytes or 0 for planned in run.planned) + run.store_bytes
+    together = terminal.duration(sum(seconds) if seconds else None)
     terminal.say(
-        f"Together about {terminal.duration(sum(seconds))} at most (early stopping may end sooner), store {terminal.size(run.store_bytes)}, "
+        f"Together about {together} at most (early stopping may end sooner), store {terminal.size(run.store_bytes)}, "
         f"disk {terminal.size(disk)}."
     )
 

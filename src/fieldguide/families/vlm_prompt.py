@@ -26,7 +26,7 @@ from fieldguide.tasks.asking import Asking
 from fieldguide.tasks.classify import Classify
 
 if TYPE_CHECKING:
-    from fieldguide.craft.chat import Chat, Said, Wanted
+    from fieldguide.craft.chat import Said, Wanted
     from fieldguide.craft.chat.asked import Questions, Shelf, Sitting
     from fieldguide.craft.chat.door import Door
     from fieldguide.families import Sizes
@@ -227,7 +227,7 @@ class Prompted:
 def fit(train: Sequence[Example], val: Sequence[Example], task: Classify, settings: Settings, bench: Bench) -> Prompted:
     """Render the prompt with its examples, and open the model; nothing is learned."""
     from fieldguide.craft.chat.asked import Sitting, shelf_of
-    from fieldguide.craft.chat.door import Door
+    from fieldguide.craft.chat.door import Door, probed
     from fieldguide.tasks.prompting import called, pick_examples, render
 
     prompt = _prompt(settings)
@@ -237,7 +237,8 @@ def fit(train: Sequence[Example], val: Sequence[Example], task: Classify, settin
     chat = door()
     by_key = {example.image.key: example.image for example in train}
     examples = {key: by_key[key].pixels(chat.size) for key in dict.fromkeys(asking.examples)}
-    _note(bench, settings, prompt, asking, chat)
+    bench.fact(**{"model": settings.model, **chat.facts, **probed(chat, door.wanted), "revision": chat.revision})
+    _note(bench, settings, prompt, asking, chat.size)
     shelf = shelf_of(bench, asking, chat.revision, chat.size, settings.model)
     known = Classify(called(prompt, task.classes))
     words, sitting, precision = prompt.model_dump_json(indent=1), Sitting(bench.limit), chat.facts.get("precision")
@@ -297,8 +298,8 @@ def _wanted(settings: Settings, bench: Bench, precision: str | None = None) -> W
     return Wanted(**reached, device=bench.device, online=bench.online, seed=bench.seed)
 
 
-def _note(bench: Bench, settings: Settings, prompt: Prompt, asking: Asking, chat: Chat) -> None:
-    """Note what the report tells of the model, of what it is asked, and of what the probe found."""
+def _note(bench: Bench, settings: Settings, prompt: Prompt, asking: Asking, size: int) -> None:
+    """Note what the report tells of what is asked, and how."""
     told = {
         "name": prompt.name,
         "source": prompt.source,
@@ -314,9 +315,8 @@ def _note(bench: Bench, settings: Settings, prompt: Prompt, asking: Asking, chat
         "seed": asking.seed,
         "notes": list(asking.made.get("notes", ())),
     }
-    facts = {"image_size": settings.image_size or chat.size, "precision": settings.precision, **chat.facts}
     prices = {"price_in": settings.price_in, "price_out": settings.price_out}
-    bench.fact(**{**facts, **prices, "kind": "prompted", "model": settings.model, "prompt": told, "revision": chat.revision})
+    bench.fact(kind="prompted", image_size=settings.image_size or size, prompt=told, **prices)
 
 
 def made_of(settings: Settings) -> dict[str, str]:
@@ -368,9 +368,9 @@ def sends(settings: Settings, task: Classify, sizes: Sizes) -> Sending | None:
 
 def pixels(settings: Settings) -> int:
     """Return the size it asks the store for."""
-    from fieldguide.craft.chat.sent import USUAL_SIZE
+    from fieldguide.craft.chat import door
 
-    return settings.image_size or USUAL_SIZE
+    return door.size_of(_wanted(settings, Bench(Path())))
 
 
 def estimate(settings: Settings, task: Classify, sizes: Sizes) -> Estimate:

@@ -38,12 +38,11 @@ def logits_of(chat: Local, question: Any, seed: int, examples: dict[str, Pixels]
 @pytest.mark.parametrize("architecture", architectures())
 def test_it_generates_chooses_from_the_list_and_batches_change_nothing(tiny_chats: Path, architecture: str) -> None:
     pictures = [picture(seed, 32, 32 + 16 * (seed % 3)) for seed in range(7)]
+    chat = opened(tiny_chats, architecture, batch_size=4)
     for how in ({"how": "choice"}, {"most_tokens": 5}, {"most_tokens": 5, "temperature": 1.0, "seed": 3}):
-        batched, alone = (opened(tiny_chats, architecture, batch_size=size) for size in (4, 1))
         question = asking(**how)
-        said = list(batched.ask(question, pictures, {}))
-        single = list(alone.ask(question, pictures, {}))
-        assert [one.text for one in said] == [one.text for one in single]
+        said = list(chat.ask(question, pictures, {}))
+        assert [one.text for one in said] == [next(chat.ask(question, [alone], {})).text for alone in pictures]
         assert all(one.error is None and one.tokens_in and one.seconds for one in said)
         if "how" in how:
             assert {one.text for one in said} <= set(NAMES)
@@ -53,7 +52,7 @@ def test_it_generates_chooses_from_the_list_and_batches_change_nothing(tiny_chat
             assert {one.level for one in said} == {"text"}
             assert all(one.finish == "stop" or one.tokens_out == 5 for one in said)
         cached = {one.cached for one in said[1:]}
-        assert cached == ({0} if architecture == "mllama" else {batched.facts["prefix"]["tokens"]})
+        assert cached == ({0} if architecture == "mllama" else {chat.facts["prefix"]["tokens"]})
         assert said[0].cached == 0, "the first picture pays for what is computed once"
 
 
@@ -113,21 +112,22 @@ def test_mllama_goes_without_and_says_so(tiny_chats: Path) -> None:
 
 def test_pictures_are_taken_as_they_are_needed_and_answered_in_order(tiny_chats: Path) -> None:
     chat, taken = opened(tiny_chats, "qwen3_vl", batch_size=2), []
+    # The first is alone with its shape: a batch of it could only be filled by taking all.
+    pictures = [picture(number, 32, 32 if number == 0 else 64 + 32 * (number % 2)) for number in range(9)]
 
     def stream() -> Iterator[Pixels]:
         for number in range(9):
             taken.append(number)
-            yield picture(number, 32, 32 * (1 + number % 3))
+            yield pictures[number]
 
-    stop = chat.ask(asking(how="choice"), stream(), {})
+    stop = chat.ask(asking(most_tokens=3), stream(), {})
     assert taken == []
     order = []
     for number, said in enumerate(stop):
         order.append(said.text)
         assert len(taken) - number <= chat.ahead
     assert len(order) == 9
-    alone = [next(iter(chat.ask(asking(how="choice"), [picture(n, 32, 32 * (1 + n % 3))], {}))).text for n in range(9)]
-    assert order == alone
+    assert order == [next(chat.ask(asking(most_tokens=3), [alone], {})).text for alone in pictures]
 
 
 def test_a_picture_that_cannot_be_used_is_an_error_of_its_own(tiny_chats: Path) -> None:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldguide.craft.chat.trie import Decided, Finite, OnlyAnswers, Sampled, Trie, listed
@@ -32,6 +32,7 @@ def test_the_end_of_the_turn_is_a_choice_like_any_other() -> None:
     assert trie.depth == 4
 
 
+@settings(max_examples=40)
 @given(st.sets(st.lists(st.integers(1, 4), min_size=1, max_size=5).map(tuple), min_size=1, max_size=12), st.randoms())
 def test_any_walk_ends_in_an_answer(answers: set[tuple[int, ...]], chance: object) -> None:
     texts = sorted(answers)

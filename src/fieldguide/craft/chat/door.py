@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fieldguide.craft.chat import OLLAMA, Chat, Wanted
+from fieldguide.craft.chat.sent import USUAL_SIZE
 from fieldguide.craft.server import Server
-from fieldguide.errors import DataProblem, EnvironmentProblem, UsageProblem, plain
+from fieldguide.errors import DataProblem, EnvironmentProblem, Problem, UsageProblem, plain
 
 SERVED, OLLAMA_S = "served/", "ollama/"
 
@@ -27,6 +28,35 @@ def opened(wanted: Wanted) -> Chat:
     from fieldguide.craft.chat.opening import open_chat
 
     return open_chat(wanted)
+
+
+def size_of(wanted: Wanted) -> int:
+    """Return the shorter side, in pixels, that its pictures should at least have, before it is opened."""
+    most = wanted.image_size or USUAL_SIZE
+    if wanted.model.startswith((SERVED, OLLAMA_S)):
+        return most
+    try:
+        from fieldguide.craft.chat import local, local_files
+
+        processor = local_files.processor_of(wanted.model, local_files.fetched(wanted.model, online=False))
+    except (Problem, ModuleNotFoundError):  # whoever opens it tells why
+        return most
+    return min(local._size(processor), most)
+
+
+#: What the probes of this process have found, by server, model and revision: contestants that differ in their prompt ask one server.
+_PROBED: dict[tuple[str | None, str, str], Mapping[str, Any]] = {}
+
+
+def probed(chat: Chat, wanted: Wanted) -> Mapping[str, Any]:
+    """Return ``{"probe": ...}``, what a server was found to do; nothing for a model of this process. Raises what the probe raises."""
+    probe = getattr(chat, "probe", None)
+    if probe is None:
+        return {}
+    name = (wanted.server, wanted.model, chat.revision)
+    if name not in _PROBED:
+        _PROBED[name] = probe()
+    return {"probe": _PROBED[name]}
 
 
 class Door:

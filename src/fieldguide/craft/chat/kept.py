@@ -103,26 +103,40 @@ class Answers:
             raise
 
     def _open(self) -> None:
-        empty = _one(self._base, "PRAGMA page_count") == 0
+        self._base.execute("BEGIN")  # what is read of the head and of the tables is of one moment
+        tables = _one(self._base, "SELECT count(*) FROM sqlite_master")
         own, version = (_one(self._base, f"PRAGMA {name}") for name in ("application_id", "user_version"))
-        if not empty and own != _OWN:
+        self._base.execute("COMMIT")
+        if own not in (0, _OWN) or (own == 0 and tables):
             raise _not_ours(self.path, "it holds something else")
         if version > SCHEMA:
             raise _newer(self.path, version)
-        said = "ok" if empty else _one(self._base, "PRAGMA quick_check(1)")
+        said = "ok" if not tables else _one(self._base, "PRAGMA quick_check(1)")
         if said != "ok":
             raise _not_ours(self.path, said)
-        self._base.execute("PRAGMA journal_mode = WAL")
+        self._write_ahead()
         self._base.execute("PRAGMA synchronous = NORMAL")
-        if empty:
+        if not tables:
             self._begin()
         self._base.execute(_GET, ("[]",)).fetchone()
+
+    def _write_ahead(self) -> None:
+        """Change the mode of the file, once for all; SQLite does not wait there for another process that is doing the same."""
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                self._base.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.01)
 
     def _begin(self) -> None:
         """Make the table, unless another process was quicker."""
         self._base.execute("BEGIN IMMEDIATE")
         try:
-            if _one(self._base, "PRAGMA user_version") == 0:
+            if _one(self._base, "SELECT count(*) FROM sqlite_master") == 0:
                 for statement in _MADE.strip().split(";\n"):
                     self._base.execute(statement)
             self._base.execute("COMMIT")
