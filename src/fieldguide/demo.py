@@ -1,6 +1,6 @@
-"""The demo: a floor, an honest baseline, a weak contestant, three small networks from scratch, and an encoder that reads words.
+"""The demo: a floor, an honest baseline, a weak contestant, three small networks from scratch, an encoder that reads words, and a language model.
 
-That encoder has seen synthetic digits among drawn shapes, and none of the demo's.
+That encoder and that model have seen synthetic digits among drawn shapes, and none of the demo's.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ CONTESTANTS = (
     ),
     Entry(name="zero-shot", family="dual_encoder", settings={"model": "drawn", "templates": _SAID}),
     Entry(name="text-adapter", family="text_adapter", settings={"model": "drawn", "templates": _SAID}),
+    Entry(name="asked", family="vlm_prompt", settings={"model": "drawn"}),
 )
 
 

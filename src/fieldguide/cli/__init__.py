@@ -91,7 +91,7 @@ def _options(names: tuple[str, ...], of: str) -> list[inspect.Parameter]:
 
 @app.command()
 def demo(out: Out = Path("demo-study")) -> None:
-    """Run the main job on 1,797 handwritten digits: eight contestants, why they answer so, one report, offline, in a few minutes."""
+    """Run the main job on 1,797 handwritten digits: nine contestants, why they answer so, one report, offline, in a few minutes."""
     from fieldguide import terminal
     from fieldguide.demo import run_demo
 
