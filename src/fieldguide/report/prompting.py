@@ -114,7 +114,7 @@ def prompting(study: Study, picture: Callable[[str], Thumbnail], most: int = MOS
     columns = _columns([read.test for _, read in told])
     took = costs(told, study)
     shown = _pictures(told, picture, most)
-    scale = [share for _, read in told for one in _all(read.test) for share in _shares(one)]
+    scale = [share for _, read in told for one in _drawn_ones(read) for share in _shares(one)]
     runs = tuple(_run(at, c, read, columns, scale, shown, study) for at, (c, read) in enumerate(told))
     every = list(dict.fromkeys(mistake.name for run in runs for mistake in run.mistakes))
     whats = {(id, one.what) for _, read in told for one in read.test.filtered for id in [one.id] if one.what}
@@ -141,8 +141,10 @@ def _columns(parts: Sequence[Part]) -> list[tuple[str, bool]]:
     ]
 
 
-def _all(part: Part) -> Sequence[Counted]:
-    return (*part.readings, *part.filtered)
+def _drawn_ones(read: Prompted) -> list[Counted]:
+    """Return what the chart shows: a reading that finds no label at all (JSON where none was asked for) would stretch every axis."""
+    part = read.test
+    return [one for one in part.readings if one.labelled != 0 or one.id == read.headline] + list(part.filtered)
 
 
 def _shares(one: Counted) -> list[float]:
@@ -163,6 +165,7 @@ def _run(
     own = {
         (one.id, filtered): one for one_list, filtered in ((part.readings, False), (part.filtered, True)) for one in one_list
     }
+    drawn = _drawn_ones(read)
     values = tuple((_accuracy(own.get(key), part.n), key == (read.headline, False)) for key in columns)
     named = [
         Named(
@@ -173,7 +176,7 @@ def _run(
             key[1],
         )
         for key, (value, main) in zip(columns, values, strict=True)
-        if value.number is not None
+        if value.number is not None and own[key] in drawn
     ]
     title = f"{contestant.name}, test accuracy under every reading"
     head = part.reading(read.headline)

@@ -43,10 +43,11 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """The machine that fieldguide ran on, in one sentence, and whether any answer has a price."""
+    """The machine that fieldguide ran on, whether any answer has a price, and whether anything but files was asked at all."""
 
     here: str
     money: bool
+    measured: bool
 
 
 def costs(told: Sequence[tuple[Contestant, Prompted]], study: Study) -> tuple[Cost, ...]:
@@ -57,7 +58,8 @@ def costs(told: Sequence[tuple[Contestant, Prompted]], study: Study) -> tuple[Co
 
 def hardware(told: Sequence[Cost], study: Study) -> Hardware:
     """Return what stands beneath the rows."""
-    return Hardware(machine(study.environment), any(not row.money.absent for row in told))
+    measured = any(row.contestant.facts.get("kind") == "prompted" for row in told)
+    return Hardware(machine(study.environment), any(not row.money.absent for row in told), measured)
 
 
 def machine(environment: Json | None) -> str:

@@ -139,8 +139,8 @@ def beside(study: Study) -> Beside | None:
 def _warnings(study: Study, recipe: Recipe, *, rehearsed: bool) -> Iterator[str]:
     if rehearsed:
         yield (
-            "This is the rehearsal: small networks from scratch on made pictures, under the names of the recipe. "
-            "The published figures stand here to show their place; they are of other networks and other pictures."
+            "This is the rehearsal: small models on made pictures, under the names of the recipe. "
+            "The published figures stand here to show their place; they are of other models and other pictures."
         )
         return
     data, classes, pictures = recipe.data, len(study.manifest.classes), len(study.manifest.rows)

@@ -70,6 +70,8 @@ def _split(run: Run, text: Text, code: Text) -> list[str]:
 
 
 def _cost(found: Prompting, text: Text, table: Table, code: Text) -> Iterator[str]:
+    if not found.hardware.measured:
+        return
     yield f"Cost of all answers for validation and test pictures; fieldguide ran on: {text(found.hardware.here)}."
     yield ""
     headings = [
