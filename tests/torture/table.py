@@ -66,7 +66,12 @@ def note(item: pytest.Item, report: pytest.TestReport) -> None:
 
 
 def write(config: pytest.Config, target: Path = TABLE) -> None:
-    """Write the table after a run of the whole suite; cases that ``-k`` left out keep what their last run said."""
+    """Write the table after a run of the whole suite; cases that ``-k`` left out keep what their last run said.
+
+    One of several processes of a run knows a part of the cases only, and writes nothing.
+    """
+    if hasattr(config, "workerinput"):
+        return
     cases = list(config.stash.get(_CASES, {}).values())
     everything = config.args_source is pytest.Config.ArgsSource.TESTPATHS
     if cases and everything and os.environ.get("FIELDGUIDE_TORTURE") == "all":

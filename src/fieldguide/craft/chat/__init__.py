@@ -53,11 +53,30 @@ class Chat(Protocol):
     pictures are sent to; `None` where they stay in this process.
     """
 
-    revision: str
-    size: int
-    ahead: int
-    facts: Mapping[str, Any]
-    where: str | None
+    @property
+    def revision(self) -> str:
+        """Name of the weights and of all else that changes an answer."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Pixels of the shorter side that pictures should at least have."""
+        ...
+
+    @property
+    def ahead(self) -> int:
+        """Pictures that are taken before the first answer is needed."""
+        ...
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What the report tells of it."""
+        ...
+
+    @property
+    def where(self) -> str | None:
+        """Host that pictures are sent to; `None` where they stay in this process."""
+        ...
 
     def ask(self, asking: Asking, pictures: Iterable[Pixels], examples: Mapping[str, Pixels]) -> Iterator[Said]:
         """Yield what is said of each of `pictures`, ``"height width 3"`` uint8 RGB, in order and as they come.
