@@ -1,6 +1,6 @@
-"""The demo: a floor, an honest baseline, a weak contestant, three small networks from scratch, and an encoder that reads words.
+"""The demo: a floor, an honest baseline, a weak contestant, three small networks from scratch, an encoder that reads words, and a language model.
 
-That encoder has seen synthetic digits among drawn shapes, and none of the demo's.
+That encoder and that model have seen synthetic digits among drawn shapes, and none of the demo's.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from fieldguide.asked import Entry
 from fieldguide.bench import Progress
+from fieldguide.errors import DONE, PARTLY
 
 if TYPE_CHECKING:
     from fieldguide.study import Study
@@ -44,6 +45,7 @@ CONTESTANTS = (
     ),
     Entry(name="zero-shot", family="dual_encoder", settings={"model": "drawn", "templates": _SAID}),
     Entry(name="text-adapter", family="text_adapter", settings={"model": "drawn", "templates": _SAID}),
+    Entry(name="asked", family="vlm_prompt", settings={"model": "drawn"}),
 )
 
 
@@ -58,3 +60,9 @@ def run_demo(folder: Path, progress: Progress) -> Study:
     study = compare(asked, folder, progress=progress)
     explain_study(folder, Wish(), pictures=EXPLAINED, progress=progress)
     return study
+
+
+def exit_code(study: Study) -> int:
+    """Return 0 where every contestant has answered: that the language model chats where a name was asked for belongs to the show."""
+    failed = any(outcome in ("failed", "not run") for outcome in study.outcomes.values())
+    return PARTLY if failed else DONE

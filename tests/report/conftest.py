@@ -92,6 +92,6 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tuned = _MAKER.Entry("from_scratch", "backbone", 3.2, epochs=4, more={**_MAKER.TUNED, "weights": "none"})
     _MAKER.make_study(folder, _MAKER.Plan(names=WICKED, entries=(*_MAKER.ENTRIES, tuned, *evil), per_class=(6, 4, 6)))
     _TEXTS.add_texts(folder, _TEXTS.Plan(evil=True))
-    _PROMPTING.add_prompting(folder, _PROMPTING.Plan(recorded=(WICKED[0],), evil=True))
+    _PROMPTING.add_prompting(folder, _PROMPTING.Plan(recorded=(WICKED[0],), price=None, evil=True))
     draw(folder, _MAKER.FakeReader(40))
     return folder

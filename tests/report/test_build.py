@@ -127,10 +127,11 @@ def test_nothing_is_loaded_from_elsewhere(text: str) -> None:
 
 
 def test_each_picture_is_embedded_once_in_a_section(page: Page) -> None:
-    for kind in ("suspect", "shot"):
+    kinds = ("suspect", "shot", "example")
+    for kind in kinds:
         sources = [image["src"] for image in page.pictures(kind)]
         assert sources and len(sources) == len(set(sources))
-    assert len(page.pictures("suspect")) + len(page.pictures("shot")) == len(page.all("img"))
+    assert sum(len(page.pictures(kind)) for kind in kinds) == len(page.all("img"))
     assert all(image.get("alt") and image.get("width") and image.get("height") for image in page.all("img"))
 
 

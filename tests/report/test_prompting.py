@@ -19,7 +19,7 @@ import pytest
 from fieldguide.files import read_json, write_json
 from fieldguide.report import exports, say
 from fieldguide.report.build import _environment
-from fieldguide.report.prompted_files import MOST_RAW, Part, Prompted, read_readings
+from fieldguide.report.prompted_files import MOST_RAW, Part, Prompted, number, read_readings, share, whole
 from fieldguide.report.prompting import MOST_CHARTS, Prompting, prompting
 from fieldguide.report.prompting_asked import CHOICE, MOST_PROMPT
 from fieldguide.report.prompting_split import split
@@ -180,7 +180,7 @@ def test_a_right_answer_costs_what_a_picture_costs_over_the_accuracy(study: Stud
     assert talker.cached.number == cost["tokens_cached"] and talker.wall.number == cost["answer_wall_seconds"]
     assert talker.model == "llava-7b" and talker.where == "OpenAI-compatible server, models.example:8000"
     assert talker.machine == "the server’s, not known"
-    for value in (clerk.asked, clerk.kept, clerk.tokens_in, clerk.wall, clerk.right_seconds, clerk.right_money):
+    for value in (clerk.asked, clerk.kept, clerk.tokens_in, clerk.wall, clerk.seconds, clerk.right_seconds, clerk.right_money):
         assert value.text == say.NOT_APPLICABLE and "file" in value.title
     page = alone(study)
     assert "secret" not in page and "/home/" not in page and "Linux x86_64, 2 CPU cores" in page
@@ -194,6 +194,7 @@ def test_a_right_answer_costs_what_a_picture_costs_over_the_accuracy(study: Stud
         ({"tokens_in": "many"}, {}, ("tokens_in", say.NOT_RECORDED)),
         ({"predicted": 0}, {}, ("right_money", say.NOT_APPLICABLE)),
         ({"asked": None}, {}, ("kept", say.NOT_RECORDED)),
+        ({"predicted": 90, "asked": 80, "unanswered": 4}, {}, ("kept", "6")),
         ({}, {"server": None}, ("where", "in this process")),
         ({}, {"server": {"kind": "ollama", "url": "http://me:pass@box:11434/x"}}, ("where", "Ollama, box")),
         ({}, {"server": {"kind": "ollama", "host": "localhost:11434"}}, ("machine", "Linux x86_64, 2 CPU cores")),
@@ -230,14 +231,16 @@ def test_kinds_are_counted_and_their_examples_shown_where_there_is_room(study: S
     assert sum(one.count.number or 0 for one in talker.mistakes) == round((1 - (talker.values[0][0].number or 0)) * 60)
     assert talker.counted("refused").number and talker.counted("never").text == "0"
     examples = [example for mistake in talker.mistakes for example in mistake.examples]
-    assert all(example.thumbnail for example in examples) and examples[0].alt.startswith("true ")
-    assert examples[-1].raw == "" and "answered nothing" in words(alone(study))
+    assert all(example.thumbnail or example.above for example in examples) and examples[0].alt.startswith("true ")
+    said = words(alone(study))
+    assert examples[-1].raw == "" and "answered nothing: empty" in said and "answered a small wolf" in said
     few = [example for one in made(study, 7).runs for mistake in one.mistakes for example in mistake.examples]
     assert sum(example.thumbnail is not None for example in few) == 7
-    assert {bool(mistake.examples[0].thumbnail) for mistake in made(study, 10).runs[0].mistakes} == {True}, (
-        "first one of each kind"
-    )
-    assert not any(e.thumbnail for one in made(study, 0).runs for m in one.mistakes for e in m.examples)
+    first = [mistake.examples[0] for one in made(study, 10).runs for mistake in one.mistakes]
+    assert all(example.thumbnail or example.above for example in first), "first one of each kind"
+    uris = [e.thumbnail.uri for one in found.runs for m in one.mistakes for e in m.examples if e.thumbnail]
+    assert len(uris) == len(set(uris)) > 10, "a picture is embedded once"
+    assert not any(e.thumbnail or e.above for one in made(study, 0).runs for m in one.mistakes for e in m.examples)
 
 
 def test_leaning_names_the_label_that_draws_wrong_answers(study: Study) -> None:
@@ -347,6 +350,12 @@ def test_whatever_stands_in_the_file_is_drawn(study: Study, place: Path, tmp_pat
     page.encode("utf-8")
 
 
+def test_only_counts_and_shares_are_numbers() -> None:
+    assert [whole(one) for one in JUNK] == [None] * len(JUNK) and whole(3) == 3
+    assert [share(one) for one in JUNK] == [None] * len(JUNK) and share(1.0) == 1 and share(1.01) is None
+    assert number(10**15) == 1e15 and number(10**16) is None and number(-0.1) is None
+
+
 def _paths(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     inside = value.items() if isinstance(value, dict) else enumerate(value[:2]) if isinstance(value, list) else ()
     return ([at] if at else []) + [path for key, item in inside for path in _paths(item, (*at, key))]
@@ -419,7 +428,7 @@ def test_many_contestants_stay_small(study: Study, prompting_maker: ModuleType) 
     assert sum(bool(one.chart) for one in found.runs) == MOST_CHARTS and len(shown) == 14 * 25
     assert max(len(example.raw) for example in shown) == MOST_RAW and shown[0].raw.endswith("…")
     page = alone(large)
-    assert page.count("<img") == 40 and len(page.encode()) < 600_000
+    assert page.count("<img") == 25 and page.count("picture shown above") == 13 * 25 and len(page.encode()) < 600_000
 
 
 def test_exports_hold_the_same_numbers(study: Study, place: Path, tmp_path: Path) -> None:

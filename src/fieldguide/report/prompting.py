@@ -31,9 +31,10 @@ _MOST_LEANINGS = 5
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One example: the picture, where there is room for it, the true class and the raw answer."""
+    """One example: the picture, where there is room for it and it is not one shown `above`, the true class and the raw answer."""
 
     thumbnail: Thumbnail | None
+    above: bool
     truth: str
     raw: str
     error: str
@@ -158,7 +159,7 @@ def _run(
     read: Prompted,
     columns: Sequence[tuple[str, bool]],
     scale: list[float],
-    shown: Mapping[_Place, Thumbnail],
+    shown: Mapping[_Place, Thumbnail | None],
     study: Study,
 ) -> Run:
     part = read.test
@@ -219,30 +220,39 @@ def _scored(part: Part, head: Counted | None) -> str:
 
 def _pictures(
     told: Sequence[tuple[Contestant, Prompted]], picture: Callable[[str], Thumbnail], most: int
-) -> dict[_Place, Thumbnail]:
-    """Return the pictures that there is room for: the first example of every kind of everybody, then the second, and so on."""
+) -> dict[_Place, Thumbnail | None]:
+    """Return the pictures that there is room for: the first example of every kind of everybody, then the second, and so on.
+
+    Each picture is embedded once; another example of it has `None`.
+    """
     lists = [((c.name, kind.id), kind.examples) for c, read in told for kind in read.test.kinds if kind.count]
     longest = max((len(examples) for _, examples in lists), default=0)
-    turns = [((*of, at), examples[at].key) for at in range(longest) for of, examples in lists if at < len(examples)]
-    return {place: picture(key) for place, key in turns[:most]}
+    turns = [examples[at].key for at in range(longest) for _, examples in lists if at < len(examples)]
+    chosen, shown = set(list(dict.fromkeys(turns))[:most]), dict[_Place, Thumbnail | None]()
+    drawn: set[str] = set()
+    for of, examples in lists:
+        for at, example in enumerate(examples):
+            if example.key in chosen:
+                shown[*of, at] = None if example.key in drawn else picture(example.key)
+                drawn.add(example.key)
+    return shown
 
 
-def _mistake(kind: Kind, of: str, part: Part, shown: Mapping[_Place, Thumbnail], study: Study) -> Mistake:
+def _mistake(kind: Kind, of: str, part: Part, shown: Mapping[_Place, Thumbnail | None], study: Study) -> Mistake:
     share = kind.share if kind.share is not None else kind.count / part.n if part.n else None
     return Mistake(
         name=say.clean(kind.name, 80),
         count=Value(say.count(kind.count), kind.count),
         share=say.number(share, say.percent),
-        examples=tuple(
-            _example(example, kind, shown.get((of, kind.id, at)), study) for at, example in enumerate(kind.examples)
-        ),
+        examples=tuple(_example(example, kind, (of, kind.id, at), shown, study) for at, example in enumerate(kind.examples)),
     )
 
 
-def _example(example: Example, kind: Kind, thumbnail: Thumbnail | None, study: Study) -> Shown:
+def _example(example: Example, kind: Kind, place: _Place, shown: Mapping[_Place, Thumbnail | None], study: Study) -> Shown:
     truth = study.names.get(example.truth, example.truth) or say.NOT_RECORDED
     return Shown(
-        thumbnail=thumbnail,
+        thumbnail=shown.get(place),
+        above=place in shown and shown[place] is None,
         truth=truth,
         raw=say.clean(example.raw, MOST_RAW) if example.raw.strip() else "",
         error=say.clean(example.error, MOST_RAW),

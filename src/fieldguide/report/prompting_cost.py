@@ -98,17 +98,22 @@ def _cost(contestant: Contestant, read: Prompted, here: str) -> Cost:
         machine=(here if local else "the server’s, not known") if prompted else NOT_APPLICABLE,
         pictures=say.number(pictures, say.count),
         asked=_asked(asked, whole(cost.get("unanswered")), why),
-        kept=say.number(None if asked is None or pictures is None else max(0, pictures - asked), say.count, why),
+        kept=say.number(_kept(pictures, asked, whole(cost.get("unanswered"))), say.count, why),
         tokens_in=say.number(whole(cost.get("tokens_in")), say.count, why),
         cached=say.number(whole(cost.get("tokens_cached")), say.count, why),
         tokens_out=say.number(whole(cost.get("tokens_out")), say.count, why),
-        seconds=say.number(each["seconds"], say.seconds, why),
-        wall=say.number(number(cost.get("answer_wall_seconds")), say.seconds, why),
+        seconds=say.number(each["seconds"] if prompted else None, say.seconds, why),
+        wall=say.number(number(cost.get("answer_wall_seconds")) if prompted else None, say.seconds, why),
         money=say.number(number(cost.get("money")), money, why or "no price is given"),
         right_money=_a_right_one(each["money"], right, money, why or ("no price is given" if each["money"] is None else "")),
         right_seconds=_a_right_one(each["seconds"], right, say.seconds, why),
         right_tokens=_a_right_one(tokens, right, tokens_said, why),
     )
+
+
+def _kept(pictures: int | None, asked: int | None, unanswered: int | None) -> int | None:
+    """Return how many answers were there before: all that are neither asked for nor still open."""
+    return None if pictures is None or asked is None else max(0, pictures - asked - (unanswered or 0))
 
 
 def _asked(asked: int | None, unanswered: int | None, why: str) -> Value:
