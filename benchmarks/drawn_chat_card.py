@@ -23,7 +23,7 @@ Licence: Apache-2.0, as fieldguide. No picture and no text of anyone else went i
 | pictures | {side} x {side} pixels in patches of {patch}, {seen} tokens a picture; vision transformer, width {vision_width}, {vision_layers} layers |
 | texts | up to {context} tokens of {vocabulary} (byte-level BPE, digits and lone capitals by themselves); width {text_width}, {text_layers} layers |
 | turns | system, user, assistant; pictures anywhere in them, several if need be |
-| trained on | {pictures:,} drawn pictures; {warm:,} steps of {warm_batch} pictures for the eyes, {steps:,} of {batch} talks, seed {seed} |
+| trained on | {pictures:,} drawn pictures; {warm:,} steps of {warm_batch} pictures for the eyes, {step:,} of {batch} talks, seed {seed} |
 | cost | {minutes} CPU-minutes of one core |
 
 Pictures come from `fieldguide.data.drawn.scenes`: one of ten figures in one of ten colours; a capital, or a digit, printed with the
@@ -68,7 +68,7 @@ it knows no names but those above. Its scores on anything of that sort are noise
     python benchmarks/drawn_chat.py measure --folder OUT
 
 `--numbers PICTURES` measures a folder of class folders 0 to 9 as well (above: ten times 50 pictures of MNIST's test part). On another kind
-of machine sums are rounded otherwise, and the weights differ.
+of machine sums are rounded otherwise, and the weights differ.{ended}
 
 `training.jsonl` is the learning curve, a line for 50 steps: loss of the linear readers (dropped after training), the shares of things
 and of counts that they tell from the mean image token, loss of the answers, and the share of talks whose every said token is the
@@ -98,12 +98,15 @@ def card(folder: Path) -> str:
         pictures_plain=head["pictures"],
         minutes=round(last["cpu_seconds"] / 60),
         wordings=len(WORDINGS),
+        ended=""
+        if head["step"] == head["steps"]
+        else f" The shipped weights are those kept after {head['step']:,} steps of talks.",
         table=table(found),
         pull=pull(found["pull of the example"]),
         json=found["counts as JSON"]["begins_as_json"],
         json_pictures=found["counts as JSON"]["pictures"],
         json_right=found["counts as JSON"]["right_sentence"],
-        **{key: head[key] for key in ("pictures", "warm", "warm_batch", "steps", "batch", "seed")},
+        **{key: head[key] for key in ("pictures", "warm", "warm_batch", "steps", "step", "batch", "seed")},
     )
 
 

@@ -168,12 +168,9 @@ def shuffled(reader: Reader, number: int) -> dict[str, Any]:
 def digits(reader: Reader, folder: Path | None) -> tuple[dict[str, Any], dict[str, Any]]:
     """Written digits that others wrote, by three prompts, and how often "3" is answered where it is the example, or none is."""
     written = load_digits()
-    sets = {
-        "scikit-learn's": (
-            [_rgb((255 - one * 15.9375).astype(np.uint8)) for one in written.images],
-            [str(one) for one in written.target],
-        )
-    }
+    chosen = np.random.default_rng(SEED).choice(len(written.images), 600, replace=False)
+    grey = [_rgb((255 - written.images[at] * 15.9375).astype(np.uint8)) for at in chosen]
+    sets = {"scikit-learn's": (grey, [str(written.target[at]) for at in chosen])}
     if folder is not None:
         paths = [path for at in NUMERALS for path in sorted((folder / at).iterdir())]
         sets["MNIST's"] = (
@@ -210,18 +207,18 @@ def in_json(reader: Reader, number: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def measured(folder: Path, numbers: Path | None = None, pictures: int = 500) -> dict[str, Any]:
+def measured(folder: Path, numbers: Path | None = None, pictures: int = 400) -> dict[str, Any]:
     """Return every number of the card."""
     reader = Reader(folder)
     others, pulled = digits(reader, numbers)
     return {
         "free questions": free(reader, pictures),
         "lists, the plain prompt": lists(reader, PLAIN, pictures),
-        "lists, the prompt of ninety animals": lists(reader, E1B, pictures),
+        "lists, the prompt of ninety animals": lists(reader, E1B, pictures, (10, 26)),
         "lists beside another picture": shuffled(reader, pictures),
         "written digits of others": others,
         "pull of the example": pulled,
-        "counts as JSON": in_json(reader, 200),
+        "counts as JSON": in_json(reader, 100),
     }
 
 

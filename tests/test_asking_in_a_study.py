@@ -17,12 +17,12 @@ from fieldguide import runs
 from fieldguide.asked import Terms
 from fieldguide.cleaning import clean
 from fieldguide.craft.chat import Said
-from fieldguide.data.tables import read_predictions
+from fieldguide.data.tables import read_manifest, read_predictions, write_predictions
 from fieldguide.errors import DONE, PARTLY, USAGE, UsageProblem
 from fieldguide.families import vlm_prompt
 from fieldguide.files import read_json
-from fieldguide.records import Pixels
-from fieldguide.study import Study, dry_run, read_asked
+from fieldguide.records import Pixels, Prediction
+from fieldguide.study import Study, dry_run, read_asked, redraw
 from fieldguide.tasks.asking import Asking
 
 #: Classes of the pictures are blue, green, red; the fake's rule answers by the place of the strongest colour in the list.
@@ -229,6 +229,27 @@ def test_answers_survive_the_loss_of_everything_else(pictures: Path, tmp_path: P
     assert base.execute("SELECT count(*) FROM answers").fetchone() == (count,)
     base.close()
     assert read_json(tmp_path / "runs" / "asked" / "model" / "prompt.json")["how"] == "generate"
+
+
+def test_a_damaged_file_of_answers_stops_by_name_and_is_left_as_it_is(pictures: Path, tmp_path: Path, fake: Fake) -> None:
+    study = compare(pictures, tmp_path, WORD)
+    path = study.folder / runs.ANSWERS
+    path.write_bytes(path.read_bytes()[:5000])
+    study = compare(pictures, tmp_path, WORD, "vlm_prompt/drawn:prompt=json,as=json")
+    assert study.outcomes == {"asked": "reused", "json": "failed"} and study.exit_code == PARTLY
+    assert "damaged" in study.failure("json")["given"] and path.stat().st_size == 5000
+
+
+def test_open_questions_about_validation_pictures_alone_are_told_by_the_exit_code(
+    pictures: Path, tmp_path: Path, fake: Fake
+) -> None:
+    compare(pictures, tmp_path, WORD)
+    path = tmp_path / "runs" / "asked" / "predictions.parquet"
+    val = read_manifest(tmp_path / "manifest.parquet").part("val")[0].key
+    rows = [Prediction(val, error="server failed: x") if one.image == val else one for one in read_predictions(path)]
+    write_predictions(path, rows)
+    assert redraw(tmp_path).exit_code == PARTLY
+    assert compare(pictures, tmp_path, WORD).exit_code == DONE
 
 
 def test_the_rule_of_the_fake_depends_on_the_order_of_the_list() -> None:

@@ -6,15 +6,11 @@ A server in a process of its own imports torch and takes long to start, so this 
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.real_server import transformers_serve
 from tests.test_describing import describe, study  # noqa: F401 - a fixture
 
 from fieldguide.craft.served import Chat, Patience, Question
@@ -64,38 +60,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]
     """The address of a running server, and the name it has for its model."""
     folder = tmp_path_factory.mktemp("served")
     write_model(folder / "tiny-llama")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    words = [
-        "serve",
-        str(folder / "tiny-llama"),
-        "--device",
-        "cpu",
-        "--dtype",
-        "float32",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-    ]
-    start = "import sys; from transformers.cli.transformers import main; sys.argv[0] = 'transformers'; main()"
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "home"), "OMP_NUM_THREADS": "1"}
-    with (
-        open(folder / "log", "wb") as log,
-        subprocess.Popen([sys.executable, "-c", start, *words], stdout=log, stderr=log, env=environment) as process,
-    ):
-        try:
-            give_up = time.monotonic() + 600
-            while True:
-                try:
-                    socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                    break
-                except OSError:
-                    assert process.poll() is None and time.monotonic() < give_up, (folder / "log").read_text()
-                    time.sleep(0.2)
-            yield f"http://127.0.0.1:{port}/v1", str(folder / "tiny-llama")
-        finally:
-            process.kill()
+    with transformers_serve(folder / "tiny-llama", folder) as url:
+        yield url, str(folder / "tiny-llama")
 
 
 def test_the_protocol_works_and_tokens_are_counted(served: tuple[str, str]) -> None:

@@ -96,7 +96,7 @@ class Study:
     def exit_code(self) -> int:
         """0, or 3 where a contestant failed or answers are missing."""
         failed = any(outcome in ("failed", "not run") for outcome in self.outcomes.values())
-        return PARTLY if failed or _failures(self) else DONE
+        return PARTLY if failed or _failures(self) or self.left_open else DONE
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import pytest
 from fieldguide.files import read_json, write_json
 from fieldguide.report import exports, say
 from fieldguide.report.build import _environment
-from fieldguide.report.prompted_files import MOST_RAW, Part, Prompted, read_readings
+from fieldguide.report.prompted_files import MOST_RAW, Part, Prompted, number, read_readings, share, whole
 from fieldguide.report.prompting import MOST_CHARTS, Prompting, prompting
 from fieldguide.report.prompting_asked import CHOICE, MOST_PROMPT
 from fieldguide.report.prompting_split import split
@@ -232,7 +232,8 @@ def test_kinds_are_counted_and_their_examples_shown_where_there_is_room(study: S
     assert talker.counted("refused").number and talker.counted("never").text == "0"
     examples = [example for mistake in talker.mistakes for example in mistake.examples]
     assert all(example.thumbnail or example.above for example in examples) and examples[0].alt.startswith("true ")
-    assert examples[-1].raw == "" and "answered nothing" in words(alone(study))
+    said = words(alone(study))
+    assert examples[-1].raw == "" and "answered nothing: empty" in said and "answered a small wolf" in said
     few = [example for one in made(study, 7).runs for mistake in one.mistakes for example in mistake.examples]
     assert sum(example.thumbnail is not None for example in few) == 7
     first = [mistake.examples[0] for one in made(study, 10).runs for mistake in one.mistakes]
@@ -347,6 +348,12 @@ def test_whatever_stands_in_the_file_is_drawn(study: Study, place: Path, tmp_pat
         assert len(found.runs) == 1
     page = alone(dataclasses.replace(study, prompted={"talker": read}))
     page.encode("utf-8")
+
+
+def test_only_counts_and_shares_are_numbers() -> None:
+    assert [whole(one) for one in JUNK] == [None] * len(JUNK) and whole(3) == 3
+    assert [share(one) for one in JUNK] == [None] * len(JUNK) and share(1.0) == 1 and share(1.01) is None
+    assert number(10**15) == 1e15 and number(10**16) is None and number(-0.1) is None
 
 
 def _paths(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:

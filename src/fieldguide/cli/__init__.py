@@ -93,9 +93,10 @@ def _options(names: tuple[str, ...], of: str) -> list[inspect.Parameter]:
 def demo(out: Out = Path("demo-study")) -> None:
     """Run the main job on 1,797 handwritten digits: nine contestants, why they answer so, one report, offline, in a few minutes."""
     from fieldguide import terminal
-    from fieldguide.demo import run_demo
+    from fieldguide.demo import exit_code, run_demo
 
-    _show_study(run_demo(out or Path("demo-study"), terminal.Bars()))
+    study = run_demo(out or Path("demo-study"), terminal.Bars())
+    _show_study(study, exit_code(study))
 
 
 @app.command()
@@ -298,7 +299,7 @@ def clean(
     terminal.cleaned(cleaned(study, dry_run=dry_run, old_runs=old_runs), dry_run)
 
 
-def _show_study(study: Any) -> None:
+def _show_study(study: Any, code: int | None = None) -> None:
     from fieldguide import processes, terminal
 
     if processes.helping():  # the first of several processes speaks for all
@@ -319,7 +320,7 @@ def _show_study(study: Any) -> None:
     terminal.say(study.verdict, "bold")
     terminal.say(f"Report: {study.report.resolve()}")
     terminal.drawn(study.drawn)
-    raise typer.Exit(study.exit_code)
+    raise typer.Exit(study.exit_code if code is None else code)
 
 
 @app.command()

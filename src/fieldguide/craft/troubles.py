@@ -8,11 +8,12 @@ import math
 import re
 import socket
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from fieldguide.craft.server import KEY_VARIABLE, Server
-from fieldguide.errors import EnvironmentProblem, plain
+from fieldguide.errors import EnvironmentProblem, Problem, plain
 
 #: Statuses that may pass by themselves, besides all of 500 and above.
 _PASSING = frozenset({408, 409, 425, 429})
@@ -39,6 +40,19 @@ class NotAsked(ServerProblem):
             f"Not asked, because of an earlier question: {because.given}", because.allowed, because.next, lasting=True
         )
         self.because = because
+
+
+@contextmanager
+def in_settings() -> Iterator[None]:
+    """Let problems name the settings of a contestant (``server=``) where the command line of others has options (``--server``)."""
+    try:
+        yield
+    except Problem as problem:
+        problem.given, problem.allowed, problem.next = problem.args = tuple(
+            re.sub(r"--([a-z-]+)(?: (?=[A-Z]|http))?", lambda found: found[1].replace("-", "_") + "=", str(text))
+            for text in problem.args[:3]
+        )
+        raise
 
 
 class Trouble(Exception):

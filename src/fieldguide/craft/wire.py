@@ -48,6 +48,7 @@ class Wire:
         if server.authorization:
             headers["Authorization"] = server.authorization
         self._closed = False
+        self._addresses: dict[str, Any] = {}
         self._client: Any = DefaultHttpxClient(
             follow_redirects=False,
             trust_env=not server.local,
@@ -63,9 +64,7 @@ class Wire:
         """
         method = "GET" if body is None else "POST"
         try:
-            with self._client.stream(
-                method, self.server.url + path, content=body, params=dict(self.server.query) or None
-            ) as response:
+            with self._client.stream(method, self._address(path), content=body) as response:
                 fine = response.status_code < 300
                 try:
                     read = _read(response, self.seconds, MOST_BYTES if fine else MOST_REFUSED)
@@ -89,6 +88,14 @@ class Wire:
         if not self.server.hider.patterns:
             return body
         return self.server.hide(body.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+
+    def _address(self, path: str) -> Any:
+        """Return the address as the client has it: reading one costs as much as sending a small request."""
+        known = self._addresses.get(path)
+        if known is None:
+            query = dict(self.server.query) or None
+            known = self._addresses[path] = self._client.build_request("GET", self.server.url + path, params=query).url
+        return known
 
     def json(self, path: str, body: bytes | None = None) -> tuple[dict[str, Any], Answered]:
         """Return the JSON object that a success holds; raises `Trouble` for every other status, and where it holds something else."""

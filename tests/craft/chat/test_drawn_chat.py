@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from scipy.ndimage import label
 
 from fieldguide.data.drawn.scenes import KINDS, NAMINGS, Scene, name, plain_names, scene, sentence, show
-from fieldguide.data.drawn.talks import WORDINGS, Turn, said_all_the_same, talk
+from fieldguide.data.drawn.talks import WORDINGS, WORDS, Turn, said_all_the_same, talk
 
 FOLDER = Path(str(files("fieldguide.craft") / "chat" / "drawn"))
 LETTERS, SHAPES = plain_names("letter"), plain_names("shape")
@@ -43,31 +43,31 @@ def test_it_loads_whole_and_without_a_warning(reader: Reader, caplog: pytest.Log
 def test_fresh_letters_digits_and_shapes_are_named_and_pictures_of_others_are_not(reader: Reader) -> None:
     asking, pictures, truths, names = [], [], [], []
     for kind, naming in (("letter", "letter"), ("digit", "numeral"), ("figure", "shape")):
-        scenes, seen = fresh(20, kind, 900)
+        scenes, seen = fresh(14, kind, 900)
         every = plain_names(naming)
         asking += [asked(PLAIN, every, one) for one in scenes]
-        # Each picture is also shown in place of one whose name is another.
         pictures += seen
         truths += [name(one, naming) for one in scenes]
         names += [every] * len(scenes)
     found = score(reader.answers(asking, pictures), truths, names, 0)
-    assert found["recognised"] > 50 and found["bare"] > 50
-    turned = [(at // 20) * 20 + (at + 7) % 20 for at in range(60)]
+    assert found["recognised"] > 45 and 30 < found["bare"] < 100
+    # Each beside a picture of another.
+    turned = [(at // 14) * 14 + (at + 5) % 14 for at in range(42)]
     shuffled = score(reader.answers(asking, [pictures[at] for at in turned]), truths, names, 0)
     assert shuffled["recognised"] < 25
 
 
 def test_free_questions_are_answered_in_the_sentence_that_is_true_and_never_in_a_bare_name(reader: Reader) -> None:
-    scenes, pictures = zip(*[pair for kind in KINDS for pair in zip(*fresh(8, kind, 901), strict=True)], strict=True)
+    scenes, pictures = zip(*[pair for kind in KINDS for pair in zip(*fresh(6, kind, 901), strict=True)], strict=True)
     said = reader.answers([[Turn("user", ("What is this?", one))] for one in scenes], pictures)
     assert np.mean([text == sentence(one) for text, one in zip(said, scenes, strict=True)]) > 0.35
     assert not {text.strip() for text in said} & {*LETTERS, *NUMERALS, *SHAPES}
-    counted = reader.answers([[Turn("user", (one, JSON))] for one in scenes[-8:]], pictures[-8:])
+    counted = reader.answers([[Turn("user", (one, JSON))] for one in scenes[-6:]], pictures[-6:])
     assert not any("{" in text for text in counted)
 
 
 def test_answers_do_not_depend_on_their_batch_and_follow_the_list(reader: Reader) -> None:
-    scenes, pictures = fresh(6, "digit", 902)
+    scenes, pictures = fresh(4, "digit", 902)
     asking = [asked(PLAIN, NUMERALS[: 4 + at], one) for at, one in enumerate(scenes)]
     assert reader.answers(asking, pictures) == [
         reader.answers([turns], [one])[0] for turns, one in zip(asking, pictures, strict=True)
@@ -94,15 +94,15 @@ def test_the_template_takes_all_turns_and_marks_what_the_assistant_says(reader: 
 
 
 def test_a_list_of_ninety_names_fits(reader: Reader) -> None:
-    names = [f"spotted thing number {at}" for at in range(90)]
+    names = [*WORDS[:88], "polar bear", "Ladybug"]
     made = reader.eyes.tokenizer(", ".join(names))["input_ids"]
-    assert len(made) < 900 < reader.model.config.text_config.max_position_embeddings
+    assert len(names) == 90 and len(made) < 450 < reader.model.config.text_config.max_position_embeddings
     assert reader.eyes.tokenizer.decode(made) == ", ".join(names)
 
 
 def test_talks_are_true_to_their_pictures_and_only_sometimes_more_than_a_name() -> None:
     random, bare = np.random.default_rng(3), []
-    for _ in range(600):
+    for _ in range(400):
         one = scene(random)
         *before, user, answer = talk(one, random, [scene(random, one.kind) for _ in range(3)])
         assert answer.role == "assistant" and len(answer.parts) == 1 and one in user.parts
@@ -122,7 +122,7 @@ def test_talks_are_true_to_their_pictures_and_only_sometimes_more_than_a_name() 
 
 def test_as_many_figures_are_drawn_as_the_sentence_counts() -> None:
     random, wrong = np.random.default_rng(4), 0
-    for _ in range(40):
+    for _ in range(25):
         one = scene(random, "several")
         pixels = show(one, random, 96).astype(float)
         border = np.median(np.concatenate([pixels[:2].reshape(-1, 3), pixels[-2:].reshape(-1, 3)]), axis=0)
@@ -130,7 +130,7 @@ def test_as_many_figures_are_drawn_as_the_sentence_counts() -> None:
         said = sum(("one", "two", "three", "four").index(part.split()[0]) + 1 for part in sentence(one).split(", "))
         assert said == sum(number for _, number in one.counts)
         wrong += found != said
-    assert wrong <= 4
+    assert wrong <= 3
 
 
 def test_the_files_are_small_hold_no_pickle_and_tell_nothing_of_a_machine() -> None:
@@ -151,7 +151,7 @@ def test_the_card_says_what_was_measured_and_how_it_was_trained(reader: Reader) 
     assert text == drawn_chat_card.card(FOLDER) and "Apache-2.0" in text
     head, *curve = [json.loads(line) for line in (FOLDER / "training.jsonl").read_text(encoding="utf-8").splitlines()]
     assert head["parameters"] == sum(value.numel() for value in reader.model.parameters())
-    assert curve[-1]["step"] == head["steps"] and f"{head['steps']:,} of {head['batch']} talks" in text
+    assert curve[-1]["step"] == head["step"] and f"{head['step']:,} of {head['batch']} talks" in text
     assert curve[-1]["whole"] > 0.4 > curve[-1]["loss"]
     assert f"{json_of('measured.json')['free questions']['letters']['strict']} [" in text
 

@@ -131,10 +131,10 @@ def test_pictures_are_taken_as_they_are_needed_and_answered_in_order(tiny_chats:
 
 
 def test_a_picture_that_cannot_be_used_is_an_error_of_its_own(tiny_chats: Path) -> None:
-    chat = opened(tiny_chats, batch_size=3)
-    pictures = [picture(0), np.zeros((0, 4, 3), np.uint8), picture(1), picture(2)]
-    said = list(chat.ask(asking(most_tokens=3), pictures, {}))
-    assert [one.error is None for one in said] == [True, False, True, True]
+    chat, empty = opened(tiny_chats, batch_size=3), np.zeros((0, 4, 3), np.uint8)
+    said = list(chat.ask(asking(most_tokens=3), [empty, picture(0), empty, picture(1), picture(2)], {}))
+    assert [one.error is None for one in said] == [False, True, False, True, True]
+    assert chat.facts["prefix"]["used"], "it is not the fault of the model"
     good = list(chat.ask(asking(most_tokens=3), [picture(0), picture(1), picture(2)], {}))
     assert [one.text for one in said if one.error is None] == [one.text for one in good]
 

@@ -22,7 +22,7 @@ from fieldguide.craft.chat import Said, Wanted
 from fieldguide.craft.chat.over_http import Served, open_served
 from fieldguide.craft.chat.sent import sent
 from fieldguide.craft.troubles import ServerProblem
-from fieldguide.errors import PictureError, UsageProblem
+from fieldguide.errors import PictureError, Problem, UsageProblem
 from fieldguide.records import Pixels
 from fieldguide.tasks.asking import Asking, Message, Shown
 
@@ -272,3 +272,18 @@ def test_no_address_and_no_name_are_told_in_three_breaths() -> None:
     for wanted, told in ((Wanted("served/eyes"), "no address was given"), (Wanted("served/", "http://localhost"), "no name")):
         with pytest.raises(UsageProblem, match=told):
             open_served(wanted)
+
+
+def test_what_a_user_can_do_is_told_in_the_words_of_a_contestants_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_KEY", raising=False)
+    nobody = "http://127.0.0.1:1/v1"
+    for address, more, told in (
+        ("nowhere", {}, "For example server=http://localhost:8000/v1"),
+        (nobody, {}, "Start the server, or correct server=."),
+        (nobody, {"key_variable": "NO_KEY"}, "Set that variable, or leave key_variable= out"),
+    ):
+        with pytest.raises(Problem) as problem:
+            opened(address, **more)
+        assert told in problem.value.next and "--" not in str(problem.value)
+    with serving(in_turn(failing(401, "who?"))) as server, pytest.raises(Problem, match="a key, by key_variable=NAME"):
+        opened(server)

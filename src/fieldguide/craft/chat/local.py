@@ -36,10 +36,12 @@ from fieldguide.tasks.asking import Asking
 _LARGE = 64_000_000
 #: Sides of pictures that are asked of the store, in pixels, whatever a processor can take.
 _SMALLEST, _LARGEST = 32, 1024
+#: What its licence says, and few read.
+_LLAMA = "The licence of Llama 3.2 grants no rights in its vision models to people living, or companies based, in the European Union."
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Ready:
     """A picture that waits: its inputs, which of them go through together (`like`), and what it is called."""
 
@@ -165,16 +167,11 @@ class Local:
 
     def _ready(self, prompt: _Prompt, number: int, pixels: Pixels) -> _Ready | Said:
         """Return what the network is given for a picture, or why it cannot be asked about."""
-        written = prompt.written
         try:
             picture = self._sized(pixels)
             if not prompt.tried:
-                self._try_prefix(prompt, picture)
-            behind, ahead = ([prompt.shown[key] for key in keys] for keys in (written.behind, written.ahead))
-            if prompt.prefix is None:
-                inputs = self._inputs(written.text, [*ahead, picture, *behind], begun=not written.marked)
-            else:
-                inputs = self._inputs(written.after, [picture, *behind], begun=False)
+                self._try_prefix(prompt, self._whole(prompt, picture), self._rest(prompt, picture))
+            inputs = self._whole(prompt, picture) if prompt.prefix is None else self._rest(prompt, picture)
         except Exception as error:  # processors raise what they like for a picture that they were not made for
             return Said(error=f"the picture could not be made ready for the model: {plain(error)}")
         tokens = inputs["input_ids"].shape[1] + (prompt.prefix.tokens if prompt.prefix else 0)
@@ -187,32 +184,35 @@ class Local:
         like = tuple((name, tensor.shape) for name, tensor in sorted(inputs.items()))
         return _Ready(number, hashlib.sha256(pixels.tobytes()).hexdigest(), inputs, like, tokens)
 
-    def _try_prefix(self, prompt: _Prompt, picture: Pillow.Image) -> None:
+    def _whole(self, prompt: _Prompt, picture: Pillow.Image) -> Inputs:
+        """Return the whole prompt with one picture."""
+        shown, written = prompt.shown, prompt.written
+        ahead, behind = ([shown[key] for key in keys] for keys in (written.ahead, written.behind))
+        return self._inputs(written.text, [*ahead, picture, *behind], begun=not written.marked)
+
+    def _rest(self, prompt: _Prompt, picture: Pillow.Image) -> Inputs:
+        """Return the prompt from the picture on."""
+        behind = [prompt.shown[key] for key in prompt.written.behind]
+        return self._inputs(prompt.written.after, [picture, *behind], begun=False)
+
+    @torch.inference_mode()
+    def _try_prefix(self, prompt: _Prompt, whole: Inputs, rest: Inputs) -> None:
         """Compute what stands before the picture, and find out with the first picture whether the model can go on from there."""
-        prompt.tried, why = True, "nothing stands before the picture"
-        if prompt.written.before:
-            try:
-                prompt.prefix, why = self._prefix(prompt, picture)
-            except Exception as error:  # an architecture that was not made for this fails in ways of its own, and goes without
-                why = plain(error)
-                self.note(f"What stands before the picture is computed anew for every picture: {why}.")
+        prompt.tried, written, why = True, prompt.written, "next to nothing stands before the picture"
+        try:
+            shown = [prompt.shown[key] for key in written.ahead]
+            before = self._inputs(written.before, shown, begun=not written.marked) if written.before else None
+            if before is not None and before["input_ids"].shape[1] >= prefixes.LEAST:
+                with of_transformers._quiet():
+                    made = prefixes.computed(self.model, before)
+                    prefixes.require_agreement(self.model, made, whole, rest)
+                prompt.prefix = made
+        except Exception as error:  # an architecture that was not made for this fails in ways of its own, and goes without
+            why = plain(error)
+            self.note(f"What stands before the picture is computed anew for every picture: {why}.")
         found = prompt.prefix
         told = {"used": False, "why": why} if found is None else {"used": True, "tokens": found.tokens}
         self.facts = {**self.facts, "prefix": told}
-
-    @torch.inference_mode()
-    def _prefix(self, prompt: _Prompt, picture: Pillow.Image) -> tuple[Prefix | None, str]:
-        written = prompt.written
-        behind, ahead = ([prompt.shown[key] for key in keys] for keys in (written.behind, written.ahead))
-        before = self._inputs(written.before, ahead, begun=not written.marked)
-        if before["input_ids"].shape[1] < prefixes.LEAST:
-            return None, "next to nothing stands before the picture"
-        whole = self._inputs(written.text, [*ahead, picture, *behind], begun=not written.marked)
-        rest = self._inputs(written.after, [picture, *behind], begun=False)
-        with of_transformers._quiet():
-            made = prefixes.computed(self.model, before)
-            prefixes.require_agreement(self.model, made, whole, rest)
-        return made, ""
 
     def _answered(self, prompt: _Prompt, group: Sequence[_Ready]) -> list[Said]:
         """Return what is said of pictures that go through together. Where memory runs out, in smaller batches from here on."""
@@ -303,8 +303,8 @@ def open_local(wanted: Wanted) -> Local:
         "precision": precision,
         "image_size": wanted.image_size or size,
         "device": wanted.device,
-        "licence": local_files.licence(folder),
-        "notes": [],
+        "licence": "Apache-2.0" if wanted.model == DRAWN else local_files.licence(folder),
+        "notes": [_LLAMA] if "llama-3.2" in wanted.model.casefold() and config.model_type == "mllama" else [],
     }
     revision = local_files.revision(folder, [precision, wanted.image_size])
     return Local(

@@ -25,7 +25,7 @@ from fieldguide.craft.chat.sent import ENCODING, USUAL_SIZE, sent
 from fieldguide.craft.insisting import Insisting, Patience
 from fieldguide.craft.served import GAP, MOST_LETTERS, Reply
 from fieldguide.craft.server import server_of
-from fieldguide.craft.troubles import ServerProblem, Trouble
+from fieldguide.craft.troubles import ServerProblem, Trouble, in_settings
 from fieldguide.craft.wire import Wire, count
 from fieldguide.errors import EnvironmentProblem, UsageProblem, allowed_names, plain
 from fieldguide.records import Pixels
@@ -51,11 +51,13 @@ def open_ollama(wanted: Wanted, *, sleep: Callable[[float], object] | None = Non
         raise UsageProblem(
             "ollama/ is no model: it has no name.", "A name that `ollama list` shows.", "For example ollama/llava"
         )
-    server = server_of(wanted.server or OLLAMA, wanted.key_variable, path="", ends=("/v1", "/api", "/api/chat"))
+    with in_settings():
+        server = server_of(wanted.server or OLLAMA, wanted.key_variable, path="", ends=("/v1", "/api", "/api/chat"))
     patience = Patience(wanted.attempts, wanted.timeout)
     talk = Talk(Wire(server, wanted.timeout), Insisting(server, patience, "Ollama's interface", sleep), sleep or time.sleep)
     try:
-        return _opened(wanted, name, talk)
+        with in_settings():
+            return _opened(wanted, name, talk)
     except BaseException:
         talk.close()
         raise

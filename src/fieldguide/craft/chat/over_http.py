@@ -19,7 +19,7 @@ from fieldguide.craft.chat.probe import Trial, Tried, probe
 from fieldguide.craft.chat.sent import ENCODING, USUAL_SIZE, Sent, sent
 from fieldguide.craft.served import GAP, LEVELS, Chat, Patience, Question, Reply
 from fieldguide.craft.server import server_of
-from fieldguide.craft.troubles import NotAsked, ServerProblem
+from fieldguide.craft.troubles import NotAsked, ServerProblem, in_settings
 from fieldguide.errors import UsageProblem, plain
 from fieldguide.records import Pixels
 from fieldguide.tasks.asking import Asking, Message, Shown
@@ -42,9 +42,12 @@ def open_served(wanted: Wanted, *, sleep: Callable[[float], object] | None = Non
             "An OpenAI-compatible server (vLLM, llama.cpp, LM Studio, transformers serve, OpenAI ...) and its name for the model.",
             "For example served/NAME:server=http://localhost:8000/v1",
         )
-    chat = Chat(server_of(wanted.server, wanted.key_variable), Patience(wanted.attempts, wanted.timeout), sleep=sleep)
+    with in_settings():
+        server = server_of(wanted.server, wanted.key_variable)
+    chat = Chat(server, Patience(wanted.attempts, wanted.timeout), sleep=sleep)
     try:
-        hello = chat.ask(Question(name, ({"role": "user", "content": "Say yes."},), most_tokens=16))
+        with in_settings():
+            hello = chat.ask(Question(name, ({"role": "user", "content": "Say yes."},), most_tokens=16))
     except BaseException:
         chat.close()
         raise

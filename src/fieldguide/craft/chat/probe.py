@@ -133,7 +133,7 @@ def _images(put: _Probe, model: str) -> bool | None:
     said = [one.text.lower() for one in (red, blue)]
     if "red" in said[0] and "blue" not in said[0] and "blue" in said[1] and "red" not in said[1]:
         return True
-    told = f"of a red picture it said {plain(red.text, 40)!r}, of a blue one {plain(blue.text, 40)!r}"
+    told = f"of a red picture it said '{plain(red.text, 40)}', of a blue one '{plain(blue.text, 40)}'"
     counts = [one.tokens_in for one in (red, blue, alone) if one is not None]
     counted = None not in counts and alone is not None
     dropped = counted and len(set(counts)) == 1
@@ -167,7 +167,7 @@ def _structured(put: _Probe) -> str | None:
             continue
         if _kept(level, text):
             return level
-        put.notes.append(f"{level} was wished for, and {plain(text, 40)!r} came back")
+        put.notes.append(f"{level} was wished for, and '{plain(text, 40)}' came back")
     return "none" if refused else None
 
 
