@@ -13,7 +13,7 @@ import pytest
 from tests.pictures import write_folder
 
 from fieldguide import cli, families, recipe, recipes, study, terminal
-from fieldguide.errors import DONE, ENVIRONMENT, USAGE, EnvironmentProblem, UsageProblem
+from fieldguide.errors import DONE, ENVIRONMENT, PARTLY, USAGE, EnvironmentProblem, UsageProblem
 from fieldguide.files import read_toml
 from fieldguide.records import Estimate
 
@@ -187,8 +187,9 @@ def test_costs_are_estimated_without_the_pictures(
 
 def _rehearsed(run: Run, name: str, tmp_path: Path) -> str:
     code, out, err = run(name, "--tiny", "--out", "study")
-    assert code == DONE, err
     said = recipes.read(name)
+    in_words = any(entry["family"] == "vlm_prompt" for entry in said.study["contestants"])
+    assert code == DONE or (in_words and code == PARTLY), err  # an answer that names no class is a failure that is told
     steps = re.findall(r"^Step (\d) of (\d): (\w+)\.", out, re.M)
     assert steps == [(str(n), str(len(said.rehearsal.steps)), step) for n, step in enumerate(said.rehearsal.steps, start=1)]
     asked = read_toml(tmp_path / "study" / "study.toml")
@@ -261,7 +262,8 @@ def test_the_animals_are_rehearsed(run: Run, tmp_path: Path) -> None:
     assert "Transformers and VMamba minus CNNs" in out
     done = study.Study(tmp_path / "study", None)  # type: ignore[arg-type]
     order = done.comparison["order"]
-    assert len(order) == 14
+    assert len(order) == 15
+    assert done.scores("llama-vision-prompt")["parts"]["test"]["n"] == 36, "the language model that comes along was asked"
     accuracy = {name: done.scores(name)["parts"]["test"]["metrics"]["accuracy"]["value"] for name in order}
     assert len(set(accuracy.values())) >= 4, "models disagree"
     assert max(accuracy.values()) > 0.35

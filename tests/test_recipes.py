@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fieldguide import families, plan, recipe, recipes
+from fieldguide import families, plan, recipe, recipe_asking, recipes
 from fieldguide.asked import Asked
-from fieldguide.errors import UsageProblem
+from fieldguide.errors import EnvironmentProblem, UsageProblem
+from fieldguide.tasks.prompting import read_prompt
 
-NAMES = recipes.names()
+#: Every recipe; of those with cases, every case.
+NAMES = tuple(f"{name}/{case}" if case else name for name in recipes.names() for case in recipes.read(name).cases or (None,))
 
 
 def contestants(name: str) -> dict[str, dict[str, Any]]:
@@ -19,7 +22,7 @@ def contestants(name: str) -> dict[str, dict[str, Any]]:
 
 
 def test_both_are_there_and_more_may_come() -> None:
-    assert {"animals90", "pets_vit"} <= set(NAMES)
+    assert {"animals90", "pets_vit", "llava_zero_shot/mnist", "llava_zero_shot/chess"} <= set(NAMES)
 
 
 def test_a_recipe_is_added_by_adding_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,7 +45,7 @@ def test_an_unknown_one_names_the_nearest() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_every_setting_is_stated_or_ours_and_never_both(name: str) -> None:
     said = recipes.read(name)
-    used = set(said.shared) | {key for key in said.study if key != "contestants"}
+    used = set(said.shared) | set(said.prompted) | {key for key in said.study if key != "contestants"}
     used |= {key for entry in said.study["contestants"] for key in entry.get("settings", {})}
     assert used <= set(said.stated) | set(said.ours)
     assert not set(said.stated) & set(said.ours)
@@ -66,14 +69,15 @@ def test_figures_groups_and_questions_are_of_its_contestants(name: str) -> None:
     assert all(members <= known for members in groups.values())
     assert all(set(pair) <= set(groups) for pair in said.published.against)
     assert all(set(question.contestants) <= known for question in said.questions)
-    assert set(said.rehearsal.settings) <= known
+    assert set(said.rehearsal.settings) <= known and set(said.optional) <= known
+    assert all(len(question.contestants) == 2 for question in said.questions if question.pair)
     assert {*said.steps, *said.rehearsal.steps} <= set(recipe.STEPS)
 
 
 def test_counts_agree_with_what_is_printed() -> None:
     """Printed figures are rounded or cut: 771 of 810 is 95.185 and stands as 95.18."""
-    figures = recipes.read("animals90").published.figures
-    assert len(figures) == 14
+    *figures, asked = recipes.read("animals90").published.figures
+    assert len(figures) == 14 and (asked.contestant, asked.accuracy, asked.filtered) == ("llama-vision-prompt", 35, 93.69)
     for figure in figures:
         assert figure.pictures == 810
         assert 0 <= abs(100 * figure.share - figure.accuracy) < 0.01
@@ -86,27 +90,46 @@ def test_counts_agree_with_what_is_printed() -> None:
 
 def test_the_fourteen_and_the_three_are_as_published() -> None:
     models = {name: entry["settings"]["model"] for name, entry in contestants("animals90").items()}
+    assert models.pop("llama-vision-prompt") == "hf/meta-llama/Llama-3.2-11B-Vision-Instruct"
     networks = "vgg16 vgg19 resnext50_32x4d resnext101_32x8d efficientnet_b4 mobilenet_v3_large densenet169 densenet121"
     wanted = [f"torchvision/{model}" for model in f"{networks} swin_v2_t swin_v2_s swin_v2_b".split()]
     assert list(models.values()) == [*wanted, "tiny", "small", "base"]
-    assert {entry["family"] for entry in contestants("animals90").values()} == {"backbone", "vmamba"}
+    assert {entry["family"] for entry in contestants("animals90").values()} == {"backbone", "vmamba", "vlm_prompt"}
     assert [entry["settings"]["train"] for entry in contestants("pets_vit").values()] == ["blocks:10-11", "all", "head"]
+
+
+def order(name: str, out: Path, tiny: bool, **more: Any) -> recipe.Order:
+    base, _, case = name.partition("/")
+    return recipe.Order(base, None if tiny else "somewhere", out, tiny=tiny, case=case or None, **more)
+
+
+def is_asked(name: str, one: Any) -> bool:
+    return recipe_asking.asks(contestants(name)[one.name])
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("tiny", [False, True])
 def test_families_take_every_setting(name: str, tiny: bool, tmp_path: Path) -> None:
-    asked = recipe.asked_of(recipe.Order(name, None if tiny else "somewhere", tmp_path / "out", tiny=tiny))
+    said, asked = recipes.read(name), recipe.asked_of(order(name, tmp_path / "out", tiny))
     found = plan.read_contestants(asked.contestants)
-    texts = {material.name for material in recipes.read(name).materials if material.kind == "texts"}
+    texts = {material.name for material in said.materials if material.kind == "texts"}
     reading = {one for one, entry in contestants(name).items() if entry.get("settings", {}).get("texts") in texts}
-    assert [one.name for one in found] == [one for one in contestants(name) if tiny or one not in reading]
+    assert [one.name for one in found] == [
+        one for one in contestants(name) if tiny or (one not in reading and one not in said.optional)
+    ]
     assert asked.recipe == (f"{name}/tiny" if tiny else name)
-    assert (asked.split, asked.seed) == ("70/15/15", 42)
-    given: Any = [one.settings for one in found]
+    assert (asked.split, asked.seed) == ("test-only" if name.startswith("llava") else "70/15/15", 42)
+    prompted: Any = [one.settings for one in found if is_asked(name, one)]
+    if tiny:
+        assert {one.model for one in prompted} <= {"drawn"}
+    elif prompted:
+        assert {(one.model, one.reading) for one in prompted} == {("ollama/llava", "strict")}
+    given: Any = [one.settings for one in found if not is_asked(name, one)]
     if name == "cub_text":
         assert {one.model for one in given} == {"drawn" if tiny else "hf/openai/clip-vit-large-patch14"}
         assert bool(reading) and (tiny or not asked.texts)
+    elif not given:
+        assert name.startswith("llava_zero_shot/")
     elif tiny:
         assert {one.image_size for one in given} == {32}
         assert all(one.weights == "none" or str(tmp_path) in one.model for one in given), "a rehearsal needs no hub"
@@ -129,7 +152,74 @@ def test_libraries_know_every_network(name: str, tmp_path: Path) -> None:
     from fieldguide.craft import zoo
 
     for tiny in (False, True):
-        asked = recipe.asked_of(recipe.Order(name, None if tiny else "somewhere", tmp_path / "out", tiny=tiny))
+        asked = recipe.asked_of(order(name, tmp_path / "out", tiny))
         for one in plan.read_contestants(asked.contestants):
             if one.family == "backbone":
                 assert zoo.knows(one.settings.model), one.settings.model  # type: ignore[attr-defined]
+
+
+def test_cases_have_their_own_pictures_prompt_and_figures() -> None:
+    assert recipes.read("llava_zero_shot").cases == ("mnist", "animals", "chess")
+    assert recipes.read("llava_zero_shot").case == "mnist", "the first is meant where none is named"
+    assert recipes.read("pets_vit").cases == () and recipes.read("pets_vit").case is None
+    of = {case: recipes.read(f"llava_zero_shot/{case}") for case in ("mnist", "animals", "chess")}
+    assert {case: (said.data.classes, said.data.pictures) for case, said in of.items()} == {
+        "mnist": (10, 500),
+        "animals": (10, 500),
+        "chess": (6, 465),
+    }
+    figures = {case: said.published.figures[0] for case, said in of.items()}
+    assert {case: (figure.accuracy, figure.correct) for case, figure in figures.items()} == {
+        "mnist": (79.2, 396),
+        "animals": (77.4, 387),
+        "chess": (16.56, 77),
+    }
+    assert all(abs(100 * figure.share - figure.accuracy) < 0.01 for figure in figures.values())
+    for case in of:
+        entries = contestants(f"llava_zero_shot/{case}")
+        assert entries["llava"]["settings"] == {"prompt": f"llava_{case}", "ask": "generate"}
+        assert entries["llava-choice"]["settings"] == {"prompt": f"llava_{case}", "ask": "choice"}
+    assert read_prompt("llava_chess").temperature == 0.5 and read_prompt("llava_mnist").temperature == 0
+
+
+@pytest.mark.parametrize("case", ["mnist", "animals"])
+def test_the_prompt_without_its_example_is_the_same_but_for_its_last_sentence(case: str) -> None:
+    whole, bare = read_prompt(f"llava_{case}"), read_prompt(f"llava_{case}_no_example")
+    told = {"name", "about", "source", "system", "example"}
+    assert whole.model_dump(exclude=told) == bare.model_dump(exclude=told)
+    lost = re.fullmatch(re.escape(bare.system[:-1]) + " (For example if you identify .*)\n", whole.system)
+    assert lost and lost[1].count("{example}") == 2 and bare.example is None and "{example}" not in bare.system
+
+
+@pytest.mark.parametrize("name", ["llava_zero_shot/chessboard", "pets_vit/cats"])
+def test_an_unknown_case_names_the_nearest(name: str) -> None:
+    with pytest.raises(UsageProblem) as caught:
+        recipes.read(name)
+    assert "Did you mean chess?" in caught.value.allowed or caught.value.allowed == "It has no cases."
+
+
+def test_an_optional_contestant_takes_part_where_its_model_is_here_or_another_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def names(**more: Any) -> set[str]:
+        return {one.name for one in recipe.asked_of(order("animals90", tmp_path / "out", False, **more)).contestants}  # type: ignore[union-attr]
+
+    lost = EnvironmentProblem("no weights", "", "")
+    monkeypatch.setattr(plan, "obstacle", lambda contestant, online: lost)
+    assert len(names()) == 14 and "llama-vision-prompt" not in names(online=True), "nobody downloads 22 GB unasked"
+    assert "llama-vision-prompt" in names(asking={"model": "served/other", "server": "http://localhost:8000/v1"})
+    monkeypatch.setattr(plan, "obstacle", lambda contestant, online: None)
+    assert "llama-vision-prompt" in names()
+
+
+def test_the_asked_model_is_the_users(tmp_path: Path) -> None:
+    asking = {"model": "served/llava-7b", "server": "http://localhost:8000/v1", "key_variable": "MY_KEY"}
+    mine = order("llava_zero_shot/chess", tmp_path / "out", False, asking=asking)
+    for one in plan.read_contestants(recipe.asked_of(mine).contestants):
+        assert {name: getattr(one.settings, name) for name in asking} == asking
+    told = mine.command()
+    assert told.startswith("fieldguide recipe llava_zero_shot --case chess --data somewhere --model served/llava-7b --server ")
+    assert recipe_asking.read_asking("animals90", {**asking, "case": None, "material": ()}) == asking
+    with pytest.raises(UsageProblem, match="the recipe pets_vit asks none") as caught:
+        recipe_asking.read_asking("pets_vit", {"server": "http://localhost"})
+    assert "animals90" in caught.value.allowed and "llava_zero_shot" in caught.value.allowed

@@ -395,9 +395,9 @@ def test_the_journal_is_cut_at_whole_chunks(pictures: Path, tmp_path: Path, monk
     written = 0
     real = runs._append
 
-    def torn(journal: Path, answers: object) -> None:
+    def torn(journal: Path, answers: object, seconds: float) -> None:
         nonlocal written
-        real(journal, answers)  # type: ignore[arg-type]
+        real(journal, answers, seconds)  # type: ignore[arg-type]
         written += 1
         if written == 2:
             with open(journal, "a") as stream:

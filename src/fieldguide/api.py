@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fieldguide import explaining
-from fieldguide.asked import Entry
+from fieldguide.asked import Entry, Terms
 from fieldguide.bench import Progress
 from fieldguide.data.loose import Files, picture_files
 from fieldguide.errors import UsageProblem
@@ -34,17 +34,19 @@ def compare(
     out: str | Path | None = None,
     online: bool = False,
     extend: bool = False,
+    terms: Terms | None = None,
     progress: Progress | None = None,
     **settings: Any,
 ) -> Study:
     """Compare `contestants` on the pictures of `source` and return the finished study.
 
     `contestants` are words ``[family/]name[:key=value,...]`` or `fieldguide.asked.Entry` tables; `settings` are fields of
-    `fieldguide.asked.Asked` (``split``, ``folds``, ``seed``, ``preset``). The same call again goes on where it was stopped. Raises a
+    `fieldguide.asked.Asked` (``split``, ``folds``, ``seed``, ``preset``). The same call again goes on where it was stopped. `terms`
+    say whether pictures may be sent to other machines (``Terms(yes=True)``) and how many questions may be put. Raises a
     `fieldguide.Problem` for what a user can mend.
     """
     asked, folder = read_asked(str(source), Path(out) if out else None, contestants=tuple(contestants), **settings)
-    return run_study(asked, folder, online=online, extend=extend, progress=progress)
+    return run_study(asked, folder, online=online, extend=extend, terms=terms, progress=progress)
 
 
 def redraw(study: str | Path, *, figures: bool = False, folder: bool = False) -> Study:
@@ -61,9 +63,14 @@ def load(run: str | Path) -> Fitted:
     return load_run(Path(run))
 
 
-def predict(run: str | Path, pictures: Iterable[str | Path], progress: Progress | None = None) -> list[FileAnswer]:
-    """Return one answer for each picture file; folders stand for all pictures in them."""
-    return predict_files(Path(run), pictures, progress)
+def predict(
+    run: str | Path, pictures: Iterable[str | Path], progress: Progress | None = None, *, yes: bool = False
+) -> list[FileAnswer]:
+    """Return one answer for each picture file; folders stand for all pictures in them.
+
+    `yes` agrees that they are sent to another machine, where `run` is a model that answers there.
+    """
+    return predict_files(Path(run), pictures, progress, yes=yes)
 
 
 def explanations(

@@ -74,6 +74,15 @@ class Asked(Settings):
         return value
 
 
+class Terms(Settings):
+    """What one call may do; it changes no number of a study."""
+
+    yes: bool = False
+    """Agree that pictures are sent to servers on other machines, which is told before with what it costs."""
+    limit: int | None = Field(None, ge=0)
+    """Put at most so many new questions to language models in this call; the same command without it goes on."""
+
+
 class Translation(Settings):
     """A score card of translators from texts to pictures; see ``docs/translation.md``."""
 
@@ -113,6 +122,14 @@ class Following(Settings):
 
     material: tuple[str, ...] = ()
     """Texts or captioned pictures that a recipe takes, as NAME=PATH; may be repeated."""
+    case: str | None = None
+    """Which of its data sets, where a recipe has several; the first if not given."""
+    model: str | None = None
+    """Language model that is asked in the place of the recipe's: hf/OWNER/NAME, served/NAME, ollama/NAME."""
+    server: str | None = Field(None, repr=False)
+    """Where it is served, such as http://localhost:8000/v1."""
+    key_variable: str | None = None
+    """Environment variable that holds the key to that server."""
 
 
 class Why(Settings):
@@ -178,7 +195,7 @@ def study_folder(source: str) -> Path:
 class Describing(Settings):
     """What a served language model is asked to describe, and how; see ``docs/describing.md``."""
 
-    server: str
+    server: str = Field(repr=False)  # it may hold a password, and what is shown of a mistake shows settings
     """Base URL of an OpenAI-compatible server, such as http://localhost:8000/v1; to name it is to allow it, and it alone is asked."""
     model: str = Field(min_length=1)
     """Name of the model, as the server knows it."""
@@ -206,3 +223,32 @@ class Describing(Settings):
     """Price of a million tokens that are sent, in your currency, for the estimate."""
     price_out: float | None = Field(None, ge=0)
     """Price of a million tokens that come back."""
+
+
+class FreeQuestion(Settings):
+    """How a question is put to a language model that looks; see ``docs/prompting.md``."""
+
+    server: str | None = Field(None, repr=False)
+    """Address of the server: for served/NAME an OpenAI-compatible one, such as http://localhost:8000/v1; for ollama/NAME another machine's."""
+    key_variable: str | None = None
+    """Environment variable that holds the key; if not given OPENAI_API_KEY for another machine reached by https, and no key else."""
+    also: tuple[str, ...] = ()
+    """A further question about the same pictures; may be repeated."""
+    choice: str | None = None
+    """Answers that are allowed, separated by commas; nothing else can then be said."""
+    prompt: str | None = None
+    """Ask with a prompt instead of a question: one of ``fieldguide prompts``, a TOML file, or an Ollama Modelfile. Needs --classes."""
+    classes: str | None = None
+    """Classes that the prompt lists: a study folder, a classes.toml, or names separated by commas."""
+    temperature: float = Field(0.0, ge=0, le=10, allow_inf_nan=False)
+    """Temperature of sampling; 0 always takes the likeliest token. A prompt has its own."""
+    seed: int = Field(42, ge=0, le=2**31 - 1)
+    """Seed of sampling, where the model takes one."""
+    most_tokens: int = Field(256, ge=1, le=1_000_000)
+    """Tokens after which an answer is cut. A prompt has its own."""
+    image_size: int | None = Field(None, ge=16)
+    """Most pixels of the longer side of a picture as it is shown; what the model likes if not given."""
+    timeout: float = Field(120.0, gt=0, le=3600)
+    """Seconds that one answer of a server may take."""
+    attempts: int = Field(3, ge=1, le=20)
+    """How often one question is asked where a server gives no answer, with growing pauses."""

@@ -72,7 +72,8 @@ class Bench:
     only where the user allowed the network. `texts` returns what a source of texts (its name in the study, or a file) says of classes
     and of the training pictures. `shared` is a folder for what several contestants can read (activations of a frozen front).
     `tracker` hears every event that is logged. `answers` is the file in which answers that cost money or patience are kept for the
-    whole study; `limit` bounds how many more may be asked for in this sitting.
+    whole study; `limit` bounds how many more may be asked for in this sitting. `consented` is True only where somebody agreed that
+    pictures are sent to the hosts that were named. `contestant` is the name of the run.
     `quiet` is True in every process but the first of several: it writes nothing.
     """
 
@@ -88,6 +89,8 @@ class Bench:
     texts: Callable[[str], Texts] = _no_texts
     answers: Path | None = None
     limit: int | None = None
+    consented: bool = False
+    contestant: str = ""
 
     def log(self, event: str, **values: Any) -> None:
         """Append one line to the contestant's ``log.jsonl``: the learning curve and other moments."""

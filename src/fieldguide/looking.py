@@ -13,6 +13,7 @@ from rich.text import Text
 
 from fieldguide import families, suspecting, terminal
 from fieldguide.bench import Progress
+from fieldguide.consenting import line
 from fieldguide.errors import UsageProblem, allowed_names, plain
 from fieldguide.gather import care_of, rule_of, shape_rows, source_of
 from fieldguide.settings import type_name
@@ -178,12 +179,15 @@ def show_plan(run: DryRun) -> None:
             Text(plain(f"{problem.given} {problem.next}") if problem else "", style="red"),
         )
     terminal.out.print(table)
+    for sending in run.sendings:
+        terminal.say(f"Would be sent: {line(sending)}", "yellow")
     if run.done:
         terminal.say(f"Whole from before, and re-used: {', '.join(run.done)}.", "dim")
     seconds = [planned.estimate.seconds for planned in run.planned if planned.estimate.seconds is not None]
     disk = sum(planned.estimate.disk_bytes or 0 for planned in run.planned) + run.store_bytes
+    together = terminal.duration(sum(seconds) if seconds else None)
     terminal.say(
-        f"Together about {terminal.duration(sum(seconds))} at most (early stopping may end sooner), store {terminal.size(run.store_bytes)}, "
+        f"Together about {together} at most (early stopping may end sooner), store {terminal.size(run.store_bytes)}, "
         f"disk {terminal.size(disk)}."
     )
 

@@ -13,17 +13,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from fieldguide import families, looking, recipe_texts, recipes, runs, terminal
+from fieldguide import families, looking, recipe_asking, recipe_texts, recipes, runs, terminal
 from fieldguide import gather as gathering
 from fieldguide import plan as planning
 from fieldguide import study as page
-from fieldguide.asked import Asked, fractions
+from fieldguide.asked import Asked, Terms, fractions
 from fieldguide.bench import Progress, Silent
 from fieldguide.data.classes import propose
 from fieldguide.data.split import SplitShape
 from fieldguide.errors import EnvironmentProblem, Problem, UsageProblem, plain
 from fieldguide.families import Contestant, Sizes
 from fieldguide.records import Estimate
+from fieldguide.sending import agree
 from fieldguide.tasks.classify import Classify
 
 #: What stands for the folder of made networks in the settings of a rehearsal.
@@ -38,7 +39,9 @@ _STORED = 4
 class Order:
     """A recipe as it was asked for. `data` is where the pictures are; `other`: they are others than the recipe's, on purpose.
 
-    `given` are its materials, by their names in the recipe.
+    `given` are its materials, by their names in the recipe. `case` is one of its data sets, where it has several. `asking` is what was
+    said of the language model that is asked, by `recipe_asking.OPTIONS`, and `terms` whether pictures
+    may be sent to another machine, and how many questions may be put.
     """
 
     name: str
@@ -49,16 +52,25 @@ class Order:
     other: bool = False
     progress: Progress = field(default_factory=Silent)
     given: Mapping[str, Path] = field(default_factory=dict)
+    case: str | None = None
+    asking: Mapping[str, str] = field(default_factory=dict)
+    terms: Terms = field(default_factory=Terms)
 
     @property
     def recipe(self) -> recipes.Recipe:
         """What the file says."""
-        return recipes.read(self.name)
+        return recipes.read(f"{self.name}/{self.case}" if self.case else self.name)
+
+    @property
+    def whole(self) -> str:
+        """Its name, with the case where there are several: what stands in ``study.toml``."""
+        return f"{self.name}/{self.recipe.case}" if self.recipe.case else self.name
 
     @property
     def folder(self) -> Path:
         """Folder of the study."""
-        return self.out or Path(f"{self.name.replace('_', '-')}{'-tiny' if self.tiny else ''}-study")
+        name = self.whole.replace("/", "-").replace("_", "-")
+        return self.out or Path(f"{name}{'-tiny' if self.tiny else ''}-study")
 
     @property
     def steps(self) -> tuple[str, ...]:
@@ -72,9 +84,10 @@ class Order:
 
     def command(self, *more: str) -> str:
         """Return the command that asks for this, with `more` words."""
-        words = ["fieldguide", "recipe", self.name]
+        words = ["fieldguide", "recipe", self.name, *(["--case", self.case] if self.case else [])]
         words += ["--tiny"] if self.tiny else ["--data", self.data or self.recipe.data.example]
         words += [word for name, path in self.given.items() for word in ("--material", f"{name}={path}")]
+        words += [word for option, value in self.asking.items() for word in (f"--{option.replace('_', '-')}", value)]
         words += ["--out", str(self.out)] if self.out else []
         words += [word for word, wanted in (("--online", self.online), ("--other-data", self.other)) if wanted]
         return shlex.join([*words, *more])
@@ -83,24 +96,26 @@ class Order:
 def asked_of(order: Order) -> Asked:
     """Return the study that `order` stands for; raises `UsageProblem` where a family does not know a setting of the recipe."""
     recipe, folder = order.recipe, order.folder.resolve()
-    values: dict[str, Any] = {**recipe.study, "recipe": order.name + (recipes.TINY if order.tiny else "")}
+    values: dict[str, Any] = {**recipe.study, "recipe": order.whole + (recipes.TINY if order.tiny else "")}
     texts = recipe_texts.texts_of(order, folder)
     values["texts"] = tuple(f"{name}={path}" for name, path in texts.items())
     values["contestants"] = tuple(
         {**entry, "settings": settings}
         for entry in recipe.study["contestants"]
         if recipe_texts.has_texts(settings := _settings(order, entry, folder / "networks"), texts, order)
+        and recipe_asking.takes_part(order, entry, settings)
     )
     source = str(recipe_texts.pictures_of(order, folder)) if order.tiny else order.data or recipe.data.example
     return page.read_asked(source, order.out, **values)[0]
 
 
 def _settings(order: Order, entry: Mapping[str, Any], networks: Path) -> dict[str, Any]:
-    recipe = order.recipe
-    own = recipe_texts.with_pairs({**recipe.shared, **entry.get("settings", {})}, order)
+    recipe, asks = order.recipe, recipe_asking.asks(entry)
+    own = recipe_texts.with_pairs({**(recipe.prompted if asks else recipe.shared), **entry.get("settings", {})}, order)
     if order.tiny:
-        own |= recipe.rehearsal.shared
+        own |= recipe.rehearsal.prompted if asks else recipe.rehearsal.shared
         own |= recipe.rehearsal.settings.get(entry["name"], {})
+    own |= order.asking if asks else {}
     return {key: value.replace(NETWORKS, str(networks)) if isinstance(value, str) else value for key, value in own.items()}
 
 
@@ -122,7 +137,10 @@ def follow(order: Order) -> page.Study:
     if not order.tiny:
         require_pictures(order, asked)
         recipe_texts.require_materials(order)
+        recipe_asking.say_left_out(order, frozenset(entry.name for entry in asked.contestants if not isinstance(entry, str)))
         require_weights(order, asked)
+        entries = planning.read_contestants(asked.contestants)
+        order = replace(order, terms=agree(entries, asked, order.folder, order.online, order.terms, order.progress))
     done: page.Study | None = None
     for number, step in enumerate(order.steps, start=1):
         terminal.say(f"Step {number} of {len(order.steps)}: {step}. {_about(step)}", "bold")
@@ -140,6 +158,14 @@ def _make_pictures(order: Order, asked: Asked) -> None:
 
     rehearsal = order.recipe.rehearsal
     write_figures(Path(asked.source), rehearsal.classes, rehearsal.each)
+
+
+def _make_digits(order: Order, asked: Asked) -> None:
+    """Draw the digits of the rehearsal."""
+    from fieldguide.data.drawn.folders import write_drawings
+
+    rehearsal = order.recipe.rehearsal
+    write_drawings(Path(asked.source).parent, [str(digit) for digit in range(rehearsal.classes)], rehearsal.each)
 
 
 def _make_networks(order: Order, asked: Asked) -> None:
@@ -168,8 +194,8 @@ def _look(order: Order, asked: Asked) -> None:
 
 
 def _compare(order: Order, asked: Asked) -> page.Study:
-    """Train every contestant, let it answer, score and draw the report."""
-    return page.compare(asked, order.folder, online=order.online, progress=order.progress)
+    """Train every contestant that learns, let all answer, score and draw the report."""
+    return page.compare(asked, order.folder, online=order.online, terms=order.terms, progress=order.progress)
 
 
 def _report(order: Order, asked: Asked) -> None:
@@ -187,6 +213,7 @@ STEPS: dict[str, Callable[[Order, Asked], page.Study | None]] = {
     "pictures": _make_pictures,
     "networks": _make_networks,
     "drawings": recipe_texts.make_drawings,
+    "digits": _make_digits,
     "look": _look,
     "compare": _compare,
     "text-ratio": recipe_texts.sweep_ratios,
@@ -201,7 +228,7 @@ def without_pictures(order: Order) -> UsageProblem:
     return UsageProblem(
         f"The recipe {order.name} needs its pictures: {data.name}, {data.pictures:,} in {data.classes} classes.",
         f"Get them from {data.page}. {data.layout}",
-        f"{order.command()}   or, to rehearse without them: fieldguide recipe {order.name} --tiny",
+        f"{order.command()}   or, to rehearse without them: {replace(order, tiny=True).command()}",
     )
 
 
@@ -268,7 +295,7 @@ def planned(order: Order) -> page.DryRun:
             rehearsal = replace(order, out=Path(scratch) / "study")
             asked = asked_of(rehearsal)
             for step in order.steps:
-                if step in ("pictures", "networks", "drawings"):
+                if step in ("pictures", "networks", "drawings", "digits"):
                     STEPS[step](rehearsal, asked)
             return replace(page.dry_run(asked, order.folder, progress=order.progress), folder=order.folder)
     asked = asked_of(order)
@@ -286,7 +313,11 @@ def _by_counts(order: Order, asked: Asked) -> page.DryRun:
     entries = []
     for contestant in planning.read_contestants(asked.contestants):
         problem = planning.obstacle(contestant, order.online)
-        if isinstance(problem, EnvironmentProblem) and not planning.missing_extra(problem):
+        if (
+            isinstance(problem, EnvironmentProblem)
+            and hasattr(contestant.settings, "weights")
+            and not planning.missing_extra(problem)
+        ):
             bare = replace(contestant, settings=contestant.settings.model_copy(update={"weights": "none"}))
             contestant, problem = (bare, None) if planning.obstacle(bare, order.online) is None else (contestant, problem)
         estimate = Estimate() if problem else families.estimate(contestant, task, sizes)
@@ -301,7 +332,13 @@ def show_recipes() -> None:
     for name in recipes.names():
         recipe = recipes.read(name)
         terminal.say(name, "bold")
-        terminal.say(f"  {recipe.title}. {recipe.data.pictures:,} pictures in {recipe.data.classes} classes.")
+        if not recipe.cases:
+            terminal.say(f"  {recipe.title}. {recipe.data.pictures:,} pictures in {recipe.data.classes} classes.")
+            continue
+        terminal.say(f"  {recipe.title}.")
+        for case in recipe.cases:
+            data = recipes.read(f"{name}/{case}").data
+            terminal.say(f"  --case {case}: {data.name}, {data.pictures:,} pictures in {data.classes} classes.")
     terminal.say("What one needs: fieldguide recipe NAME. To rehearse it: fieldguide recipe NAME --tiny", "dim")
 
 
@@ -313,12 +350,14 @@ def show_needs(order: Order) -> None:
     terminal.say(" ".join(recipe.about.split()))
     size = f", {data.megabytes:,} MB" if data.megabytes else ""
     for title, words in (
+        *((("case", f"{recipe.case}, of {', '.join(recipe.cases)}; --case NAME takes another"),) if recipe.cases else ()),
         ("pictures", f"{data.name}: {data.pictures:,} in {data.classes} classes{size}. Licence: {data.licence}."),
         ("weights", needs.weights),
         ("time", needs.time),
         ("memory", needs.memory),
         ("disk", needs.disk),
         *((one.name, f"{one.what}; {one.page}. --material {one.name}={one.example}") for one in recipe.materials),
+        *(("optional", f"{name}: {' '.join(why.split())}") for name, why in recipe.optional.items()),
         ("steps", ", ".join(f"{step} ({_about(step)[:-1].lower()})" for step in order.steps)),
     ):
         terminal.say(f"  {title:<9} {words}")

@@ -50,7 +50,7 @@ def texts_of(order: Order, folder: Path) -> dict[str, Path]:
 
 def pictures_of(order: Order, folder: Path) -> Path:
     """Return the folder of class folders of a rehearsal."""
-    return folder / "pictures" / "pictures" if "drawings" in order.steps else folder / "pictures"
+    return folder / "pictures" / "pictures" if {"drawings", "digits"} & set(order.steps) else folder / "pictures"
 
 
 def has_texts(settings: Mapping[str, Any], texts: Mapping[str, Path], order: Order) -> bool:

@@ -196,3 +196,20 @@ class Estimate:
     memory_bytes: int | None = None
     disk_bytes: int | None = None
     money: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """What would leave this machine: so many `pictures` for `host`, and what that is expected to cost.
+
+    Each question shows `examples` training pictures besides. Tokens are estimates; `money` is in the currency of the prices that were
+    given, `None` without any. `who` asks.
+    """
+
+    host: str
+    pictures: int
+    tokens_in: int
+    tokens_out: int
+    money: float | None = None
+    examples: int = 0
+    who: str = ""

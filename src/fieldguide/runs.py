@@ -18,30 +18,33 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from fieldguide import families, processes
 from fieldguide.bench import Bench, Progress, read_log
+from fieldguide.consenting import Allowance
+from fieldguide.costing import write_cost
 from fieldguide.data.answer_files import read_answers
 from fieldguide.data.classes import write_classes
 from fieldguide.data.portion import portion
 from fieldguide.data.store import Store
 from fieldguide.data.tables import prediction_from, read_predictions, write_predictions
-from fieldguide.data.texts import fingerprint, lacking, read_texts
+from fieldguide.data.texts import read_texts
 from fieldguide.data.veil import hatch, window
+from fieldguide.described import described, same_settings
 from fieldguide.errors import DataProblem, Problem, UsageProblem, plain
 from fieldguide.failures import fail, problem_of
 from fieldguide.families import Contestant, Fitted
-from fieldguide.files import UNFINISHED, building, damaged, read_own, read_toml, sweep, write_json, write_toml, writing
-from fieldguide.machine import versions, weights_hash
+from fieldguide.files import UNFINISHED, building, damaged, read_own, sweep, write_json, writing
 from fieldguide.records import SCHEMA_VERSION, Example, Image, Manifest, ManifestRow, Prediction
 from fieldguide.tasks.classify import Classify
 from fieldguide.tracking import Tracker, nobody
 
 #: Answers are journalled in chunks of this many pictures, always cut at the same places, so that a resumed run forms the same batches.
 CHUNK = 512
+#: The answers of language models, kept for all contestants of a study.
+ANSWERS = "answers.sqlite"
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,12 @@ class Table:
     progress: Progress
     seeds: int = 1
     tracker: Tracker = nobody
+    allowance: Allowance = field(default_factory=Allowance)
+
+    @property
+    def answers(self) -> Path:
+        """The file in which answers that were paid for are kept."""
+        return self.folder / ANSWERS
 
 
 def run(entry: Contestant, table: Table) -> str:
@@ -70,10 +79,10 @@ def run(entry: Contestant, table: Table) -> str:
     for place in (folder, *folder.glob("seeds/*")):
         sweep(place)
     if whole(folder, further_seeds(entry, table.seed, table.seeds)):
-        _same_settings(entry, table, folder)
+        same_settings(entry, table, folder)
         shutil.rmtree(folder / "scratch", ignore_errors=True)  # a kill may have come between the last file and this
         return "reused"
-    _same_settings(entry, table, folder)
+    same_settings(entry, table, folder)
     (folder / "failed.json").unlink(missing_ok=True)
     try:
         if not whole(folder):
@@ -104,55 +113,6 @@ def settled(place: Path) -> bool:
     return (place / "predictions.parquet").exists() and not (place / "model").exists()
 
 
-def _described(entry: Contestant, table: Table) -> dict[str, Any]:
-    return {
-        "name": entry.name,
-        "family": entry.family,
-        "seed": table.seed,
-        "manifest": table.manifest.hash,
-        "settings": entry.settings.model_dump(mode="json"),
-        **({"fraction": entry.fraction} if entry.fraction < 1 else {}),
-        **_of_texts(entry, table.folder),
-    }
-
-
-def _of_texts(entry: Contestant, study: Path) -> dict[str, str]:
-    """Return a hash of the texts that `entry` uses: they are edited under one name, and an answer of before is none of theirs."""
-    source = getattr(entry.settings, "texts", None)
-    if source is None or lacking(study, source):  # what is whole goes on without them
-        return {}
-    return {"texts": fingerprint(read_texts(study, source))}
-
-
-def _same_settings(entry: Contestant, table: Table, folder: Path) -> None:
-    """Write ``settings.toml``, or refuse a folder of the same name that was made with other settings."""
-    path, wanted = folder / "settings.toml", _described(entry, table)
-    if not path.exists():
-        write_toml(path, {**wanted, "versions": versions()})
-        return
-    try:
-        have = read_toml(path)
-    except ValueError as error:  # TOML that is cut, or no UTF-8
-        raise damaged(path, error) from error
-    old, new = have.get("settings", {}), {key: value for key, value in wanted["settings"].items() if value is not None}
-    changed = [
-        f"{key} was {old.get(key)!r}, is {new.get(key)!r}" for key in sorted({*old, *new}) if old.get(key) != new.get(key)
-    ]
-    changed += [
-        f"{key} was {have.get(key)!r}, is {wanted.get(key)!r}"
-        for key in ("family", "seed", "manifest", "fraction")
-        if have.get(key) != wanted.get(key)
-    ]
-    if "texts" in have and wanted.get("texts", have["texts"]) != have["texts"]:
-        changed.append(f"its texts, {entry.settings.texts}, were edited since")  # type: ignore[attr-defined]
-    if changed:
-        raise UsageProblem(
-            f"runs/{entry.name} was made with other settings: {plain('; '.join(changed))}.",
-            "A name stands for one set of settings; nothing is overwritten.",
-            f"Give the new contestant another name in study.toml, or delete {folder} to run it afresh.",
-        )
-
-
 def _fit_and_answer(entry: Contestant, table: Table, folder: Path) -> None:
     manifest = table.manifest
     if manifest.folds:
@@ -171,7 +131,7 @@ def _fit_and_answer(entry: Contestant, table: Table, folder: Path) -> None:
     else:
         pooled = _fitted_and_answered(entry, table, folder)
         spent = [read_own(folder / "fit.json")]
-    _cost(entry, table, folder, pooled, spent)
+    write_cost(entry, table, folder, pooled, spent)
 
 
 def _fitted_and_answered(entry: Contestant, table: Table, folder: Path, draw: int | None = None) -> list[Prediction]:
@@ -215,27 +175,15 @@ def _fitted(entry: Contestant, table: Table, folder: Path, train: Sequence[Manif
     """Return the fitted contestant of `folder`: loaded if it is whole, else fitted (from its checkpoint, if there is one)."""
     room = families.family(entry.family)
     if (folder / "model").exists():
-        return _loaded(entry.family, folder / "model")
+        return at(_loaded(entry.family, folder / "model"), bench_of(entry, table, folder, train))
     if families.learns(entry) and not train:
         raise UsageProblem(
             f"{entry.family} learns from pictures, but this study has none to train on (split = test-only).",
             "With test-only only contestants that learn nothing take part, such as recorded answers and zero-shot.",
             "Use --split 70/15/15 in a new study, or leave this contestant out.",
         )
-    scratch = folder / "scratch"
-    scratch.mkdir(parents=True, exist_ok=True)
-    recorded = hatch(lambda path: read_answers(path, table.manifest))
-    bench = Bench(
-        scratch,
-        table.seed,
-        table.device,
-        table.online,
-        table.progress,
-        recorded,
-        table.folder / "store",
-        hatch(lambda event, values: table.tracker(entry.name, event, values)),
-        texts=hatch(lambda source: read_texts(table.folder, source).only({row.key for row in train})),
-    )
+    bench = bench_of(entry, table, folder, train)
+    scratch = bench.scratch
     before = sum(event.get("seconds", 0.0) for event in read_log(scratch / "log.jsonl") if event["event"] == "epoch")
     bench.log("sitting")
     start = time.perf_counter()
@@ -253,8 +201,35 @@ def _fitted(entry: Contestant, table: Table, folder: Path, train: Sequence[Manif
     with building(folder / "model") as model:
         fitted.save(model)
         write_classes(model / "classes.toml", table.task.classes)
-        write_json(model / "fieldguide.json", {"schema": SCHEMA_VERSION, **_described(entry, table), "classes": table.task.ids})
+        write_json(model / "fieldguide.json", {"schema": SCHEMA_VERSION, **described(entry, table), "classes": table.task.ids})
     return fitted
+
+
+def bench_of(entry: Contestant, table: Table, folder: Path, train: Sequence[ManifestRow]) -> Bench:
+    """Return the bench that `entry` works at in `folder`."""
+    scratch = folder / "scratch"
+    scratch.mkdir(parents=True, exist_ok=True)
+    return Bench(
+        scratch,
+        table.seed,
+        table.device,
+        table.online,
+        table.progress,
+        hatch(lambda path: read_answers(path, table.manifest)),
+        table.folder / "store",
+        hatch(lambda event, values: table.tracker(entry.name, event, values)),
+        texts=hatch(lambda source: read_texts(table.folder, source).only({row.key for row in train})),
+        answers=table.answers,
+        limit=table.allowance.left,
+        consented=table.allowance.terms.yes,
+        contestant=entry.name,
+    )
+
+
+def at(fitted: Fitted, bench: Bench) -> Fitted:
+    """Return what was loaded at the bench of this sitting, where it makes a difference to it."""
+    seated: Fitted = fitted.at(bench) if hasattr(fitted, "at") else fitted
+    return seated
 
 
 def _answers(fitted: Fitted, entry: Contestant, table: Table, folder: Path, rows: Sequence[ManifestRow]) -> list[Prediction]:
@@ -265,23 +240,26 @@ def _answers(fitted: Fitted, entry: Contestant, table: Table, folder: Path, rows
     journal = folder / "scratch" / "answers.jsonl"
     journal.parent.mkdir(parents=True, exist_ok=True)
     chunks = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
-    done = _journalled(journal, chunks)
+    done, wall = _journalled(journal, chunks)
     answers = [answer for chunk in done for answer in chunk]
     with table.progress.bar("answer", len(rows)) as bar:
         bar.advance(len(answers))
         for chunk in chunks[len(done) :]:
-            fresh = []
-            for answer in _one_each(fitted, chunk, table.store):
+            fresh, start = [], time.perf_counter()
+            for answer in one_each(fitted, chunk, table.store):
                 fresh.append(dataclasses.replace(answer, run=entry.name))
                 bar.advance()
-            _append(journal, fresh)
+            _append(journal, fresh, time.perf_counter() - start)
+            wall += time.perf_counter() - start
             answers += fresh
     table.store.flush()
+    table.allowance.spend(fitted)
+    note_answered(folder, fitted, wall)
     write_predictions(target, answers)
     return answers
 
 
-def _one_each(fitted: Fitted, rows: Sequence[ManifestRow], store: Store) -> Iterator[Prediction]:
+def one_each(fitted: Fitted, rows: Sequence[ManifestRow], store: Store) -> Iterator[Prediction]:
     """Yield exactly one answer for each row, in order, whatever the family yields."""
     veiled = window(store)
     answers = fitted.predict(iter([Image(row.key, veiled) for row in rows]))
@@ -296,21 +274,32 @@ def _one_each(fitted: Fitted, rows: Sequence[ManifestRow], store: Store) -> Iter
         yield answer or Prediction(row.key, error="no answer: the family stopped before this picture")
 
 
-def _append(journal: Path, answers: Sequence[Prediction]) -> None:
+def note_answered(folder: Path, fitted: Fitted, seconds: float) -> None:
+    """Note in ``fit.json`` how long answers were waited for, in seconds of wall time, and what showed while they came."""
+    told, later = read_own(folder / "fit.json"), dict(getattr(fitted, "facts", {}))
+    # What was noted when it was fitted is what was asked for; what showed later adds to that.
+    facts = {
+        **told["facts"],
+        **{name: value for name, value in later.items() if name in ("notes", "prefix") or name not in told["facts"]},
+    }
+    write_json(folder / "fit.json", {**told, "facts": facts, "answer_wall_seconds": seconds})
+
+
+def _append(journal: Path, answers: Sequence[Prediction], seconds: float = 0.0) -> None:
     lines = "".join(json.dumps(dataclasses.asdict(answer), ensure_ascii=False) + "\n" for answer in answers)
     with open(journal, "a", encoding="utf-8") as stream:
-        stream.write(lines + json.dumps({"chunk": len(answers)}) + "\n")
+        stream.write(lines + json.dumps({"chunk": len(answers), "seconds": seconds}) + "\n")
         stream.flush()
         os.fsync(stream.fileno())
 
 
-def _journalled(journal: Path, chunks: Sequence[Sequence[ManifestRow]]) -> list[list[Prediction]]:
-    """Return the whole chunks of a journal and cut off what comes after them."""
+def _journalled(journal: Path, chunks: Sequence[Sequence[ManifestRow]]) -> tuple[list[list[Prediction]], float]:
+    """Return the whole chunks of a journal and the seconds they took, and cut off what comes after them."""
     if not journal.exists():
-        return []
+        return [], 0.0
     done: list[list[Prediction]] = []
     open_chunk: list[Prediction] = []
-    whole = 0
+    whole, wall = 0, 0.0
     with open(journal, "rb") as stream:
         for line in stream:
             try:
@@ -323,36 +312,10 @@ def _journalled(journal: Path, chunks: Sequence[Sequence[ManifestRow]]) -> list[
             if len(done) == len(chunks) or [answer.image for answer in open_chunk] != [row.key for row in chunks[len(done)]]:
                 break
             done.append(open_chunk)
+            wall += values.get("seconds", 0.0)
             open_chunk, whole = [], stream.tell()
     os.truncate(journal, whole)
-    return done
-
-
-def _cost(
-    entry: Contestant, table: Table, folder: Path, answers: Sequence[Prediction], spent: Sequence[dict[str, Any]]
-) -> None:
-    seconds = [answer.seconds for answer in answers if answer.seconds is not None]
-    facts = spent[-1]["facts"]
-    write_json(
-        folder / "cost.json",
-        {
-            "schema": SCHEMA_VERSION,
-            "fit_seconds": sum(part["seconds"] for part in spent),
-            "fits": len(spent),
-            "sittings": sum(part["sittings"] for part in spent),
-            "by_chance": families.by_chance(entry.family),
-            "predict_seconds": sum(seconds) if seconds else None,
-            "predicted": len(answers),
-            "ms_per_image": 1000 * sum(seconds) / len(seconds) if seconds else None,
-            "parameters": facts.get("parameters"),
-            "trained_parameters": facts.get("trained_parameters"),
-            "precision": facts.get("precision"),
-            "model_bytes": sum(path.stat().st_size for path in (folder / "model").rglob("*") if path.is_file()),
-            "model_sha256": weights_hash(folder / "model"),
-            "device": table.device,
-            "money": None,
-        },
-    )
+    return done, wall
 
 
 def _recount(folder: Path) -> None:

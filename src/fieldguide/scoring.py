@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fieldguide.data.tables import read_predictions
 from fieldguide.files import damaged, read_own, read_toml, sweep, write_json
+from fieldguide.reading import write_readings
 from fieldguide.records import Manifest, Prediction
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def _scored(folder: Path, manifest: Manifest, dropped: bool) -> _Pile:
         scored = with_seeds(score_run(run.name, predictions, manifest), manifest.seed, _others(run), manifest)
         write_json(run / "scores.json", scored)
         settings = _settings(run / "settings.toml")
+        write_readings(run, predictions, manifest, settings)
         fraction = float(settings.get("fraction", 1.0))
         answered = sheet(run.name, predictions, test, manifest.classes)
         if (run / "fit.json").exists() and not manifest.folds:

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from fieldguide import asking_again, families, processes, runs
 from fieldguide import gather as gathering
 from fieldguide import plan as planning
-from fieldguide import processes, runs
-from fieldguide.asked import Asked, Entry, study_folder
+from fieldguide.asked import Asked, Entry, Terms, study_folder
 from fieldguide.bench import Progress, Silent
+from fieldguide.consenting import Allowance
 from fieldguide.data.classes import propose
 from fieldguide.data.examine import examine
 from fieldguide.data.split import SplitShape, shape
@@ -32,9 +33,10 @@ from fieldguide.files import read_own, read_toml, sweep, told_plainly, write_jso
 from fieldguide.locked import Locked
 from fieldguide.machine import device, environment
 from fieldguide.measuring import measure_pictures, require_by_hand
-from fieldguide.records import Manifest
+from fieldguide.records import Manifest, Sending
 from fieldguide.report.wanted import DRAWN, REPORT, Drawn, Wanted
 from fieldguide.scoring import score as _score
+from fieldguide.sending import agree
 from fieldguide.settings import build
 from fieldguide.tasks.classify import Classify
 from fieldguide.text_ways import compare_ways
@@ -86,6 +88,11 @@ class Study:
         return read_own(path) if path.exists() else {}
 
     @property
+    def left_open(self) -> tuple[str, ...]:
+        """A sentence for each contestant with questions that are still to be answered."""
+        return tuple(asking_again.told(self.folder))
+
+    @property
     def exit_code(self) -> int:
         """0, or 3 where a contestant failed or answers are missing."""
         failed = any(outcome in ("failed", "not run") for outcome in self.outcomes.values())
@@ -94,13 +101,14 @@ class Study:
 
 @dataclass(frozen=True)
 class DryRun:
-    """What would run: the split that was made, each contestant with its expected cost or its obstacle, and those that are `done` already."""
+    """What would run: the split that was made, each contestant with its expected cost or its obstacle, those `done`, what is sent elsewhere."""
 
     folder: Path
     shape: SplitShape
     planned: tuple[planning.Planned, ...]
     store_bytes: int
     done: tuple[str, ...] = ()
+    sendings: tuple[Sending, ...] = ()
 
 
 def read_asked(source: str, out: Path | None, **given: Any) -> tuple[Asked, Path]:
@@ -131,11 +139,13 @@ def compare(
     online: bool = False,
     extend: bool = False,
     track: str | None = None,
+    terms: Terms | None = None,
     progress: Progress | None = None,
 ) -> Study:
     """Do the whole page and return the finished study; goes on where an earlier call was stopped.
 
-    `track` names who hears every event of every contestant (`fieldguide.tracking`).
+    `track` names who hears every event of every contestant (`fieldguide.tracking`). `terms`: whether pictures may be sent to other
+    machines, and how many questions may be put.
     """
     progress = progress or Silent()
     processes.meet()
@@ -152,6 +162,9 @@ def compare(
         with progress.bar("load libraries", 1):  # the first look at a network imports them, which takes seconds
             obstacles = _obstacles(contestants, asked, folder, online)
             wanted = planning.sizes_wanted(c for c in contestants if c.name in obstacles and obstacles[c.name] is None)
+        allowed = Allowance(
+            agree([c for c in contestants if not obstacles.get(c.name)], asked, folder, online, terms or Terms(), progress)
+        )
         source = gathering.source_of(asked, folder, online)
         manifest = gathering.gather(source, asked, folder, _sizes(wanted), extend=extend, progress=progress)
         require_by_hand(folder, manifest)
@@ -164,7 +177,7 @@ def compare(
         gathering.require_room(asked, folder, manifest, planning.sizes_wanted(unfinished))
         store = gathering.store_of(source, asked, folder, manifest, progress)
         task = gathering.task_of(folder, manifest)
-        table = runs.Table(folder, manifest, task, store, asked.seed, device(), online, progress, asked.seeds, told)
+        table = runs.Table(folder, manifest, task, store, asked.seed, device(), online, progress, asked.seeds, told, allowed)
         outcomes = {}
         with progress.bar("contestants", len(contestants)) as bar:
             for contestant in contestants:
@@ -193,8 +206,10 @@ def dry_run(asked: Asked, folder: Path, *, online: bool = False, progress: Progr
     done = tuple(contestant.name for contestant in contestants if _whole(contestant, asked, folder))
     planned = planning.estimates([c for c in contestants if c.name not in done], task, sizes, online, asked.seeds)
     planned = tuple(replace(p, problem=p.problem or _without_texts(p.contestant, asked, folder)) for p in planned)
-    wanted = _sizes(planning.sizes_wanted(entry.contestant for entry in planned if entry.problem is None))
-    return DryRun(folder, shape(manifest, gathering.rule_of(asked)), planned, gathering.store_bytes(manifest, wanted), done)
+    runnable = [entry.contestant for entry in planned if entry.problem is None]
+    sent = tuple(one for one in (families.sends(entry, task, sizes) for entry in runnable) if one is not None)
+    room = gathering.store_bytes(manifest, _sizes(planning.sizes_wanted(runnable)))
+    return DryRun(folder, shape(manifest, gathering.rule_of(asked)), planned, room, done, sent)
 
 
 @told_plainly()
@@ -296,6 +311,7 @@ def _refuse_foreign(folder: Path) -> None:
         own |= {"source.json", "environment.json", "comparison.json", "suspects.json", "runs"} | DRAWN
         own |= {"measures.parquet", "causes.json", "causes.toml", "slices.json", "kinds.json", "explained.json", "texts"}
         own |= {"text_ways.json", "text_ratio.json", "text_ratio.csv", "translation.json"}
+        own |= {f"{runs.ANSWERS}{end}" for end in ("", "-wal", "-shm", "-journal")}
     foreign = sorted(name for name in names - own if not name.startswith("."))
     if foreign:
         raise UsageProblem(
@@ -352,7 +368,7 @@ def _one(contestant: Contestant, table: runs.Table, problem: Problem | None) -> 
         folder.mkdir(parents=True, exist_ok=True)
         fail(folder, problem, state="not run")
         return "not run"
-    return runs.run(contestant, table)
+    return asking_again.run(contestant, table)
 
 
 def _draw(folder: Path, originals: Originals | None, wanted: Wanted = REPORT) -> Drawn:

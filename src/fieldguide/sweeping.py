@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from fieldguide import families, plan, study
-from fieldguide.asked import Asked, Entry
+from fieldguide.asked import Asked, Entry, Terms
 from fieldguide.bench import Progress
 from fieldguide.errors import UsageProblem, plain
 from fieldguide.families import Contestant
@@ -66,7 +66,13 @@ def _learns(contestant: Contestant) -> bool:
 
 
 def data_fraction(
-    asked: Asked, folder: Path, fractions: tuple[float, ...], *, online: bool = False, progress: Progress | None = None
+    asked: Asked,
+    folder: Path,
+    fractions: tuple[float, ...],
+    *,
+    online: bool = False,
+    terms: Terms | None = None,
+    progress: Progress | None = None,
 ) -> study.Study:
     """Fit contestants on `fractions` (below 1) and on all of the training pictures, and return the finished study.
 
@@ -74,10 +80,10 @@ def data_fraction(
     preset's. The same call again goes on where it was stopped.
     """
     if not asked.contestants:
-        study.compare(asked, folder, online=online, progress=progress)
+        study.compare(asked, folder, online=online, terms=terms, progress=progress)
         asked = asked.model_copy(update={"contestants": _known(folder)})
     wanted = asked.model_copy(update={"contestants": expanded(plan.read_contestants(asked.contestants), fractions)})
-    return study.compare(wanted, folder, online=online, progress=progress)
+    return study.compare(wanted, folder, online=online, terms=terms, progress=progress)
 
 
 def dry_run(

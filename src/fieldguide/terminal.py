@@ -97,6 +97,16 @@ def show_problem(problem: Problem) -> None:
         err.print(Text(plain(line, 2000), style=style), soft_wrap=True)
 
 
+def confirm(question: str) -> bool | None:
+    """Ask the person at the terminal and return whether the answer was yes; `None` where nobody sits there."""
+    import sys
+
+    if not (sys.stdin is not None and sys.stdin.isatty() and err.is_terminal):
+        return None
+    err.print(Text(f"{plain(question, 2000)} [y/N] ", style="bold"), end="")
+    return sys.stdin.readline().strip().casefold() in ("y", "yes")
+
+
 def say(text: str, style: str = "") -> None:
     """Print a line of text."""
     out.print(Text(plain(text, 4000), style=style), soft_wrap=True)

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fieldguide import runs
+from fieldguide.asked import Terms
 from fieldguide.bench import Progress, Silent
 from fieldguide.data.classes import read_classes
 from fieldguide.data.loose import Files, picture_files
 from fieldguide.files import read_own, told_plainly, write_csv
+from fieldguide.sending import at_work
 
 
 @dataclass(frozen=True)
@@ -26,10 +28,13 @@ class FileAnswer:
 
 
 @told_plainly()
-def predict_files(run: Path, pictures: Iterable[str | Path], progress: Progress | None = None) -> list[FileAnswer]:
+def predict_files(
+    run: Path, pictures: Iterable[str | Path], progress: Progress | None = None, *, yes: bool = False
+) -> list[FileAnswer]:
     """Return one answer for each file, in order; a file that cannot be read is an answer with `error`.
 
-    `run` is a folder ``STUDY/runs/NAME``. Raises `UsageProblem` where it holds no fitted contestant or nothing is given.
+    `run` is a folder ``STUDY/runs/NAME``. `yes` agrees that pictures are sent to another machine, where the contestant does that. Raises
+    `UsageProblem` where it holds no fitted contestant or nothing is given, and where nobody agrees.
     """
     paths = picture_files(pictures)
     fitted = runs.load(Path(run))
@@ -37,6 +42,7 @@ def predict_files(run: Path, pictures: Iterable[str | Path], progress: Progress 
     names = {info.id: info.name for info in read_classes(Path(run) / "model" / "classes.toml", ids)}
     files = Files()
     images = list(files.images(paths))
+    fitted = at_work(Path(run), fitted, [image.key for image in images], Terms(yes=yes), progress or Silent())
     answers = []
     with (progress or Silent()).bar("answer", len(paths)) as bar:
         for path, answer in zip(paths, fitted.predict(iter(images)), strict=True):

@@ -20,12 +20,13 @@ _RULES = "{resultTypes: ['violations'], rules: {'target-size': {enabled: true}}}
 
 
 @pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory, maker: ModuleType) -> Path:
+def plain(tmp_path_factory: pytest.TempPathFactory, maker: ModuleType, prompting_maker: ModuleType) -> Path:
     """A study of ordinary names, with its report."""
     from fieldguide.report.build import build
 
     folder = tmp_path_factory.mktemp("plain")
     maker.make_study(folder, maker.Plan(per_class=(12, 6, 6)))
+    prompting_maker.add_prompting(folder, prompting_maker.Plan(recorded=("clip_adapter",), how="choice"))
     build(folder, maker.FakeReader(40))
     return folder
 

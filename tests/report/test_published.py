@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from fieldguide import recipes
+from fieldguide.files import read_toml, write_json, write_toml
 from fieldguide.report.build import build
 from fieldguide.report.published import beside
 from fieldguide.report.read import read_study
@@ -16,12 +17,14 @@ from fieldguide.report.read import read_study
 NAMES = tuple(entry["name"] for entry in recipes.read("animals90").study["contestants"])
 
 
+def _family(name: str) -> str:
+    return "vlm_prompt" if "llama" in name or "llava" in name else "vmamba" if "vmamba" in name else "backbone"
+
+
 def study(folder: Path, maker: ModuleType, recipe: str | None = "animals90", classes: int = 90, **more: Any) -> Any:
     """Write a study of the recipe's contestants, vgg19 without scores; skills rise along the list."""
     entries = tuple(
-        maker.Entry(
-            name, "vmamba" if "vmamba" in name else "backbone", 4 + at / 5, "failed" if name == "vgg19" else "scored", 6
-        )
+        maker.Entry(name, _family(name), 4 + at / 5, "failed" if name == "vgg19" else "scored", 6)
         for at, name in enumerate(more.pop("names", NAMES))
     )
     extra = {"recipe": recipe} if recipe else {}
@@ -73,8 +76,8 @@ def test_where_a_figure_lies_is_told_by_our_interval(whole: Path) -> None:
             assert value.note.endswith(f"published {place}")
             inside[part] += place == "inside"
     assert found.inside == (
-        f"Published figures: {inside['val']} of 13 inside our interval on validation, the part that the source reports; "
-        f"{inside['test']} of 13 inside our interval on test."
+        f"Published figures: {inside['val']} of 14 inside our interval on validation, the part that the source reports; "
+        f"{inside['test']} of 14 inside our interval on test."
     )
 
 
@@ -101,7 +104,7 @@ def test_means_of_groups_are_of_whom_was_scored(whole: Path) -> None:
 def test_the_page_shows_it_with_its_caveats(whole: Path) -> None:
     page = plain((whole / "report.html").read_text(encoding="utf-8"))
     part = page.split('id="published"')[1].split("</section>")[0]
-    assert part.count('class="bar val') == 13 and part.count('class="bar test') == 13
+    assert part.count('class="bar val') == 14 and part.count('class="bar test') == 14
     assert "The mean of a chosen zoo is not a law" in part
     for caveat in recipes.read("animals90").published.caveats:
         assert caveat.split(",")[0] in part
@@ -157,10 +160,97 @@ def test_the_section_fits_a_phone_and_says_nothing_to_the_console(chromium: Any,
     page.goto((whole / "report.html").as_uri())
     page.evaluate("document.querySelectorAll('details').forEach((box) => { box.open = true; })")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    assert page.locator("#published rect.bar").count() == 26
+    assert page.locator("#published rect.bar").count() == 28
     longest = page.evaluate(
         "Math.max(...[...document.querySelectorAll('#published rect.bar')].map((bar) => bar.width.baseVal.value))"
     )
     assert 20 < longest < 204
     page.close()
     assert heard == []
+
+
+READINGS = {
+    "schema": 1,
+    "headline": "strict",
+    "parts": {
+        "test": {
+            "n": 810,
+            "filtered": [
+                {
+                    "id": "listed",
+                    "right": 284,
+                    "n": 303,
+                    "accuracy": {"value": 284 / 303, "low": 0.904, "high": 0.960, "n": 303},
+                },
+                {
+                    "id": "any name",
+                    "right": 284,
+                    "n": 310,
+                    "accuracy": {"value": 284 / 310, "low": 0.880, "high": 0.942, "n": 310},
+                },
+            ],
+        }
+    },
+}
+
+
+def _asked(folder: Path, maker: ModuleType, name: str, model: str) -> Path:
+    """Write a study in which a language model has answered, and another model than the source's perhaps."""
+    study(folder, maker, names=("vgg16", name), per_class=(42, 9, 9))
+    run = next(path for path in (folder / "runs").iterdir() if read_toml(path / "settings.toml")["name"] == name)
+    settings = read_toml(run / "settings.toml")
+    write_toml(run / "settings.toml", {**settings, "settings": {**settings["settings"], "model": model}})
+    write_json(run / "readings.json", READINGS)
+    return folder
+
+
+def test_filtered_accuracy_stands_beside_the_published_one_over_both_denominators(tmp_path: Path, maker: ModuleType) -> None:
+    name = "llama-vision-prompt"
+    wanted = next(entry for entry in recipes.read("animals90").study["contestants"] if entry["name"] == name)
+    found = beside(read_study(_asked(tmp_path, maker, name, wanted["settings"]["model"])))
+    assert found is not None and found.warnings == () and found.others == ()
+    filtered, *metrics = found.more
+    assert plain(filtered.published) == "93.69 %" and filtered.what == "filtered accuracy"
+    assert [plain(line) for line in filtered.here] == [
+        "93.7 % [90.4\u201396.0]: 284 of the 303 answers that are a name of the list",
+        "91.6 % [88.0\u201394.2]: 284 of the 310 answers that are a bare name, on the list or off it",
+    ]
+    assert [(told.what, told.published) for told in metrics] == [
+        ("precision, weighted average", "0.9"),
+        ("recall, weighted average", "0.34"),
+        ("F1, weighted average", "0.47"),
+    ]
+    assert all(told.here[0][:3] in ("0.2", "0.3", "0.4", "0.5", "0.6", "0.7", "0.8", "0.9") for told in metrics)
+    rows = {row.name: row for row in found.rows}
+    assert plain(rows[name].published.text) == "35 %" and "published" in rows[name].test.note
+    page = build(tmp_path, maker.FakeReader(12)).read_text(encoding="utf-8")
+    assert "What else the source prints" in page and "284 of the 303" in page
+
+
+def test_the_figure_of_another_model_is_no_measure(tmp_path: Path, maker: ModuleType) -> None:
+    name = "llama-vision-prompt"
+    found = beside(read_study(_asked(tmp_path, maker, name, "served/another-7b")))
+    assert found is not None and found.warnings == ()
+    (told,) = found.others
+    assert "asked here was served/another-7b" in told and "Llama-3.2-11B" in told
+    rows = {row.name: row for row in found.rows}
+    assert "published" not in rows[name].test.note and "published" in rows["vgg16"].test.note
+    assert "1 of 1" in found.inside or "0 of 1" in found.inside
+
+
+def test_two_contestants_answer_a_question_together(tmp_path: Path, maker: ModuleType) -> None:
+    entries = tuple(maker.Entry(name, "vlm_prompt", skill) for name, skill in (("llava", 2.0), ("llava-no-example", 5.0)))
+    extra = {"recipe": "llava_zero_shot/mnist"}
+    names = tuple(f"digit {n}" for n in range(10))
+    maker.make_study(tmp_path, maker.Plan(names=names, per_class=(30, 10, 10), entries=entries, extra=extra))
+    found = beside(read_study(tmp_path))
+    assert found is not None and found.name == "llava_zero_shot/mnist" and found.warnings == ()
+    (answer,) = found.answers
+    ((name, sentence),) = answer.found
+    pair = next(pair for pair in read_study(tmp_path).comparison["pairs"])  # type: ignore[index]
+    alone = pair["only_b"] if pair["b"] == "llava-no-example" else pair["only_a"]
+    assert "(3)" in answer.asks and name == "llava-no-example minus llava"
+    assert plain(sentence).startswith("+") and f"{alone} pictures right in llava-no-example alone" in plain(sentence)
+    assert "llava-no-example is better" in plain(sentence)
+    assert [row.name for row in found.rows] == ["llava", "llava-no-example", "llava-choice"]
+    assert plain(found.rows[0].published.note) == "396/500, 75.4\u201382.5"

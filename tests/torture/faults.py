@@ -384,7 +384,7 @@ class Injector:
             (Store, "prepare", "store"),
             (runs, "run", "fit"),
             (runs, "_answers", "predict"),
-            (runs, "_cost", "predict"),
+            (runs, "write_cost", "predict"),
             (study, "_score", "report"),
             (study, "_draw", "report"),
         )

@@ -10,6 +10,7 @@ import json
 import multiprocessing
 import re
 import shutil
+import sqlite3
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -208,6 +209,12 @@ def _check(path: Path) -> None:
             np.load(path, mmap_mode="r")
         case ".html":
             assert data.rstrip().endswith(b"</html>")
+        case ".sqlite":
+            base = sqlite3.connect(path)
+            assert base.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+            base.close()
+        case ".sqlite-wal" | ".sqlite-shm":
+            assert path.with_suffix(".sqlite").exists(), "they belong to a file of answers, with which they are whole"
         case _ if path.name == "LATEST":
             assert data.isdigit(), "the number of a checkpoint"
         case _:

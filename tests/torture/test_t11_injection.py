@@ -1,8 +1,9 @@
 """Group T11: what others wrote is text and nothing else, wherever it comes from and wherever it is shown.
 
-Ten payloads go into every place that a stranger can fill (a file's name, a class, a picture's EXIF, a model's reply, the message of
-a failure, a line of a settings file) with a mark of the place behind each, through the commands a user would run; then every sink is
-read: the page's text and attributes, the terminal, the CSV, the log. What no file system holds (a null, a slash) enters by tables.
+Ten payloads go into every place that a stranger can fill (a file's name, a class, a picture's EXIF, a model's reply, a prompt, what a
+server says of itself, the message of a failure, a line of a settings file) with a mark of the place behind each, through the commands a
+user would run; then every sink is read: the page's text and attributes, the terminal, the CSV, the log. What no file system holds (a
+null, a slash) enters by tables.
 """
 
 from __future__ import annotations
@@ -202,8 +203,21 @@ def drive(yard: Yard, shell: Any) -> None:
         run = yard.run(at)
         write_toml(run / "settings.toml", {**read_toml(run / "settings.toml"), "name": payload + "-renamed"})
         Bench(run).fact(weights=payload + "-fact", **{payload + "-key": 1})
+        Bench(run).fact(kind="prompted", model=payload + "-model", **prompted(payload))
     yard.said["report"] = shell("report", yard.study)
     yard.pages["report"] = _kept(yard, "report")
+
+
+def prompted(payload: str) -> dict[str, Any]:
+    """Return what a language model's contestant notes of its prompt and its server."""
+    prompt = {
+        "name": payload + "-asked",
+        "text": f"system:\n{payload}-prompt\n[picture]",
+        "hash": payload + "-hash",
+        "how": "choice",
+    }
+    probe = {"model": payload + "-served", "structured": payload + "-form", "notes": [payload + "-note"]}
+    return {"prompt": prompt, "server": {"host": payload + "-host", "kind": payload + "-kind"}, "probe": probe}
 
 
 def _kept(yard: Yard, name: str) -> Page:
@@ -391,6 +405,32 @@ def reply_to_score(yard: Yard, at: int, payload: str) -> str:
     return f"{test['failed']} of {test['n']}: answer off the list, counted as wrong"
 
 
+def reply_to_examples(yard: Yard, at: int, payload: str) -> str:
+    """Among the examples of what is no label, beside the class as people call it."""
+    wanted = shown(payload, "-reply")
+    for name in ("compare", "report"):
+        assert f"answered {wanted}" in yard.pages[name].words
+    assert shown(payload, "-name") in yard.pages["report"].words.split("Contestant by contestant")[1]
+    return wanted
+
+
+def prompt_to_html(yard: Yard, at: int, payload: str) -> str:
+    """The prompt is shown line by line, with its name and its hash."""
+    part = yard.pages["report"].words.split("Contestant by contestant")[1]
+    wanted = shown(payload, "-prompt")
+    assert f"\n{wanted}\n" in part
+    assert shown(payload, "-asked") in part and shown(payload, "-hash") in part
+    return wanted
+
+
+def server_to_html(yard: Yard, at: int, payload: str) -> str:
+    """What a server calls itself, its model and what it can do."""
+    page = yard.pages["report"]
+    for mark in ("-model", "-host", "-kind", "-served", "-form", "-note"):
+        assert shown(payload, mark) in page.words, mark
+    return shown(payload, "-served")
+
+
 def contestant_to_html(yard: Yard, at: int, payload: str) -> str:
     """The folder's name is one that every system takes; a name written into its settings is shown as it is."""
     run, page, wanted = yard.run(at), yard.pages["report"], shown(payload, "-renamed")
@@ -441,6 +481,9 @@ ROWS = {
     "classes.toml to page": classes_toml,
     "EXIF to nowhere": exif_to_nowhere,
     "reply of a model to score": reply_to_score,
+    "reply of a model to examples": reply_to_examples,
+    "prompt of a model to page": prompt_to_html,
+    "words of a server to page": server_to_html,
     "contestant to page": contestant_to_html,
     "message of a failure to page and terminal": error_to_html,
     "study.toml to page": study_toml,

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+from fieldguide.cli import ask as of_ask
 from fieldguide.cli import describe as of_describe
 from fieldguide.cli import ratios as of_ratios
 from fieldguide.cli import texts as of_texts
@@ -32,6 +33,9 @@ Out = Annotated[Optional[Path], typer.Option("--out", help="Study folder; NAME-s
 Online = Annotated[
     bool, typer.Option("--online", help="Allow the network: download weights and data sets that are not on this machine.")
 ]
+Yes = Annotated[
+    bool, typer.Option("--yes", help="Agree that pictures are sent to servers on other machines, as it tells before.")
+]
 
 
 #: Completes the options of a command that asks for fields of `Asked`. Done when the command is called and not before: importing
@@ -40,7 +44,10 @@ _COMPLETE: dict[str, Callable[[], None]] = {}
 
 
 def asks(*names: str, of: str = "Asked") -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command one option for each of these fields of a class in `fieldguide.asked`, with the field's own type and description."""
+    """Give a command one option for each of these fields of a class in `fieldguide.asked`, with the field's own type and description.
+
+    A name such as ``Terms.yes`` is a field of another of its classes.
+    """
 
     def wrap(command: Callable[..., None]) -> Callable[..., None]:
         own = [
@@ -69,7 +76,8 @@ def _options(names: tuple[str, ...], of: str) -> list[inspect.Parameter]:
 
     drawn = []
     for name in names:
-        field = getattr(asked, of).model_fields[name]
+        other, _, name = name.rpartition(".")
+        field = getattr(asked, other or of).model_fields[name]
         many = field.annotation == tuple[str, ...]
         kind: Any = list[str] if many else field.annotation if field.annotation in (int, bool) else str
         text = " ".join((field.description or "").replace("``", "").split())
@@ -110,7 +118,7 @@ def look(
 
 
 @app.command()
-@asks("split", "folds", "seed", "seeds", "preset", "alike", "leaks", "store_gb", "texts")
+@asks("split", "folds", "seed", "seeds", "preset", "alike", "leaks", "store_gb", "texts", "Terms.yes", "Terms.limit")
 def compare(
     source: Annotated[
         str, typer.Argument(help="Folder of class folders, split folders, table, archive, hf:NAME, or a study.toml.")
@@ -132,6 +140,7 @@ def compare(
     **given: Any,
 ) -> None:
     """Do the whole page: examine, split, fit, answer, score, report. The same command again goes on where it was stopped."""
+    terms = _terms(given)
     if dry_run:
         from fieldguide import terminal
         from fieldguide.looking import show_plan
@@ -141,22 +150,26 @@ def compare(
         asked, folder = read_asked(source, out, contestants=tuple(contestants or ()), **given)
         show_plan(plan(asked, folder, online=online, progress=terminal.Bars()))
         return
-    _compare(source, out, online=online, extend=extend, track=track, contestants=tuple(contestants or ()), **given)
-
-
-def _compare(
-    source: str, out: Path | None, *, online: bool = False, extend: bool = False, track: str | None = None, **given: Any
-) -> None:
     from fieldguide import terminal
     from fieldguide.study import compare as run
     from fieldguide.study import read_asked
 
-    asked, folder = read_asked(source, out, **given)
-    _show_study(run(asked, folder, online=online, extend=extend, track=track, progress=terminal.Bars()))
+    asked, folder = read_asked(source, out, contestants=tuple(contestants or ()), **given)
+    _show_study(run(asked, folder, online=online, extend=extend, track=track, terms=terms, progress=terminal.Bars()))
+
+
+def _terms(given: dict[str, Any]) -> Any:
+    """Take out of `given` what one call may do."""
+    from fieldguide.asked import Terms
+    from fieldguide.settings import build
+
+    names = set(given) & set(Terms.model_fields)
+    values = {name: given.pop(name) for name in names}
+    return build(Terms, {name: value for name, value in values.items() if value is not None}, "The command")
 
 
 @sweeps.command("data-fraction")
-@asks("split", "seed", "seeds", "alike", "leaks", "store_gb")
+@asks("split", "seed", "seeds", "alike", "leaks", "store_gb", "Terms.yes", "Terms.limit")
 def data_fraction(
     source: Annotated[
         str, typer.Argument(help="Folder of class folders, split folders, table, archive, hf:NAME, or a study.toml.")
@@ -179,16 +192,16 @@ def data_fraction(
     from fieldguide.looking import show_plan
     from fieldguide.study import read_asked
 
-    below = sweeping.read_fractions(fractions)
+    below, terms = sweeping.read_fractions(fractions), _terms(given)
     asked, folder = read_asked(source, out, contestants=tuple(contestants or ()), **given)
     if dry_run:
         show_plan(sweeping.dry_run(asked, folder, below, online=online, progress=terminal.Bars()))
         return
-    _show_study(sweeping.data_fraction(asked, folder, below, online=online, progress=terminal.Bars()))
+    _show_study(sweeping.data_fraction(asked, folder, below, online=online, terms=terms, progress=terminal.Bars()))
 
 
 @app.command()
-@asks("material", of="Following")
+@asks("material", "case", "model", "server", "key_variable", "Terms.yes", "Terms.limit", of="Following")
 def recipe(
     name: Annotated[Optional[str], typer.Argument(help="Recipe; all are listed if none is named.")] = None,
     data: Annotated[Optional[str], typer.Option("--data", help="Its pictures: a folder, table, archive or hf:NAME.")] = None,
@@ -209,13 +222,15 @@ def recipe(
     from fieldguide import recipe as cooking
     from fieldguide import terminal
     from fieldguide.looking import show_plan
+    from fieldguide.recipe_asking import read_asking
     from fieldguide.recipe_texts import read_materials
 
     if name is None:
         cooking.show_recipes()
         return
-    materials = read_materials(name, given["material"] or ())
-    order = cooking.Order(name, data, out, tiny, online, other_data, terminal.Bars(), materials)
+    materials, asking = read_materials(name, given["material"] or ()), read_asking(name, given)
+    terms, case = _terms(given), given["case"]
+    order = cooking.Order(name, data, out, tiny, online, other_data, terminal.Bars(), materials, case, asking, terms)
     if dry_run or not (data or tiny):
         cooking.show_needs(order)
     if dry_run:
@@ -265,6 +280,7 @@ def explain(
 
 
 of_describe.register(app, asks)
+of_ask.register(app, asks)
 
 
 @app.command()
@@ -298,6 +314,8 @@ def _show_study(study: Any) -> None:
         for name, outcome in study.outcomes.items():
             failure = study.failure(name)
             terminal.say(f"{name}: {outcome}. {failure.get('given', '')} {failure.get('next', '')}", "red")
+    for sentence in study.left_open:
+        terminal.say(sentence, "yellow")
     terminal.say(study.verdict, "bold")
     terminal.say(f"Report: {study.report.resolve()}")
     terminal.drawn(study.drawn)
@@ -305,16 +323,18 @@ def _show_study(study: Any) -> None:
 
 
 @app.command()
+@asks("yes", of="Terms")
 def predict(
     run: Annotated[Path, typer.Argument(help="A fitted contestant: STUDY/runs/NAME.")],
     pictures: Annotated[list[Path], typer.Argument(help="Pictures, and folders of pictures.")],
     out: Annotated[Optional[Path], typer.Option("--out", help="CSV file of answers; printed if not given.")] = None,
+    **given: Any,
 ) -> None:
     """Answer for new pictures with a fitted contestant."""
     from fieldguide import terminal
     from fieldguide.using import predict_files, write_answers
 
-    answers = predict_files(run, pictures, progress=terminal.Bars())
+    answers = predict_files(run, pictures, progress=terminal.Bars(), yes=bool(given["yes"]))
     failed = sum(answer.error is not None for answer in answers)
     if out is not None:
         write_answers(out, run, answers)

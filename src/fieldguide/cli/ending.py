@@ -54,11 +54,13 @@ def _unforeseen() -> Problem:
     import tempfile
     import traceback
 
+    from fieldguide.craft.secrets import known_hidden
+
     with tempfile.NamedTemporaryFile("w", prefix="fieldguide-", suffix=".log", delete=False, encoding="utf-8") as log:
-        traceback.print_exc(file=log)
+        log.write(known_hidden(traceback.format_exc()))
     error = sys.exc_info()[1]
     return Problem(
-        f"A mistake in fieldguide: {type(error).__name__}: {error}.",
+        f"A mistake in fieldguide: {type(error).__name__}: {known_hidden(str(error))}.",
         "What is on disk is whole; the same command goes on from there.",
         f"Please report it with {log.name}",
     )

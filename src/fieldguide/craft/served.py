@@ -186,7 +186,7 @@ def _reply(value: Mapping[str, Any], body: bytes, level: str, seconds: float, hi
     """Read the JSON of a success; raises `Trouble` where it holds no message."""
     choices = value.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-        raise Trouble(troubles.message(body) if value.get("error") else "its reply holds no message", again=True)
+        raise Trouble(troubles.message(body, hide) if value.get("error") else "its reply holds no message", again=True)
     said = choices[0].get("message")
     said = said if isinstance(said, dict) else {}
     refusal, text = said.get("refusal"), said.get("content")
@@ -197,7 +197,7 @@ def _reply(value: Mapping[str, Any], body: bytes, level: str, seconds: float, hi
     told = text if isinstance(text, str) else refusal if isinstance(refusal, str) else ""
     return Reply(
         hide(told)[:MOST_LETTERS],
-        "too long" if len(told) > MOST_LETTERS else plain(finish, 40),
+        "too long" if len(told) > MOST_LETTERS else plain(hide(finish), 40),
         count(usage.get("prompt_tokens")),
         count(usage.get("completion_tokens")),
         seconds,

@@ -7,8 +7,10 @@ import ipaddress
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
+from fieldguide.craft.secrets import Hider, hider
 from fieldguide.errors import EnvironmentProblem, UsageProblem, plain
 
 #: The variable that is read for another machine reached by https where none is named.
@@ -17,8 +19,6 @@ KEY_VARIABLE = "OPENAI_API_KEY"
 _PATH = "/v1"
 #: What the address of the questions ends in; who copies it means the server.
 _CHAT = "/chat/completions"
-#: A shorter key is a placeholder ("EMPTY", "ollama"), and taking it out of a text would take out words.
-_SHORTEST = 8
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,14 @@ class Server:
         return f"Bearer {self.key}" if self.key else f"Basic {self.login}" if self.login else None
 
     def hide(self, text: str) -> str:
-        """Return `text` without the key, the password and what the query held: servers quote what they refuse."""
+        """Return `text` without the key, the password and what the query held, however they are written: servers quote what they refuse."""
+        return self.hider.hide(text)
+
+    @cached_property
+    def hider(self) -> Hider:
+        """What takes the key, the password and the values of the query out of a text."""
         password = base64.b64decode(self.login).decode().partition(":")[2] if self.login else None
-        for secret in (self.key, self.login, password, *self.query.values()):
-            if secret and len(secret) >= _SHORTEST:
-                text = text.replace(secret, "[hidden]")
-        return text
+        return hider((self.key, self.login, password, *self.query.values()))
 
 
 def server_of(url: str, key_variable: str | None = None, path: str = _PATH, ends: tuple[str, ...] = (_CHAT,)) -> Server:

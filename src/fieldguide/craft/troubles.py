@@ -8,7 +8,7 @@ import math
 import re
 import socket
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -93,11 +93,13 @@ def problem(trouble: Trouble, server: Server, attempts: int, speaks: str = "the 
 
 def of_status(status: int, headers: Mapping[str, str], body: bytes, server: Server, now: float) -> Trouble:
     """Return the trouble behind an HTTP status that is no success; `now` is the time in seconds since 1970."""
-    said = message(body)
+    said = message(body, server.hide)
     why = f"HTTP {status}{', ' if said else ''}{said}"
     if 300 <= status < 400:
         place = re.sub(
-            r"//[^/@]*@|[?#].*", lambda found: "//" if found[0].startswith("//") else "", headers.get("location", "")
+            r"//[^/@]*@|[?#].*",
+            lambda found: "//" if found[0].startswith("//") else "",
+            server.hide(headers.get("location", "")),
         )
         return Trouble(
             f"it sends on to {plain(place, _QUOTED) or 'another address'}, and only the host that was given is asked",
@@ -142,7 +144,8 @@ def of_error(error: BaseException, seconds: float, server: Server) -> Trouble | 
         return Trouble(
             f"the name {server.host} is not known", "Correct --server, or look after the network.", again=True, lasting=True
         )
-    return Trouble(f"the connection broke ({plain(chain[-1], _QUOTED) or type(chain[-1]).__name__})", again=True)
+    broke = plain(server.hide(str(chain[-1])), _QUOTED) or type(chain[-1]).__name__
+    return Trouble(f"the connection broke ({broke})", again=True)
 
 
 def late(seconds: float) -> Trouble:
@@ -176,16 +179,19 @@ def wait_of(headers: Mapping[str, str], now: float) -> float | None:
     return seconds if seconds > 0 else None
 
 
-def message(body: bytes) -> str:
-    """Return what a server says of its refusal in one short line: the message in its JSON, or the beginning of its text."""
+def message(body: bytes, hide: Callable[[str], str] = str) -> str:
+    """Return what a server says of its refusal in one short line: the message in its JSON, or the beginning of its text.
+
+    `hide` takes secrets out before the line is cut: half of one would not be known again.
+    """
     text = body[:20_000].decode("utf-8", "replace").strip()
     if text.startswith("<"):
         title = re.search(r"<title>(.{1,100}?)</title>", text, re.IGNORECASE | re.DOTALL)
-        return f"a web page{' (' + plain(' '.join(title[1].split())) + ')' if title else ''}"
+        return f"a web page{' (' + plain(hide(' '.join(title[1].split()))) + ')' if title else ''}"
     try:
-        return plain(_said(json.loads(text)), _QUOTED)
+        return plain(hide(_said(json.loads(text))), _QUOTED)
     except (ValueError, RecursionError):
-        return plain(" ".join(text.split()), _QUOTED)
+        return plain(hide(" ".join(text.split())), _QUOTED)
 
 
 def _said(value: Any) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fieldguide.craft import troubles
+from fieldguide.craft.secrets import keep_from_logs
 from fieldguide.craft.server import Server
 from fieldguide.craft.troubles import Trouble
 
@@ -41,6 +42,7 @@ class Wire:
         from openai import DefaultHttpxClient, Timeout
 
         self.server, self.seconds = server, seconds
+        keep_from_logs(server.hider)
         plain_here = server.local and server.url.startswith("http:")  # no certificate is ever asked for, so none need be loaded
         headers = {"Accept-Encoding": "identity", "Content-Type": "application/json", "User-Agent": "fieldguide"}
         if server.authorization:
@@ -70,7 +72,7 @@ class Wire:
                     if fine:
                         raise
                     read = b""  # the status says enough
-                return Answered(response.status_code, response.headers, read)
+                return Answered(response.status_code, response.headers, self._discreet(read))
         except Trouble:
             raise
         except Exception as error:
@@ -88,6 +90,12 @@ class Wire:
             query = dict(self.server.query) or None
             known = self._addresses[path] = self._client.build_request("GET", self.server.url + path, params=query).url
         return known
+
+    def _discreet(self, body: bytes) -> bytes:
+        """Return a body in which no secret of ours is quoted, whoever reads which part of it."""
+        if not self.server.hider.patterns:
+            return body
+        return self.server.hide(body.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
 
     def json(self, path: str, body: bytes | None = None) -> tuple[dict[str, Any], Answered]:
         """Return the JSON object that a success holds; raises `Trouble` for every other status, and where it holds something else."""

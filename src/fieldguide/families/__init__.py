@@ -12,10 +12,13 @@ and, where it makes sense, `CHANCE` (True where another seed trains another mode
 with which a family whose LEARNS is True uses no training picture after all, such as zero-shot),
 `knows(name) -> bool` and `names() -> list[str]` (bare names it answers to), `check(settings, online)` (raise a Problem now rather
 than after an hour), `pixels(settings) -> int` (the size it will ask for, so that pictures are decoded once) and
-`estimate(settings, task, sizes) -> Estimate`. What `fit` returns may have ``sight()``, a `fieldguide.craft.sight.Sight` through which
-`fieldguide.explain` looks inside; without one, it is explained by what it answers when parts of a picture are covered. Heavy libraries
-are imported inside these functions, so that listing families takes no second. Nothing else is registered anywhere;
-`fieldguide.contract` checks every room it finds.
+`estimate(settings, task, sizes) -> Estimate`. A family that sends pictures elsewhere offers `where(settings) -> str | None` (the host;
+`None` where they stay on this machine) and `sends(settings, task, sizes) -> Sending | None`, which is told before somebody agrees;
+what it fits has ``at(bench)``, the same thing at the bench of another sitting, and ``lacking(keys)``, how many pictures have no answer yet.
+`made_of(settings) -> dict[str, str]` names by hash what settings only point to, such as a prompt in a file. What `fit` returns may have
+``sight()``, a `fieldguide.craft.sight.Sight` through which `fieldguide.explain` looks inside; without one, it is explained by what it
+answers when parts of a picture are covered. Heavy libraries are imported inside these functions, so that listing families takes no
+second. Nothing else is registered anywhere; `fieldguide.contract` checks every room it finds.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ import pkgutil
 import re
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -34,7 +37,7 @@ from typing import Any, Protocol
 from fieldguide.bench import Bench
 from fieldguide.errors import EnvironmentProblem, UsageProblem, allowed_names, plain
 from fieldguide.files import digest
-from fieldguide.records import Estimate, Example, Image, Prediction
+from fieldguide.records import Estimate, Example, Image, Prediction, Sending
 from fieldguide.settings import Settings, build
 from fieldguide.tasks.classify import Classify
 
@@ -235,3 +238,23 @@ def estimate(entry: Contestant, task: Classify, sizes: Sizes) -> Estimate:
     """Return what `entry` is expected to cost; unknown where its family does not say."""
     room: Any = family(entry.family)
     return room.estimate(entry.settings, task, sizes) if hasattr(room, "estimate") else Estimate()
+
+
+def made_of(entry: Contestant) -> dict[str, str]:
+    """Return hashes of what the settings of `entry` only point to, by what it is."""
+    room: Any = family(entry.family)
+    return dict(room.made_of(entry.settings)) if hasattr(room, "made_of") else {}
+
+
+def where(entry: Contestant) -> str | None:
+    """Return the host that `entry` sends pictures to; `None` where they stay on this machine."""
+    room: Any = family(entry.family)
+    host: str | None = room.where(entry.settings) if hasattr(room, "where") else None
+    return host
+
+
+def sends(entry: Contestant, task: Classify, sizes: Sizes) -> Sending | None:
+    """Return what `entry` would send elsewhere; `None` where its pictures stay on this machine."""
+    room: Any = family(entry.family)
+    sending: Sending | None = room.sends(entry.settings, task, sizes) if hasattr(room, "sends") else None
+    return None if sending is None else replace(sending, who=entry.name)

@@ -2,7 +2,7 @@
 
 CSV, TSV, JSONL or Parquet with a column that names the picture (path, image, file, or key for the content hash) and one with the
 answer (predicted, prediction, answer, raw or label). A column for each class id holds probabilities, where there are any.
-Answers are read strictly: one class name or synonym and nothing else; anything else counts as wrong and is shown.
+An answer is one class name or synonym and nothing else; anything else counts as wrong and is shown.
 """
 
 from __future__ import annotations

@@ -2,6 +2,9 @@
 
 A recipe is a TOML file in this folder; adding one adds a recipe, nothing is registered anywhere. This module reads them.
 `fieldguide.recipe` follows them, the report puts their figures beside the measured ones, and docs/recipes.md is drawn from them.
+
+An experiment that was made on several data sets is one recipe with cases: each of its ``[[cases]]`` has a name and says what is other in
+it, by the fields of the recipe. What a case does not say is as the recipe has it. ``NAME/CASE`` names one, ``NAME`` its first.
 """
 
 from __future__ import annotations
@@ -62,6 +65,14 @@ class Figure(Settings):
     """Name of the contestant in this recipe."""
     accuracy: float = Field(ge=0, le=100)
     """Accuracy in per cent, as printed."""
+    filtered: float | None = Field(None, ge=0, le=100)
+    """Accuracy in per cent among answers that are a name, where the source prints one."""
+    metrics: dict[str, float] = {}
+    """Other metrics that it prints, as shares, by our names: ``macro_f1``, ``weighted_recall`` ..."""
+    time: str | None = None
+    """Time to answer, in its words."""
+    hardware: str | None = None
+    """What it ran on, in its words."""
     correct: int | None = Field(None, ge=0)
     """Pictures it had right; not known if not given."""
     pictures: int | None = Field(None, gt=0)
@@ -141,7 +152,9 @@ class Question(Settings):
     asks: str
     """The question."""
     contestants: tuple[str, ...]
-    """Whose training, validation and gap answer it."""
+    """Whose training, validation and gap answer it, or the two that answer it together."""
+    pair: bool = False
+    """It is answered by the second of two contestants against the first, on the same test pictures."""
 
 
 class Rehearsal(Settings):
@@ -154,7 +167,9 @@ class Rehearsal(Settings):
     each: int = Field(30, ge=7)
     """Pictures of a class."""
     shared: dict[str, Any] = {}
-    """Settings that come before the recipe's own for every contestant."""
+    """Settings that come before the recipe's own for every contestant that is no language model."""
+    prompted: dict[str, Any] = {}
+    """The same for language models that look."""
     sweep: dict[str, Any] = {}
     """Settings of its sweep over image : text; they come before the recipe's own."""
     settings: dict[str, dict[str, Any]] = {}
@@ -162,8 +177,12 @@ class Rehearsal(Settings):
 
 
 class Recipe(Settings):
-    """One published experiment as something that can be run."""
+    """One published experiment as something that can be run; of one with cases, one of them."""
 
+    case: str | None = None
+    """Its name, where there are several."""
+    cases: tuple[str, ...] = ()
+    """The names of all, the one that is meant where none is named first."""
     title: str
     """What is compared, on what."""
     about: str
@@ -175,7 +194,11 @@ class Recipe(Settings):
     study: dict[str, Any]
     """What ``study.toml`` gets: fields of a study, with contestants as tables."""
     shared: dict[str, Any] = {}
-    """Settings that every contestant gets which does not set them itself."""
+    """Settings that every contestant gets which does not set them itself and is no language model."""
+    prompted: dict[str, Any] = {}
+    """The same for language models that look."""
+    optional: dict[str, str] = {}
+    """Contestants that are left out where their weights are not on this machine, each with what is to be known of it."""
     stated: dict[str, str] = {}
     """For each setting that the source states: its words."""
     ours: dict[str, str] = {}
@@ -203,13 +226,34 @@ def names() -> tuple[str, ...]:
 
 @cache
 def read(name: str) -> Recipe:
-    """Return the recipe `name`; raises `UsageProblem` for an unknown one and for a file that is no recipe."""
+    """Return the recipe `name`, or the case ``NAME/CASE`` of it; raises `UsageProblem` for an unknown one and for a file that is no recipe."""
     files = _files()
+    name, _, case = name.partition("/")
     if name not in files:
         raise UsageProblem(
             f"There is no recipe called {plain(name)!r}.", allowed_names(name, files), "fieldguide recipe   lists them."
         )
-    return build(Recipe, tomllib.loads(files[name].read_text(encoding="utf-8")), f"The recipe {name}")
+    values = tomllib.loads(files[name].read_text(encoding="utf-8"))
+    cases = {str(one.get("name")): one for one in values.pop("cases", ())}
+    if case and case not in cases:
+        raise UsageProblem(
+            f"The recipe {name} has no case called {plain(case)!r}.",
+            allowed_names(case, cases) if cases else "It has no cases.",
+            f"fieldguide recipe {name}   says what it needs.",
+        )
+    if cases:
+        case = case or next(iter(cases))
+        own = {key: value for key, value in cases[case].items() if key != "name"}
+        values = {**_merged(values, own), "case": case, "cases": tuple(cases)}
+    return build(Recipe, values, f"The recipe {name}{'/' if case else ''}{case}")
+
+
+def _merged(values: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """Return `values` with what `own` has in their place; tables are merged, lists are not."""
+    both = {
+        key: _merged(values[key], own[key]) for key in own if isinstance(values.get(key), dict) and isinstance(own[key], dict)
+    }
+    return {**values, **own, **both}
 
 
 def _files() -> dict[str, Traversable]:

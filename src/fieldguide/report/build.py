@@ -34,6 +34,7 @@ from fieldguide.report import (
     honest,
     kinds,
     optimism,
+    prompting,
     published,
     say,
     seeds,
@@ -126,6 +127,7 @@ def draw_page(study: Study, picture: Any, most: int, edition: Edition = Edition(
         "optimism": optimism.optimism(study),
         "seeds": seeds.seeds(study),
         "fractions": fractions.fractions(study),
+        "prompting": prompting.prompting(study, picture, most * prompting.MOST_PICTURES // gallery.MOST_PICTURES),
         "texts": texts.texts(study),
         "class_rows": rows,
         "class_more": hidden,
@@ -158,6 +160,7 @@ def _unsaid(told: Mapping[str, Any]) -> frozenset[str]:
         "published": told["published"],
         "seeds": told["seeds"].shown,
         "fractions": told["fractions"].shown,
+        "prompting": told["prompting"],
         "texts": told["texts"],
     }
     return frozenset(name for name, anything in said.items() if not anything)
@@ -176,6 +179,7 @@ SECTIONS = (
     ("slices", "Slices"),
     ("seeds", "Seeds"),
     ("fractions", "More pictures?"),
+    ("prompting", "In words"),
     ("texts", "Text"),
     ("classes", "Classes"),
     ("classkinds", "By kind"),
@@ -201,6 +205,7 @@ STYLES = (
     "efficiency.css",
     "kinds.css",
     "texts.css",
+    "prompting.css",
 )
 SCRIPTS = ("report.js", "gallery.js", "why.js", "slopes.js")
 

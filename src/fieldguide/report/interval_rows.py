@@ -24,12 +24,12 @@ class Named:
     apart: bool = False
 
 
-def interval_rows(rows: Sequence[Named], title: str, chance: float | None = None) -> Markup:
-    """Return the chart; empty without rows. A dashed line stands at `chance`."""
+def interval_rows(rows: Sequence[Named], title: str, chance: float | None = None, scale: Axis | None = None) -> Markup:
+    """Return the chart; empty without rows. A dashed line stands at `chance`; several charts may share one `scale`."""
     if not rows:
         return Markup("")
     shares = [share for row in rows for share in (row.value, row.low, row.high) if share is not None]
-    scale = axis_for([*shares, *([chance] if chance is not None else [])])
+    scale = scale or axis_for([*shares, *([chance] if chance is not None else [])])
     height = _LINE * len(rows) + 30
     ground = height - 24
     parts = [Markup('<path class="grid" d="M{} 0V{}"/>').format(_x(scale, tick), ground) for tick in scale.ticks]

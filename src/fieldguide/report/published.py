@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from fieldguide.errors import UsageProblem
 from fieldguide.evaluate.intervals import wilson
 from fieldguide.evaluate.published import Hits, means, standing
 from fieldguide.recipes import Figure, Group, Recipe
-from fieldguide.report import bars, fitting, say
+from fieldguide.report import bars, fitting, published_asked, say
 from fieldguide.report.read import Contestant, Study
 from fieldguide.report.say import Value
 
@@ -64,7 +64,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """The section. `warnings` come first: what makes the figures those of something else; then nothing is said to lie inside."""
+    """The section. `warnings` come first: what makes the figures those of something else; then nothing is said to lie inside.
+
+    `others` tell of single contestants that are another model than the published one.
+    """
 
     name: str
     recipe: Recipe
@@ -75,12 +78,20 @@ class Beside:
     means: tuple[Mean, ...]
     differences: tuple[str, ...]
     answers: tuple[Answer, ...]
+    more: tuple[published_asked.Told, ...]
+    others: tuple[str, ...]
     ours: tuple[tuple[str, str], ...]
 
     @property
     def lines(self) -> tuple[str, ...]:
         """What the terminal says of it."""
-        return (*self.warnings, *(row.line for row in self.rows), *([self.inside] if self.inside else []), *self.differences)
+        return (
+            *self.warnings,
+            *self.others,
+            *(row.line for row in self.rows),
+            *([self.inside] if self.inside else []),
+            *self.differences,
+        )
 
 
 def beside(study: Study) -> Beside | None:
@@ -93,9 +104,15 @@ def beside(study: Study) -> Beside | None:
         return None
     scored = {contestant.name: contestant for contestant in study.scored}
     figures = {figure.contestant: figure for figure in recipe.published.figures}
+    others = {} if asked != name else published_asked.others(recipe, scored)
     warnings = tuple(_warnings(study, recipe, rehearsed=asked != name))
     rows = tuple(
-        _row(entry["name"], figures.get(entry["name"]), scored.get(entry["name"]), alike=not warnings)
+        _row(
+            entry["name"],
+            figures.get(entry["name"]),
+            scored.get(entry["name"]),
+            alike=not warnings and entry["name"] not in others,
+        )
         for entry in recipe.study["contestants"]
     )
     return Beside(
@@ -103,14 +120,18 @@ def beside(study: Study) -> Beside | None:
         recipe=recipe,
         warnings=warnings,
         rows=rows,
-        inside="" if warnings else _inside(rows, figures, recipe),
+        inside="" if warnings else _inside([row for row in rows if row.name not in others], figures, recipe),
         ruler=bars.whole_ruler(),
         means=tuple(_mean(group, scored) for group in recipe.published.groups),
         differences=tuple(_differences(study, recipe, scored, alike=not warnings)),
         answers=tuple(
-            Answer(question.asks, tuple((n, _fitted(study, scored.get(n))) for n in question.contestants))
+            Answer(question.asks, published_asked.together(study, question))
+            if question.pair
+            else Answer(question.asks, tuple((n, _fitted(study, scored.get(n))) for n in question.contestants))
             for question in recipe.questions
         ),
+        more=published_asked.more(study, recipe, scored),
+        others=tuple(others.values()),
         ours=tuple(recipe.ours.items()),
     )
 
@@ -118,8 +139,8 @@ def beside(study: Study) -> Beside | None:
 def _warnings(study: Study, recipe: Recipe, *, rehearsed: bool) -> Iterator[str]:
     if rehearsed:
         yield (
-            "This is the rehearsal: small networks from scratch on made pictures, under the names of the recipe. "
-            "The published figures stand here to show their place; they are of other networks and other pictures."
+            "This is the rehearsal: small models on made pictures, under the names of the recipe. "
+            "The published figures stand here to show their place; they are of other models and other pictures."
         )
         return
     data, classes, pictures = recipe.data, len(study.manifest.classes), len(study.manifest.rows)
@@ -151,7 +172,10 @@ def _row(name: str, figure: Figure | None, contestant: Contestant | None, *, ali
 def _published(figure: Figure | None) -> Value:
     if figure is None:
         return Value("none", title="the source reports no figure for it")
-    text = f"{'about ' if figure.about else ''}{figure.accuracy:.{0 if figure.about else 2}f}{say.NBSP}%"
+    rough = figure.about or (
+        figure.correct is None and figure.accuracy == round(figure.accuracy)
+    )  # as printed: no digits are made up
+    text = f"{'about ' if figure.about else ''}{figure.accuracy:.{0 if rough else 2}f}{say.NBSP}%"
     if figure.correct is None or not figure.pictures:
         return Value(text, figure.share, "of how many is not said")
     span = say.interval(*wilson(figure.correct, figure.pictures))
@@ -180,7 +204,7 @@ def _ours(contestant: Contestant | None, part: str, figure: Figure | None) -> Va
     return Value(value.text, value.number, told, value.title)
 
 
-def _inside(rows: tuple[Row, ...], figures: dict[str, Figure], recipe: Recipe) -> str:
+def _inside(rows: Sequence[Row], figures: dict[str, Figure], recipe: Recipe) -> str:
     both = [(figures[row.name], row.contestant) for row in rows if row.name in figures and row.contestant]
     if not both:
         return "No published figure has a measured one beside it yet."

@@ -19,6 +19,7 @@ from fieldguide.errors import DataProblem
 from fieldguide.files import UNFINISHED, read_json, read_toml
 from fieldguide.records import SCHEMA_VERSION, ClassInfo, Manifest
 from fieldguide.report.explained import Explained, read_explained
+from fieldguide.report.prompted_files import Prompted, noted, read_prompted
 from fieldguide.report.text_files import TextFiles, read_text_files
 
 Json = Mapping[str, Any]
@@ -86,6 +87,7 @@ class Study:
     kinds: Json | None = None
     slices: Json | None = None
     texts: TextFiles = field(default_factory=TextFiles)
+    prompted: Mapping[str, Prompted] = field(default_factory=dict)
 
     @cached_property
     def scored(self) -> tuple[Contestant, ...]:
@@ -141,6 +143,7 @@ def read_study(folder: Path) -> Study:
     settings = {path: _toml(path / "settings.toml") for path in found}
     slots = family_slots(str(values.get("family") or "unknown") for values in settings.values())
     every = [_contestant(path, settings[path], slots, wanted, index) for path in found]
+    named = {path: c.name for path, c in zip(found, every, strict=True) if c.fraction == 1}
     unordered = [contestant for contestant in every if contestant.fraction == 1]
     order = {name: rank for rank, name in enumerate((comparison or {}).get("order", []))}
     states = ("scored", "failed", "not run", "unfinished")
@@ -160,10 +163,11 @@ def read_study(folder: Path) -> Study:
         suspects=_json(folder / "suspects.json"),
         causes=_json(folder / "causes.json"),
         parts=tuple(contestant for contestant in every if contestant.fraction < 1),
-        explained=read_explained(folder, {path: c.name for path, c in zip(found, every, strict=True) if c.fraction == 1}),
+        explained=read_explained(folder, named),
         kinds=_json(folder / "kinds.json"),
         slices=_json(folder / "slices.json"),
         texts=read_text_files(folder, manifest, _json),
+        prompted=read_prompted(named),
     )
 
 
@@ -199,7 +203,7 @@ def _contestant(
         test=parts.get("test"),
         val=parts.get("val"),
         cost=_json(folder / "cost.json"),
-        facts=_facts(events),
+        facts=noted(folder, _facts(events)),
         settings=settings.get("settings") or {},
         epochs=_epochs(events),
         chosen_epoch=_kept(events).get("epoch"),

@@ -13,6 +13,10 @@ from typing import Any, Literal
 
 from fieldguide.files import digest
 
+#: How the error of a picture begins that has no answer in words, as `fieldguide.tasks.reading` tells kinds. The first two are about the
+#: asking and not about the picture, so that it is asked for again: the server or the model gave no answer, or the question was not put.
+FAILED, NOT_ASKED, UNREADABLE = "server failed: ", "not asked: ", "unreadable picture: "
+
 
 @dataclass(frozen=True, slots=True)
 class Shown:
@@ -66,3 +70,40 @@ class Asking:
             said = [part if isinstance(part, str) else example if part.key else picture for part in turn.parts]
             turns.append(f"{turn.role}:\n" + "\n".join(said))
         return "\n\n".join(turns)
+
+
+def open_question(error: str | None) -> bool:
+    """Tell whether an error says that there may be an answer yet: the same command asks for it again."""
+    return error is not None and error.startswith((FAILED, NOT_ASKED))
+
+
+def as_json(asking: Asking) -> dict[str, Any]:
+    """Return `asking` as JSON values, with its hash."""
+    turns = [
+        {"role": turn.role, "parts": [part if isinstance(part, str) else {"picture": part.key} for part in turn.parts]}
+        for turn in asking.messages
+    ]
+    return {
+        "hash": asking.hash,
+        "messages": turns,
+        "answers": list(asking.answers),
+        "how": asking.how,
+        "schema": asking.schema,
+        "temperature": asking.temperature,
+        "seed": asking.seed,
+        "most_tokens": asking.most_tokens,
+        "made": dict(asking.made),
+    }
+
+
+def from_json(values: Mapping[str, Any]) -> Asking:
+    """Return what `as_json` wrote; raises `ValueError` where it is not what it was."""
+    turns = tuple(
+        Message(turn["role"], tuple(part if isinstance(part, str) else Shown(part["picture"]) for part in turn["parts"]))
+        for turn in values["messages"]
+    )
+    own = {name: values[name] for name in ("how", "schema", "temperature", "seed", "most_tokens", "made")}
+    asking = Asking(turns, tuple(values["answers"]), **own)
+    if asking.hash != values["hash"]:
+        raise ValueError("the prompt is not the one that was rendered")
+    return asking

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from dataclasses import dataclass
 from functools import cached_property
 
 from fieldguide.records import ClassInfo
+from fieldguide.tasks.names import Names
+from fieldguide.tasks.names import fold as fold
 
 
 @dataclass(frozen=True)
@@ -37,27 +37,9 @@ class Classify:
         looked up before a display name, a display name before a synonym; a name that two classes share is nobody's. An id to
         the letter is that class's even where another differs from it by case alone.
         """
-        return text if text in self.index else self._by_name.get(fold(text))
+        return text if text in self.index else self.names.exactly.get(fold(text))
 
     @cached_property
-    def _by_name(self) -> dict[str, str | None]:
-        table: dict[str, str | None] = {}
-        for names in (
-            [(info.id, info.id) for info in self.classes],
-            [(info.name, info.id) for info in self.classes],
-            [(synonym, info.id) for info in self.classes for synonym in info.synonyms],
-        ):
-            tier: dict[str, str | None] = {}
-            for name, id in names:
-                key = fold(name)
-                if not key:  # a class called "?" must not be what silence names
-                    continue
-                tier[key] = id if tier.get(key, id) == id else None
-            table = {**tier, **table}
-        return table
-
-
-def fold(text: str) -> str:
-    """Return `text` in the form names are compared in: NFKC, case-folded, ``_ -`` as spaces, outer punctuation gone."""
-    spaced = re.sub(r"[\s_\-]+", " ", unicodedata.normalize("NFKC", text).casefold())
-    return spaced.strip(" .,;:!?\"'`*。、「」『』“”‘’„«»¿¡")
+    def names(self) -> Names:
+        """All names of the classes, and the ways in which a text can be one of them."""
+        return Names(self.classes)

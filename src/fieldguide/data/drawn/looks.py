@@ -17,6 +17,7 @@ import numpy as np
 
 FIGURES = ("circle", "square", "triangle", "star", "ring", "cross", "heart", "diamond", "arrow", "moon")
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+LETTERS = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white")
 TEXTURES = ("plain", "striped", "dotted", "checked")
 COUNTS = ("one", "two", "three", "four", "five")
@@ -46,6 +47,11 @@ class Look:
         """Tell whether it shows a digit rather than a figure."""
         return self.thing in DIGITS
 
+    @property
+    def written(self) -> bool:
+        """Tell whether it shows a digit or a letter."""
+        return self.digit or self.thing in LETTERS
+
 
 #: Every part of a look and the words it may take.
 PARTS: dict[str, tuple[str, ...]] = dict(
@@ -58,8 +64,8 @@ PARTS: dict[str, tuple[str, ...]] = dict(
 
 
 def unseen(look: Look) -> tuple[Unseen, ...]:
-    """Return why a look is never drawn for training; empty where it is. Digits are drawn in every combination."""
-    if look.digit:
+    """Return why a look is never drawn for training; empty where it is. Digits and letters are drawn in every combination."""
+    if look.written:
         return ()
     figure, colour, texture = FIGURES.index(look.thing), COLOURS.index(look.colour), TEXTURES.index(look.texture)
     number = COUNTS.index(look.count)
@@ -84,10 +90,10 @@ def figure_look(random: np.random.Generator) -> Look:
     return Look(thing, colour, texture, count, size, place, ground)
 
 
-def digit_look(random: np.random.Generator) -> Look:
-    """Draw the look of a picture with one digit: mostly dark on light or light on dark, as on paper and on slates."""
+def digit_look(random: np.random.Generator, things: tuple[str, ...] = DIGITS) -> Look:
+    """Draw the look of a picture with one digit (or letter): mostly dark on light or light on dark, as on paper and on slates."""
     hand = "handwritten" if random.random() < 0.8 else "printed"
-    thing = str(random.choice(DIGITS))
+    thing = str(random.choice(things))
     if random.random() < 0.3:
         colour, ground = _colours(random)
     else:

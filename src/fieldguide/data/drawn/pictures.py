@@ -7,17 +7,21 @@ a look and a seed make one picture. Shapes are polygons that Pillow fills at thr
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from fieldguide.data.drawn.letters import LETTER_WAYS
 from fieldguide.data.drawn.looks import COUNTS, DIGITS, Look
-from fieldguide.data.drawn.strokes import Points, arc, written
+from fieldguide.data.drawn.strokes import Points, arc, penned, written
 from fieldguide.records import Pixels
 
 Floats = NDArray[np.float64]
+#: Figures and how many of each.
+Kinds = Sequence[tuple[str, int]]
 _OVER = 3
 #: Hue in degrees, saturation and lightness (HSV value) of each colour, each with how far it may stray.
 INKS: dict[str, tuple[tuple[float, float], tuple[float, float], tuple[float, float]]] = {
@@ -38,14 +42,19 @@ REACHES = {"small": (0.13, 0.18), "middling": (0.22, 0.29), "large": (0.35, 0.42
 CROWDS = {"two": (0.16, 0.22), "three": (0.15, 0.19), "four": (0.13, 0.17), "five": (0.125, 0.155)}
 
 
-def draw(look: Look, random: np.random.Generator, side: int = 64, noise: float = 8.0) -> Pixels:
-    """Return a picture of a look, ``"side side 3"`` uint8; `noise` is the largest standard deviation, in grey levels."""
+def draw(look: Look, random: np.random.Generator, side: int = 64, noise: float = 8.0, kinds: Kinds = ()) -> Pixels:
+    """Return a picture of a look, ``"side side 3"`` uint8; `noise` is the largest standard deviation, in grey levels.
+
+    `kinds` are figures of several kinds and how many of each, drawn instead of the look's own thing.
+    """
     ground, ink, second = _tints(look, random)
-    few = int(random.choice((8, 8, 8, 12, 16, 28))) if look.digit and random.random() < 0.45 else 0
+    few = int(random.choice((8, 8, 8, 12, 16, 28))) if look.written and random.random() < 0.45 else 0
     if few:
         ground, noise = np.where(ground > 128, 255.0, 0.0) if random.random() < 0.6 else ground, noise / 2
-    if look.digit:
-        inside = _digit(look, random, side, few == 8)
+    if kinds:
+        inside, filled = _mixed(kinds, random, side), ink[None, None]
+    elif look.written:
+        inside = _sign(look, random, side, few == 8)
         filled = ink[None, None]
     else:
         inside = _figures(look, random, side)
@@ -106,6 +115,22 @@ def _figures(look: Look, random: np.random.Generator, side: int) -> Floats:
         pen.polygon([tuple(point) for point in border @ matrix.T + centre], fill=255)
         if hole is not None:
             pen.polygon([tuple(point) for point in hole @ matrix.T + centre], fill=0)
+    return np.asarray(canvas.reduce(_OVER), dtype=np.float64) / 255
+
+
+def _mixed(kinds: Kinds, random: np.random.Generator, side: int) -> Floats:
+    """Return how much of each pixel figures of several kinds cover, each in one of nine fields, ``"side side"`` in 0 to 1."""
+    canvas = Image.new("L", (side * _OVER, side * _OVER))
+    pen = ImageDraw.Draw(canvas)
+    things = [figure for figure, number in kinds for _ in range(number)]
+    for thing, field in zip(things, random.permutation(9)[: len(things)], strict=True):
+        reach = random.uniform(0.115, 0.145)
+        stray = random.uniform(-1, 1, 2) * (0.16 - reach) / 2
+        centre = (np.array([field % 3, field // 3]) * 2 + 1) / 6 + stray
+        turn = np.radians(random.uniform(-8, 8))
+        matrix = reach * side * _OVER * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+        border, _ = outline(thing, random)
+        pen.polygon([tuple(point) for point in border @ matrix.T + centre * side * _OVER], fill=255)
     return np.asarray(canvas.reduce(_OVER), dtype=np.float64) / 255
 
 
@@ -184,18 +209,18 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
 
 
-def _digit(look: Look, random: np.random.Generator, side: int, scanned: bool) -> Floats:
-    """Return how much ink lies on each pixel, ``"side side"`` in 0 to 1; a scanned digit is as high as the picture."""
-    digit, big = DIGITS.index(look.thing), side * _OVER
+def _sign(look: Look, random: np.random.Generator, side: int, scanned: bool) -> Floats:
+    """Return how much ink a digit or a letter lays on each pixel, ``"side side"`` in 0 to 1; a scanned one is as high as the picture."""
+    sign, big = str(DIGITS.index(look.thing)) if look.digit else look.thing, side * _OVER
     canvas = Image.new("L", (big, big))
     pen = ImageDraw.Draw(canvas)
     if look.hand == "printed":
         size = int(random.integers(big * 10 // 16, big * 19 // 16)) // 8 * 8
         bold = int(random.integers(0, big // 24))
-        pen.text((big / 2, big / 2), str(digit), fill=255, font=_font(size), anchor="mm", stroke_width=bold)
+        pen.text((big / 2, big / 2), sign, fill=255, font=_font(size), anchor="mm", stroke_width=bold)
         canvas = canvas.rotate(random.normal(0, 6), Image.Resampling.BILINEAR)
         return np.asarray(canvas.reduce(_OVER), dtype=np.float64) / 255
-    strokes = written(digit, random)
+    strokes = written(int(sign), random) if look.digit else penned(LETTER_WAYS[sign], random, 0.8)
     points = np.concatenate(strokes)
     least, most = points.min(axis=0), points.max(axis=0)
     width = big * (0.035 + random.beta(2, 3) * 0.16)

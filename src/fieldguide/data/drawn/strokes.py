@@ -6,6 +6,7 @@ two rings ...) are our own; no written digit of any data set was traced.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -130,11 +131,15 @@ WAYS: tuple[tuple[tuple[Points, ...], ...], ...] = (
 
 
 def written(digit: int, random: np.random.Generator, wildness: float = 1.0) -> list[Points]:
-    """Return the strokes of a digit written once, each ``"points 2"``, in a box of height 1 round (0.5, 0.5); y goes down.
+    """Return the strokes of a digit written once, each ``"points 2"``, in a box of height 1 round (0.5, 0.5); y goes down."""
+    return penned(WAYS[digit], random, wildness)
+
+
+def penned(ways: Sequence[Sequence[Points]], random: np.random.Generator, wildness: float = 1.0) -> list[Points]:
+    """Return strokes as a pen draws one of `ways`, each ``"points 2"``, in a box of height 1 round (0.5, 0.5); y goes down.
 
     The way, slant, width, a shift of every eighth of a stroke and a smooth bending of the whole are drawn; `wildness` scales them.
     """
-    ways = WAYS[digit]
     strokes = [stroke - 0.5 for stroke in ways[int(random.integers(len(ways)))]]
     slant, turn = random.normal(0.06, 0.16 * wildness), random.normal(0, 0.08 * wildness)
     wide = float(np.exp(random.normal(0, 0.2 * wildness)))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from fieldguide.report import board, honest, say, trust
-from fieldguide.report.exports import markdown_texts
+from fieldguide.report import board, honest, prompting, say, trust
+from fieldguide.report.exports import markdown_prompting, markdown_texts
 from fieldguide.report.exports.table import problem
 from fieldguide.report.hashes import hashes
 from fieldguide.report.read import Json, Study
@@ -53,6 +53,7 @@ def report(study: Study) -> str:
         ("Leaderboard", _leaderboard),
         ("Which differences are real?", _differences),
         ("Before and after", _slopes),
+        *((("Asked in words", _prompting),) if prompting.prompting(study, lambda key: Thumbnail(None), 0) else ()),
         *((("Can text stand in for pictures?", _texts),) if study.texts else ()),
         ("With and without", _doubts),
         ("Can I trust this?", _trust),
@@ -160,6 +161,10 @@ def _slopes(study: Study) -> Iterator[str]:
         for named in pair.lists:
             classes = ", ".join(f"{code(line.name)} ({line.words})" for line in named.lines) or "none"
             yield f"  - {text(named.title)}: {classes}" + (f", and {named.more} more" if named.more else "")
+
+
+def _prompting(study: Study) -> Iterator[str]:
+    yield from markdown_prompting.section(study, text, table, code)
 
 
 def _texts(study: Study) -> Iterator[str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 from fieldguide.records import SCHEMA_VERSION, SPLITS
 from fieldguide.report import say
 from fieldguide.report.hashes import settings_hash
+from fieldguide.report.prompted_files import Part
 from fieldguide.report.read import Contestant, Study
 
 #: What ``comparison.json`` found, as it stands there.
@@ -46,8 +48,37 @@ def scores(study: Study) -> dict[str, Any]:
         "comparison": {key: compared.get(key) for key in _COMPARED},
         "contestants": [_contestant(contestant) for contestant in study.contestants],
         "on_parts_of_the_training_pictures": [_contestant(contestant) for contestant in study.parts],
+        **({"readings": _readings(study)} if study.prompted else {}),
         **({"texts": _texts(study)} if study.texts else {}),
     }
+
+
+def _readings(study: Study) -> dict[str, Any]:
+    """Return what was read of answers in words, by contestant; examples stand in its own ``readings.json``."""
+    return {
+        say.clean(name): {
+            "headline": say.clean(read.headline) or None,
+            "problem": say.clean(read.problem) or None,
+            "parts": {split: _part(part) for split, part in (("test", read.test), ("val", read.val)) if part is not None},
+        }
+        for name, read in study.prompted.items()
+    }
+
+
+def _part(part: Part) -> dict[str, Any]:
+    told = dataclasses.asdict(part)
+    kinds = [{key: value for key, value in kind.items() if key != "examples"} for kind in told["kinds"]]
+    cleaned: dict[str, Any] = _harmless({**told, "kinds": kinds})
+    return cleaned
+
+
+def _harmless(value: Any) -> Any:
+    """Return `value` with every text as the page would show it, and without absolute paths."""
+    if isinstance(value, Mapping):
+        return {key: _harmless(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_harmless(item) for item in value]
+    return say.clean(say.shortened(value)) if isinstance(value, str) else value
 
 
 def _texts(study: Study) -> dict[str, Any]:

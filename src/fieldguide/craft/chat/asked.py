@@ -1,0 +1,163 @@
+"""A stream of pictures put to a chat: one answer each, in order, those that were had before without asking again.
+
+Whatever keeps a picture from having an answer stands in `Said.error`, in the words of `fieldguide.tasks.asking`: what is about the asking and
+not about the picture is asked for again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from fieldguide.bench import Bench
+from fieldguide.craft.chat import Chat, Said
+from fieldguide.craft.chat.kept import About, Answers, kept_under, key_of
+from fieldguide.errors import PictureError, plain
+from fieldguide.records import Image, Pixels
+from fieldguide.tasks.asking import FAILED, NOT_ASKED, UNREADABLE, Asking
+
+#: Settled pictures that may wait behind one that is being asked about; more end a round of questions, so that memory stays bounded.
+_MOST_WAITING = 256
+
+
+@dataclass
+class Sitting:
+    """What one call has asked so far, and whether it may go on: `limit` bounds its questions, `stopped` says why no more are put."""
+
+    limit: int | None = None
+    asked: int = 0
+    stopped: str | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def refuses(self) -> str | None:
+        """Count one more question, or return why it is not to be put."""
+        with self.lock:
+            if self.stopped is not None:
+                return self.stopped
+            if self.limit is not None and self.asked >= self.limit:
+                return f"the limit of {self.limit:,} new question{'s' * (self.limit != 1)} was reached"
+            self.asked += 1
+            return None
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Where answers to one asking are kept, all with one `revision` and `size`, and what a row tells of them."""
+
+    answers: Answers
+    asking: Asking
+    revision: str
+    size: int
+    about: About
+
+    def key(self, picture: str) -> str:
+        """Return the name of the answer for a picture."""
+        return key_of(picture, self.asking, self.revision, self.size)
+
+    def find(self, picture: str) -> Said | None:
+        """Return the answer for a picture, if there is one."""
+        return self.answers.get(self.key(picture)) if kept_under(picture) else None
+
+    def keep(self, picture: str, said: Said) -> None:
+        """Keep an answer; what was varied for an explanation is nobody's picture, and stays out."""
+        if kept_under(picture):
+            self.answers.add(self.key(picture), said, self.about)
+
+    def lacking(self, pictures: Iterable[str]) -> int:
+        """Return how many of `pictures` have no answer yet."""
+        wanted = {self.key(picture) for picture in pictures}
+        return len(wanted) - len(self.answers.get_many(wanted))
+
+
+@dataclass(frozen=True)
+class Questions:
+    """`asking` put to the chat that `door` opens when it is first needed. `examples` are its training pictures, by content hash.
+
+    `size` is the shorter side that pictures should at least have, in pixels.
+    """
+
+    asking: Asking
+    door: Callable[[], Chat]
+    size: int
+    examples: Mapping[str, Pixels] = field(default_factory=dict)
+    shelf: Shelf | None = None
+    sitting: Sitting = field(default_factory=Sitting)
+
+    def put(self, images: Iterable[Image]) -> Iterator[tuple[str, Said]]:
+        """Yield the content hash of each image and what is said of it, in order. A picture that cannot be read has an error of its own."""
+        stream = iter(images)
+        for image in stream:
+            found = self._looked(image)
+            if isinstance(found, Said):
+                yield image.key, found
+            else:
+                yield from self._round(image.key, found, stream)
+
+    def _looked(self, image: Image) -> Said | Pixels:
+        """Return what is said of a picture without asking, or its pixels, which are then to be asked about."""
+        found = self.shelf.find(image.key) if self.shelf is not None else None
+        if found is not None:
+            return found
+        if self.sitting.stopped is not None:
+            return Said(error=NOT_ASKED + self.sitting.stopped)
+        try:
+            pixels = image.pixels(self.size)
+        except PictureError as error:
+            return Said(error=UNREADABLE + str(error))
+        why = self.sitting.refuses()
+        return pixels if why is None else Said(error=NOT_ASKED + why)
+
+    def _round(self, key: str, pixels: Pixels, stream: Iterator[Image]) -> Iterator[tuple[str, Said]]:
+        """Ask about this picture and those that follow, until too many that are settled wait behind one that is not."""
+        chat = self.door()
+        waiting: deque[tuple[str, Said | None]] = deque()
+
+        def pictures() -> Iterator[Pixels]:
+            waiting.append((key, None))
+            yield pixels
+            while len(waiting) < chat.ahead + _MOST_WAITING:
+                image = next(stream, None)
+                if image is None:
+                    return
+                found = self._looked(image)
+                waiting.append((image.key, found if isinstance(found, Said) else None))
+                if not isinstance(found, Said):
+                    yield found
+
+        said_of_each = chat.ask(self.asking, pictures(), self.examples)
+        try:
+            for said in said_of_each:
+                while waiting[0][1] is not None:
+                    yield _settled(waiting.popleft())
+                asked, _ = waiting.popleft()
+                yield asked, self._taken(asked, said)
+        finally:
+            getattr(said_of_each, "close", lambda: None)()
+        for asked, settled in waiting:
+            yield asked, settled or Said(error=f"{FAILED}it stopped before this picture")
+
+    def _taken(self, key: str, said: Said) -> Said:
+        """Keep an answer, or say of a failure that it is one; after one that would befall every picture no more are asked about."""
+        if said.error is None:
+            if self.shelf is not None:
+                self.shelf.keep(key, said)
+            return said
+        why = plain(said.error)
+        if said.lasting:
+            self.sitting.stopped = f"because of a picture before it: {why}"
+        return Said(error=why if why.startswith((FAILED, NOT_ASKED)) else FAILED + why, seconds=said.seconds)
+
+
+def _settled(one: tuple[str, Said | None]) -> tuple[str, Said]:
+    key, said = one
+    assert said is not None
+    return key, said
+
+
+def shelf_of(bench: Bench, asking: Asking, revision: str, size: int, model: str) -> Shelf | None:
+    """Return where answers are kept in the study; outside of one, none are."""
+    if bench.answers is None:
+        return None
+    return Shelf(Answers(bench.answers), asking, revision, size, About(model, asking.hash, bench.contestant))

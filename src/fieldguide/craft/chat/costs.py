@@ -1,0 +1,49 @@
+"""What questions about pictures are expected to come to, before any is asked: letters are counted, and pictures by their size."""
+
+from __future__ import annotations
+
+import math
+
+from fieldguide.craft.chat.sent import USUAL_SIZE
+from fieldguide.records import Sending
+from fieldguide.tasks.asking import Asking, Shown
+
+#: Letters of a token, about right for English; turns cost a few tokens each beside their words.
+_LETTERS, _TURN = 4, 5
+#: Side of the square that is one token of a picture in most models of today (Qwen-VL: two patches of 14 a side), in pixels.
+_PATCH = 28
+
+
+def tokens_of(asking: Asking, image_size: int | None) -> tuple[int, int]:
+    """Return the tokens of one question, examples and picture included, and of its answer."""
+    letters = sum(len(part) for turn in asking.messages for part in turn.parts if isinstance(part, str))
+    shown = sum(isinstance(part, Shown) for turn in asking.messages for part in turn.parts)
+    told = letters / _LETTERS + _TURN * len(asking.messages) + shown * picture_tokens(image_size)
+    names = [len(name) for name in asking.answers]
+    said = sum(names) / max(len(names), 1) / _LETTERS + (8 if asking.schema else 2)
+    return math.ceil(told), min(math.ceil(said), asking.most_tokens)
+
+
+def picture_tokens(image_size: int | None) -> int:
+    """Return the tokens of a square picture of this side."""
+    return math.ceil((image_size or USUAL_SIZE) / _PATCH) ** 2
+
+
+def money(tokens_in: float | None, tokens_out: float | None, price_in: float | None, price_out: float | None) -> float | None:
+    """Return what tokens cost at these prices for a million, in their currency; `None` where prices or tokens are not known."""
+    if price_in is None and price_out is None:
+        return None
+    if (tokens_in is None and price_in) or (tokens_out is None and price_out):
+        return None
+    return ((tokens_in or 0) * (price_in or 0.0) + (tokens_out or 0) * (price_out or 0.0)) / 1e6
+
+
+def sending(
+    host: str, pictures: int, asking: Asking, image_size: int | None, prices: tuple[float | None, float | None], examples: int
+) -> Sending:
+    """Return what asking about so many pictures would send to `host`; `examples` pictures more stand in each question."""
+    tokens_in, tokens_out = tokens_of(asking, image_size)
+    known = sum(isinstance(part, Shown) for turn in asking.messages for part in turn.parts) - 1
+    tokens_in += max(0, examples - known) * picture_tokens(image_size)
+    every_in, every_out = pictures * tokens_in, pictures * tokens_out
+    return Sending(host, pictures, every_in, every_out, money(every_in, every_out, *prices), examples)

@@ -1,0 +1,56 @@
+"""What a recipe does about language models that look: which is asked and where, and who is left out where its weights are not here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from fieldguide import plan as planning
+from fieldguide import recipes, runs, terminal
+from fieldguide.asked import Entry
+from fieldguide.errors import UsageProblem
+
+if TYPE_CHECKING:
+    from fieldguide.recipe import Order
+
+#: Families whose contestants are asked in words: they get `Recipe.prompted` in the place of `Recipe.shared`.
+FAMILIES = frozenset({"vlm_prompt"})
+#: What a user may say of the model that is asked; settings of these families.
+OPTIONS = ("model", "server", "key_variable")
+
+
+def asks(entry: Mapping[str, Any]) -> bool:
+    """Tell whether a contestant of a recipe is a language model that looks."""
+    return entry["family"] in FAMILIES
+
+
+def read_asking(name: str, given: Mapping[str, Any]) -> dict[str, str]:
+    """Return what was said of the model that is asked; raises `UsageProblem` where the recipe `name` asks none."""
+    asking = {option: str(given[option]) for option in OPTIONS if given.get(option)}
+    if asking and not any(map(asks, recipes.read(name).study["contestants"])):
+        option = next(iter(asking)).replace("_", "-")
+        raise UsageProblem(
+            f"--{option} says which language model is asked, and the recipe {name} asks none.",
+            f"Recipes that do: {', '.join(one for one in recipes.names() if any(map(asks, recipes.read(one).study['contestants'])))}.",
+            f"fieldguide recipe {name}   says what it needs.",
+        )
+    return asking
+
+
+def takes_part(order: Order, entry: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
+    """Tell whether a contestant is asked for: an optional one where its weights are here, another model is named, or it has answered.
+
+    Nobody downloads many gigabytes by ``--online`` for a row of a table that was not wished for.
+    """
+    name = entry["name"]
+    if order.tiny or name not in order.recipe.optional or "model" in order.asking or runs.whole(order.folder / "runs" / name):
+        return True
+    (contestant,) = planning.read_contestants([Entry(name=name, family=entry["family"], settings=dict(settings))])
+    return planning.obstacle(contestant, online=False) is None
+
+
+def say_left_out(order: Order, taken: frozenset[str]) -> None:
+    """Say which optional contestants are left out, and what would bring them in."""
+    for name, why in order.recipe.optional.items():
+        if name not in taken:
+            terminal.say(f"Left out: {name}. {' '.join(why.split())}", "yellow")

@@ -1,0 +1,111 @@
+"""What the contestants of a study would send to other machines, counted before anything is done, and whether somebody agrees."""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from fieldguide import asking_again, families, runs
+from fieldguide import gather as gathering
+from fieldguide.asked import Asked, Terms, fractions
+from fieldguide.bench import Bench, Progress
+from fieldguide.consenting import require
+from fieldguide.data.classes import propose, read_classes
+from fieldguide.data.tables import read_manifest
+from fieldguide.errors import Problem
+from fieldguide.families import Contestant, Fitted, Sizes
+from fieldguide.files import read_own
+from fieldguide.machine import device
+from fieldguide.records import Manifest, Sending
+from fieldguide.tasks.classify import Classify
+
+
+def agree(
+    contestants: Iterable[Contestant], asked: Asked, folder: Path, online: bool, terms: Terms, progress: Progress
+) -> Terms:
+    """Return `terms` with somebody's consent in them, where `contestants` send pictures; raises `UsageProblem` without.
+
+    In a new study pictures are counted as the source lists them, before any is examined; nothing is written.
+    """
+    away = [entry for entry in contestants if families.where(entry) is not None]
+    if not away:
+        return terms
+    path = folder / "manifest.parquet"
+    if path.exists():
+        manifest = read_manifest(path)
+        task, left = gathering.task_of(folder, manifest), {entry.name: pictures_left(entry, folder, manifest) for entry in away}
+    else:
+        task, count = _listed(asked, online)
+        left = dict.fromkeys((entry.name for entry in away), count)
+    require(within(away, task, left, terms.limit), terms.yes, progress)
+    return terms.model_copy(update={"yes": True})
+
+
+def within(contestants: Iterable[Contestant], task: Classify, left: dict[str, int], limit: int | None) -> list[Sending]:
+    """Return what is sent for so many pictures `left` by name, of which all contestants together may ask about `limit`."""
+    found: list[Sending] = []
+    for entry in contestants:
+        count = left[entry.name]
+        if limit is not None:
+            count = min(count, max(0, limit - sum(one.pictures for one in found)))
+        one = families.sends(entry, task, Sizes(0, 0, count))
+        if one is not None and one.pictures:
+            found.append(one)
+    return found
+
+
+def pictures_left(entry: Contestant, folder: Path, manifest: Manifest) -> int:
+    """Return how many pictures of a study `entry` still has to ask about: those without an answer that counts, or is kept."""
+    run = folder / "runs" / entry.name
+    if runs.whole(run):
+        return len(asking_again.left_open(run))
+    rows = [row.key for row in manifest.part() if manifest.folds or row.split in ("val", "test")]
+    if manifest.folds or not (run / "model").exists() or not (folder / runs.ANSWERS).exists():
+        return len(set(rows))
+    try:
+        fitted = runs.at(runs.load(run), Bench(run / "scratch", answers=folder / runs.ANSWERS))
+    except Problem:  # the run itself tells what is wrong
+        return len(set(rows))
+    return int(fitted.lacking(rows)) if hasattr(fitted, "lacking") else len(set(rows))
+
+
+def _listed(asked: Asked, online: bool) -> tuple[Classify, int]:
+    """Return the classes of a source and about how many of its pictures will be asked about."""
+    with tempfile.TemporaryDirectory() as scratch:
+        source = gathering.source_of(asked, Path(scratch), online)
+        splits = [file.split for file in source.files]
+        classes = source.classes
+    share = 1.0 if asked.folds else sum(fractions(asked.split)[1:])
+    given = sum(split in ("val", "test") for split in splits)
+    free = sum(split is None for split in splits)
+    return Classify(propose(classes)), given + math.ceil(share * free)
+
+
+def at_work(run: Path, fitted: Fitted, pictures: Sequence[str], terms: Terms, progress: Progress) -> Fitted:
+    """Return the contestant of ``STUDY/runs/NAME``, ready to answer for new `pictures` (content hashes), once somebody agreed to what it sends.
+
+    Its answers are kept in the study, where that may be written to.
+    """
+    if not hasattr(fitted, "at"):
+        return fitted
+    described = read_own(run / "model" / "fieldguide.json")
+    settings = {name: value for name, value in described["settings"].items() if value is not None}
+    entry = families.contestant(described["family"], None, settings, "The contestant", str(described["name"]))
+    study = run.resolve().parent.parent
+    kept = study / runs.ANSWERS
+    bench = Bench(run / "scratch", int(described["seed"]), device(), answers=kept if _may_write(kept) else None)
+    bench = replace(bench, contestant=entry.name)
+    if families.where(entry) is not None:
+        task = Classify(read_classes(run / "model" / "classes.toml", described["classes"]))
+        left = {entry.name: int(runs.at(fitted, bench).lacking(pictures))}  # type: ignore[attr-defined]
+        require(within([entry], task, left, terms.limit), terms.yes, progress)
+        bench = replace(bench, consented=True)
+    return runs.at(fitted, bench)
+
+
+def _may_write(path: Path) -> bool:
+    return path.exists() and os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
