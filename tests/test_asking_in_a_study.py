@@ -16,13 +16,14 @@ import fieldguide
 from fieldguide import runs
 from fieldguide.asked import Terms
 from fieldguide.cleaning import clean
+from fieldguide.consenting import Allowance
 from fieldguide.craft.chat import Said
-from fieldguide.data.tables import read_predictions
+from fieldguide.data.tables import read_manifest, read_predictions, write_predictions
 from fieldguide.errors import DONE, PARTLY, USAGE, UsageProblem
 from fieldguide.families import vlm_prompt
 from fieldguide.files import read_json
-from fieldguide.records import Pixels
-from fieldguide.study import Study, dry_run, read_asked
+from fieldguide.records import Pixels, Prediction
+from fieldguide.study import Study, dry_run, read_asked, redraw
 from fieldguide.tasks.asking import Asking
 
 #: Classes of the pictures are blue, green, red; the fake's rule answers by the place of the strongest colour in the list.
@@ -187,6 +188,24 @@ def test_only_what_is_not_kept_needs_consent(pictures: Path, tmp_path: Path, fak
         compare(pictures, tmp_path, FAR)
 
 
+def test_new_pictures_of_an_extended_study_need_consent_of_their_own(tmp_path: Path, fake: Fake) -> None:
+    photos = write_colours(tmp_path / "photos", each=6)
+    compare(photos, tmp_path / "study", FAR, terms=Terms(yes=True))
+    (photos / "red" / "new.png").write_bytes(
+        (write_colours(tmp_path / "more", each=1, seed=5) / "red" / "000.png").read_bytes()
+    )
+    asked = len(fake.asked)
+    with pytest.raises(UsageProblem, match="nobody agreed"):
+        compare(photos, tmp_path / "study", FAR, extend=True)
+    assert len(fake.asked) == asked
+
+
+def test_consent_to_one_host_is_none_to_another() -> None:
+    allowance = Allowance(Terms(), frozenset({"here.example.org"}))
+    assert allowance.agreed("here.example.org") and not allowance.agreed("there.example.org") and not allowance.agreed(None)
+    assert Allowance(Terms(yes=True)).agreed("there.example.org")
+
+
 def test_a_dry_run_tells_tokens_and_money(pictures: Path, tmp_path: Path, fake: Fake) -> None:
     found = dry_run(*read_asked(str(pictures), tmp_path / "study", contestants=("majority", FAR)))
     (sending,) = found.sendings
@@ -229,6 +248,27 @@ def test_answers_survive_the_loss_of_everything_else(pictures: Path, tmp_path: P
     assert base.execute("SELECT count(*) FROM answers").fetchone() == (count,)
     base.close()
     assert read_json(tmp_path / "runs" / "asked" / "model" / "prompt.json")["how"] == "generate"
+
+
+def test_a_damaged_file_of_answers_stops_by_name_and_is_left_as_it_is(pictures: Path, tmp_path: Path, fake: Fake) -> None:
+    study = compare(pictures, tmp_path, WORD)
+    path = study.folder / runs.ANSWERS
+    path.write_bytes(path.read_bytes()[:5000])
+    study = compare(pictures, tmp_path, WORD, "vlm_prompt/drawn:prompt=json,as=json")
+    assert study.outcomes == {"asked": "reused", "json": "failed"} and study.exit_code == PARTLY
+    assert "damaged" in study.failure("json")["given"] and path.stat().st_size == 5000
+
+
+def test_open_questions_about_validation_pictures_alone_are_told_by_the_exit_code(
+    pictures: Path, tmp_path: Path, fake: Fake
+) -> None:
+    compare(pictures, tmp_path, WORD)
+    path = tmp_path / "runs" / "asked" / "predictions.parquet"
+    val = read_manifest(tmp_path / "manifest.parquet").part("val")[0].key
+    rows = [Prediction(val, error="server failed: x") if one.image == val else one for one in read_predictions(path)]
+    write_predictions(path, rows)
+    assert redraw(tmp_path).exit_code == PARTLY
+    assert compare(pictures, tmp_path, WORD).exit_code == DONE
 
 
 def test_the_rule_of_the_fake_depends_on_the_order_of_the_list() -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from fieldguide import terminal
 from fieldguide.bench import Silent
 from fieldguide.consenting import line, require
 from fieldguide.errors import USAGE, UsageProblem
@@ -75,3 +78,15 @@ def test_without_consent_it_stops(confirm: Any, why: str) -> None:
 def test_a_script_has_no_terminal() -> None:
     with pytest.raises(UsageProblem, match="nobody agreed"):
         require([AWAY], False, Told())
+
+
+@pytest.mark.parametrize(("said", "answer"), [("y\n", True), ("YES\n", True), ("\n", False), ("yess\n", False), ("", False)])
+def test_a_person_at_the_terminal_has_to_say_yes(said: str, answer: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    stdin, shown = io.StringIO(said), io.StringIO()
+    stdin.isatty = lambda: True  # type: ignore[method-assign]
+    monkeypatch.setattr("sys.stdin", stdin)
+    monkeypatch.setattr(terminal, "err", Console(file=shown, force_terminal=True))
+    assert terminal.confirm("Send 3 pictures to a[bold]b?") is answer
+    assert "a[bold]b? [y/N]" in shown.getvalue()
+    monkeypatch.setattr(terminal, "err", Console(file=shown))
+    assert terminal.confirm("Send?") is None, "an answer nobody saw the question of"

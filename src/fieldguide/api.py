@@ -42,7 +42,7 @@ def compare(
 
     `contestants` are words ``[family/]name[:key=value,...]`` or `fieldguide.asked.Entry` tables; `settings` are fields of
     `fieldguide.asked.Asked` (``split``, ``folds``, ``seed``, ``preset``). The same call again goes on where it was stopped. `terms`
-    say whether pictures may be sent to other machines (``Terms(yes=True)``) and how many questions may be put. Raises a
+    say whether pictures may be sent to other machines (``fieldguide.asked.Terms(yes=True)``) and how many questions may be put. Raises a
     `fieldguide.Problem` for what a user can mend.
     """
     asked, folder = read_asked(str(source), Path(out) if out else None, contestants=tuple(contestants), **settings)
