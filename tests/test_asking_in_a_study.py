@@ -16,6 +16,7 @@ import fieldguide
 from fieldguide import runs
 from fieldguide.asked import Terms
 from fieldguide.cleaning import clean
+from fieldguide.consenting import Allowance
 from fieldguide.craft.chat import Said
 from fieldguide.data.tables import read_manifest, read_predictions, write_predictions
 from fieldguide.errors import DONE, PARTLY, USAGE, UsageProblem
@@ -185,6 +186,24 @@ def test_only_what_is_not_kept_needs_consent(pictures: Path, tmp_path: Path, fak
     compare(pictures, tmp_path, FAR, terms=Terms(yes=True, limit=3))
     with pytest.raises(UsageProblem, match="6 pictures would be sent"):
         compare(pictures, tmp_path, FAR)
+
+
+def test_new_pictures_of_an_extended_study_need_consent_of_their_own(tmp_path: Path, fake: Fake) -> None:
+    photos = write_colours(tmp_path / "photos", each=6)
+    compare(photos, tmp_path / "study", FAR, terms=Terms(yes=True))
+    (photos / "red" / "new.png").write_bytes(
+        (write_colours(tmp_path / "more", each=1, seed=5) / "red" / "000.png").read_bytes()
+    )
+    asked = len(fake.asked)
+    with pytest.raises(UsageProblem, match="nobody agreed"):
+        compare(photos, tmp_path / "study", FAR, extend=True)
+    assert len(fake.asked) == asked
+
+
+def test_consent_to_one_host_is_none_to_another() -> None:
+    allowance = Allowance(Terms(), frozenset({"here.example.org"}))
+    assert allowance.agreed("here.example.org") and not allowance.agreed("there.example.org") and not allowance.agreed(None)
+    assert Allowance(Terms(yes=True)).agreed("there.example.org")
 
 
 def test_a_dry_run_tells_tokens_and_money(pictures: Path, tmp_path: Path, fake: Fake) -> None:

@@ -17,10 +17,15 @@ from fieldguide.records import Sending
 
 @dataclass
 class Allowance:
-    """How many questions one call may still put, all contestants together."""
+    """How many questions one call may still put, all contestants together, and the hosts that somebody agreed to send pictures to."""
 
     terms: Terms = field(default_factory=Terms)
+    hosts: frozenset[str] = frozenset()
     put: int = 0
+
+    def agreed(self, host: str | None) -> bool:
+        """Tell whether pictures may be sent to `host`."""
+        return host is not None and (self.terms.yes or host in self.hosts)
 
     @property
     def left(self) -> int | None:

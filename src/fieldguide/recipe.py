@@ -24,7 +24,7 @@ from fieldguide.data.split import SplitShape
 from fieldguide.errors import EnvironmentProblem, Problem, UsageProblem, plain
 from fieldguide.families import Contestant, Sizes
 from fieldguide.records import Estimate
-from fieldguide.sending import agree
+from fieldguide.sending import Call, agree
 from fieldguide.tasks.classify import Classify
 
 #: What stands for the folder of made networks in the settings of a rehearsal.
@@ -140,7 +140,8 @@ def follow(order: Order) -> page.Study:
         recipe_asking.say_left_out(order, frozenset(entry.name for entry in asked.contestants if not isinstance(entry, str)))
         require_weights(order, asked)
         entries = planning.read_contestants(asked.contestants)
-        order = replace(order, terms=agree(entries, asked, order.folder, order.online, order.terms, order.progress))
+        if agree(entries, asked, order.folder, Call(order.terms, order.online), order.progress).hosts:
+            order = replace(order, terms=order.terms.model_copy(update={"yes": True}))  # and is not asked again
     done: page.Study | None = None
     for number, step in enumerate(order.steps, start=1):
         terminal.say(f"Step {number} of {len(order.steps)}: {step}. {_about(step)}", "bold")

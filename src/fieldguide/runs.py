@@ -221,7 +221,7 @@ def bench_of(entry: Contestant, table: Table, folder: Path, train: Sequence[Mani
         texts=hatch(lambda source: read_texts(table.folder, source).only({row.key for row in train})),
         answers=table.answers,
         limit=table.allowance.left,
-        consented=table.allowance.terms.yes,
+        consented=table.allowance.agreed(families.where(entry)),
         contestant=entry.name,
     )
 

@@ -6,14 +6,14 @@ import math
 import os
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fieldguide import asking_again, families, runs
 from fieldguide import gather as gathering
 from fieldguide.asked import Asked, Terms, fractions
 from fieldguide.bench import Bench, Progress
-from fieldguide.consenting import require
+from fieldguide.consenting import Allowance, require
 from fieldguide.data.classes import propose, read_classes
 from fieldguide.data.tables import read_manifest
 from fieldguide.errors import Problem
@@ -24,25 +24,34 @@ from fieldguide.records import Manifest, Sending
 from fieldguide.tasks.classify import Classify
 
 
-def agree(
-    contestants: Iterable[Contestant], asked: Asked, folder: Path, online: bool, terms: Terms, progress: Progress
-) -> Terms:
-    """Return `terms` with somebody's consent in them, where `contestants` send pictures; raises `UsageProblem` without.
+@dataclass(frozen=True)
+class Call:
+    """What was said on the command line besides the study: its terms, whether the network is allowed, whether new pictures are taken in."""
 
-    In a new study pictures are counted as the source lists them, before any is examined; nothing is written.
+    terms: Terms
+    online: bool = False
+    extend: bool = False
+
+
+def agree(contestants: Iterable[Contestant], asked: Asked, folder: Path, call: Call, progress: Progress) -> Allowance:
+    """Return what this call may do, once somebody agreed to what `contestants` send; raises `UsageProblem` without.
+
+    In a new study, and in one that is extended, pictures are counted as the source lists them, before any is examined; nothing is
+    written.
     """
     away = [entry for entry in contestants if families.where(entry) is not None]
     if not away:
-        return terms
+        return Allowance(call.terms)
     path = folder / "manifest.parquet"
-    if path.exists():
+    if path.exists() and not call.extend:
         manifest = read_manifest(path)
         task, left = gathering.task_of(folder, manifest), {entry.name: pictures_left(entry, folder, manifest) for entry in away}
     else:
-        task, count = _listed(asked, online)
+        task, count = _listed(asked, call.online)
         left = dict.fromkeys((entry.name for entry in away), count)
-    require(within(away, task, left, terms.limit), terms.yes, progress)
-    return terms.model_copy(update={"yes": True})
+    found = within(away, task, left, call.terms.limit)
+    require(found, call.terms.yes, progress)
+    return Allowance(call.terms, frozenset(one.host for one in found))
 
 
 def within(contestants: Iterable[Contestant], task: Classify, left: dict[str, int], limit: int | None) -> list[Sending]:

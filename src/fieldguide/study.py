@@ -17,7 +17,6 @@ from fieldguide import gather as gathering
 from fieldguide import plan as planning
 from fieldguide.asked import Asked, Entry, Terms, study_folder
 from fieldguide.bench import Progress, Silent
-from fieldguide.consenting import Allowance
 from fieldguide.data.classes import propose
 from fieldguide.data.examine import examine
 from fieldguide.data.split import SplitShape, shape
@@ -36,7 +35,7 @@ from fieldguide.measuring import measure_pictures, require_by_hand
 from fieldguide.records import Manifest, Sending
 from fieldguide.report.wanted import DRAWN, REPORT, Drawn, Wanted
 from fieldguide.scoring import score as _score
-from fieldguide.sending import agree
+from fieldguide.sending import Call, agree
 from fieldguide.settings import build
 from fieldguide.tasks.classify import Classify
 from fieldguide.text_ways import compare_ways
@@ -162,9 +161,8 @@ def compare(
         with progress.bar("load libraries", 1):  # the first look at a network imports them, which takes seconds
             obstacles = _obstacles(contestants, asked, folder, online)
             wanted = planning.sizes_wanted(c for c in contestants if c.name in obstacles and obstacles[c.name] is None)
-        allowed = Allowance(
-            agree([c for c in contestants if not obstacles.get(c.name)], asked, folder, online, terms or Terms(), progress)
-        )
+        runnable = [c for c in contestants if not obstacles.get(c.name)]
+        allowed = agree(runnable, asked, folder, Call(terms or Terms(), online, extend), progress)
         source = gathering.source_of(asked, folder, online)
         manifest = gathering.gather(source, asked, folder, _sizes(wanted), extend=extend, progress=progress)
         require_by_hand(folder, manifest)
