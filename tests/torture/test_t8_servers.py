@@ -9,25 +9,32 @@ from __future__ import annotations
 
 import datetime
 import email.utils
+import hashlib
 import json
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 from typing import Any
 
 import openai  # noqa: F401 - here, so that no case pays for the seconds this takes
 import pytest
 from tests import stub
 from tests.looking import colour, decoded, looks, ollama, plain_picture
+from tests.rooms import write_colours
 from tests.stub import Answer, Script, Stub, failing, raw, serving
+from tests.torture.shell import in_process
 
 from fieldguide.craft.chat import Said, Wanted
 from fieldguide.craft.chat.ollama import open_ollama
 from fieldguide.craft.chat.over_http import open_served
-from fieldguide.errors import EnvironmentProblem
+from fieldguide.craft.insisting import Insisting
+from fieldguide.data.tables import read_predictions
+from fieldguide.errors import DONE, PARTLY, EnvironmentProblem
 from fieldguide.tasks.asking import Asking, Message, Shown
 
 pytestmark = pytest.mark.slow(keep=14)
@@ -323,6 +330,58 @@ OTHERS = {
 @pytest.mark.parametrize("name", OTHERS)
 def test_fault(name: str, sitting: Sitting, told: Tell, monkeypatch: pytest.MonkeyPatch) -> None:
     OTHERS[name](sitting, told, monkeypatch)
+
+
+#: What befalls every third picture in a whole study, whichever it is; it passes before the command is given again.
+IN_A_STUDY: dict[str, tuple[Answer, str]] = {
+    "500": (failing(500, "boom"), "HTTP 500, boom"),
+    "drop in the middle of a body": (stub.cut, "the connection broke"),
+}
+
+
+@torture
+@pytest.mark.parametrize("name", IN_A_STUDY, ids=[f"in a study: {name}" for name in IN_A_STUDY])
+def test_fault_in_a_study(
+    name: str,
+    sitting: Sitting,
+    told: Tell,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The same command asks about the pictures that failed, and about no other."""
+    fault, words = IN_A_STUDY[name]
+    asked: Counter[str] = Counter()
+    well = [False]
+
+    def script(body: dict[str, Any], number: int) -> Answer:
+        pictures, text = decoded(body)
+        if not pictures or "Which one of these" not in text:  # of the probe, about a made picture
+            return looks()(body, number)
+        picture = hashlib.sha256(pictures[-1].tobytes()).hexdigest()
+        asked[picture] += 1
+        return fault if int(picture, 16) % 3 == 0 and not well[0] else looks()(body, number)
+
+    monkeypatch.setattr(Insisting, "_rest", lambda self, trouble, attempts: None)
+    shell = in_process(capsys, monkeypatch)
+    prefix = "served" if sitting.way == OPENAI else "ollama"
+    with sitting.serve(script) as server:
+        word = f"vlm_prompt/{prefix}/eyes:server={sitting.address(server)},at_once=1,as=far"
+        command = ("compare", write_colours(tmp_path / "pictures", each=10), word, "--out", tmp_path / "study")
+        first = shell(*command)
+        failed = {picture for picture in asked if int(picture, 16) % 3 == 0}
+        rest = set(asked) - failed
+        assert first.code == PARTLY and failed and rest, first.text
+        assert f"far: {len(failed)} of {len(asked)} failed (" in first.text and words in first.text
+        assert "counted wrong; the same command asks for these again" in first.text
+        asked.clear()
+        well[0] = True
+        again = shell(*command)
+    assert again.code == DONE and set(asked) == failed and max(asked.values()) == 1, again.text
+    answers = read_predictions(tmp_path / "study" / "runs" / "far" / "predictions.parquet")
+    assert len(answers) == len(failed | rest) and not any(one.error for one in answers)
+    (line,) = [part for part in first.out.splitlines() if part.strip().startswith("far: ")]
+    told(f"{line.strip().replace(server.root[7:], 'localhost')} Then {len(asked)} were asked.")
 
 
 def test_the_group_would_notice(sitting: Sitting) -> None:

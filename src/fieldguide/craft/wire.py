@@ -83,12 +83,6 @@ class Wire:
                 raise
             raise trouble from None
 
-    def _discreet(self, body: bytes) -> bytes:
-        """Return a body in which no secret of ours is quoted, whoever reads which part of it."""
-        if not self.server.hider.patterns:
-            return body
-        return self.server.hide(body.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
-
     def _address(self, path: str) -> Any:
         """Return the address as the client has it: reading one costs as much as sending a small request."""
         known = self._addresses.get(path)
@@ -96,6 +90,12 @@ class Wire:
             query = dict(self.server.query) or None
             known = self._addresses[path] = self._client.build_request("GET", self.server.url + path, params=query).url
         return known
+
+    def _discreet(self, body: bytes) -> bytes:
+        """Return a body in which no secret of ours is quoted, whoever reads which part of it."""
+        if not self.server.hider.patterns:
+            return body
+        return self.server.hide(body.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
 
     def json(self, path: str, body: bytes | None = None) -> tuple[dict[str, Any], Answered]:
         """Return the JSON object that a success holds; raises `Trouble` for every other status, and where it holds something else."""
