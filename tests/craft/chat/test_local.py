@@ -16,6 +16,7 @@ from fieldguide.craft.chat.local import Local, open_local
 from fieldguide.craft.chat.tiny import architectures
 from fieldguide.errors import UsageProblem
 from fieldguide.records import Pixels
+from fieldguide.tasks.asking import Asking, Message, Shown
 
 CAN = tuple(name for name in architectures() if name != "mllama")
 
@@ -108,6 +109,23 @@ def test_mllama_goes_without_and_says_so(tiny_chats: Path) -> None:
     chat = opened(tiny_chats, "mllama")
     list(chat.ask(asking(most_tokens=2), [picture(0)], {}))
     assert chat.facts["prefix"] == {"used": False, "why": "its parts are not tokenised as the whole"}
+
+
+def test_where_nothing_stands_before_the_picture_all_is_computed_and_examples_keep_their_place(tiny_chats: Path) -> None:
+    chat, examples = opened(tiny_chats), {"a": picture(10)}
+    first = Asking((Message("user", (Shown(), "Which? This is another one:", Shown("a"))),), NAMES, most_tokens=4)
+    said = next(chat.ask(first, [picture(0)], examples))
+    assert (said.error, chat.facts["prefix"]["used"], chat.facts["notes"]) == (None, False, [])
+    # A model whose mark of a picture cannot be told apart is asked all the same.
+    question, expected = asking(examples=("a",), most_tokens=4), []
+    for blind in (False, True):
+        chat = opened(tiny_chats)
+        if blind:
+            chat.hand.__dict__["mark"] = ""
+        expected.append(next(chat.ask(question, [picture(0)], examples)))
+        assert chat.facts["prefix"]["used"] is not blind
+    assert expected[0].text == expected[1].text
+    assert expected[1].error is None
 
 
 def test_pictures_are_taken_as_they_are_needed_and_answered_in_order(tiny_chats: Path) -> None:

@@ -94,6 +94,7 @@ def test_a_system_message_that_is_not_taken_begins_the_first_turn(hand: Any, tem
     assert "Which?" in written.before
     assert any("takes no system message" in note for note in written.notes)
     assert written.text.endswith("</think>\n\n"), "it is not asked to think aloud"
+    assert said(hand(template), [written.end]) == END
 
 
 def test_what_is_not_written_is_told(hand: Any) -> None:

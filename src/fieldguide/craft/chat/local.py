@@ -170,7 +170,7 @@ class Local:
         try:
             picture = self._sized(pixels)
             if not prompt.tried:
-                self._try_prefix(prompt, self._whole(prompt, picture), self._rest(prompt, picture))
+                self._try_prefix(prompt, picture, self._whole(prompt, picture))
             inputs = self._whole(prompt, picture) if prompt.prefix is None else self._rest(prompt, picture)
         except Exception as error:  # processors raise what they like for a picture that they were not made for
             return Said(error=f"the picture could not be made ready for the model: {plain(error)}")
@@ -196,13 +196,14 @@ class Local:
         return self._inputs(prompt.written.after, [picture, *behind], begun=False)
 
     @torch.inference_mode()
-    def _try_prefix(self, prompt: _Prompt, whole: Inputs, rest: Inputs) -> None:
+    def _try_prefix(self, prompt: _Prompt, picture: Pillow.Image, whole: Inputs) -> None:
         """Compute what stands before the picture, and find out with the first picture whether the model can go on from there."""
         prompt.tried, written, why = True, prompt.written, "next to nothing stands before the picture"
         try:
             shown = [prompt.shown[key] for key in written.ahead]
             before = self._inputs(written.before, shown, begun=not written.marked) if written.before else None
             if before is not None and before["input_ids"].shape[1] >= prefixes.LEAST:
+                rest = self._rest(prompt, picture)
                 with of_transformers._quiet():
                     made = prefixes.computed(self.model, before)
                     prefixes.require_agreement(self.model, made, whole, rest)

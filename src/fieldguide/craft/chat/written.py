@@ -66,7 +66,7 @@ class Hand:
     @cached_property
     def mark(self) -> str:
         """How the template writes a picture; empty where that cannot be told."""
-        alone, pictured = self._render([_user(_WORD)]), self._render([_user(Shown(), _WORD)])
+        alone, pictured = self._tried([_user(_WORD)])[0], self._tried([_user(Shown(), _WORD)])[0]
         front = _alike(alone, pictured)
         back = _alike(alone[front:][::-1], pictured[front:][::-1])
         return pictured[front : len(pictured) - back].strip()
@@ -75,7 +75,7 @@ class Hand:
     def end(self) -> int:
         """The token that ends what the assistant says."""
         turns = [_user(_WORD)]
-        return self._answered(turns, self._render(turns))[1]
+        return self._answered(turns, self._tried(turns)[0])[1]
 
     @cached_property
     def _special(self) -> dict[int, str]:
@@ -94,21 +94,22 @@ class Hand:
         )
         return str(made)
 
+    def _tried(self, turns: Sequence[Message], *, opened: bool = True) -> tuple[str, str]:
+        """Return what the template writes, or nothing and why: it may refuse a role, or an order of turns, in any way it likes."""
+        try:
+            return self._render(turns, opened=opened), ""
+        except Exception as error:
+            return "", plain(error)
+
     def write(self, asking: Asking) -> Written:
         """Return `asking` as this model reads it; raises `UsageProblem` where its text holds a mark of the model's own."""
         self._require_plain(asking)
         turns, notes = list(asking.messages), []
-        try:
-            text, why = self._render(turns), ""
-        except Exception as error:  # a template raises what it likes for a role that it does not know
-            text, why = "", plain(error)
+        text, why = self._tried(turns)
         if not _holds(text, turns) and any(turn.role == "system" for turn in turns):
             turns = _folded(turns)
             notes.append("The chat template takes no system message here: its text begins the first turn of the user.")
-            try:
-                text = self._render(turns)
-            except Exception as error:
-                text, why = "", plain(error)
+            text, why = self._tried(turns)
         if not _holds(text, turns):
             raise DataProblem(
                 f"The chat template of this model does not write the whole prompt{f': {why}' if why else ''}.",
@@ -127,8 +128,8 @@ class Hand:
             lead=lead,
             end=self.end,
             marked=bool(bos) and text.startswith(bos),
-            ahead=asking.examples[:at] if cut else (),
-            behind=asking.examples[at:] if cut else asking.examples,
+            ahead=asking.examples[:at],
+            behind=asking.examples[at:],
             notes=tuple(notes),
         )
 
@@ -146,17 +147,11 @@ class Hand:
 
     def _answered(self, turns: Sequence[Message], text: str) -> tuple[str, int]:
         """Return what stands between a prompt and its answer, and the token behind it."""
-        stop = self.tokenizer.eos_token_id
-        try:
-            whole = self._render([*turns, Message("assistant", (_WORD,))], opened=False)
-        except Exception:  # a template that has no say in how an answer is written
-            return "", int(stop)
-        lead, found, rest = whole[len(text) :].partition(_WORD)
-        if not found:
-            return "", int(stop)
-        ids = self.tokenizer(rest, add_special_tokens=False)["input_ids"]
-        end = ids[0] if ids and ids[0] in self._special else stop
-        return (lead if whole.startswith(text) and not lead.strip() else ""), int(end)
+        whole = self._tried([*turns, Message("assistant", (_WORD,))], opened=False)[0]
+        said, found, rest = whole.rpartition(_WORD)
+        ids = self.tokenizer(rest, add_special_tokens=False)["input_ids"] if found else []
+        lead = said.removeprefix(text) if found and said.startswith(text) else ""
+        return "" if lead.strip() else lead, int(ids[0] if ids and ids[0] in self._special else self.tokenizer.eos_token_id)
 
     def answers(self, written: Written, answers: Sequence[str]) -> list[list[int]]:
         """Return the tokens of each answer as they follow the prompt, the end of the turn included.
