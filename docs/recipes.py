@@ -8,6 +8,7 @@ from typing import Any
 
 from fieldguide import recipes
 from fieldguide.recipes import Figure, Recipe
+from fieldguide.report.published_asked import printed
 
 TARGET = Path(__file__).with_name("recipes.md")
 
@@ -110,7 +111,7 @@ def _printed(figure: Figure) -> str:
 
 def _more(figure: Figure) -> str:
     told = [] if figure.filtered is None else [f"filtered accuracy {figure.filtered:.2f} %"]
-    told += [f"{name.replace('_', ' ')} {value:g}" for name, value in figure.metrics.items()]
+    told += [f"{name.replace('_', ' ')} {printed(value)}" for name, value in figure.metrics.items()]
     told += [f"{name}: {words}" for name, words in (("time to answer", figure.time), ("on", figure.hardware)) if words]
     return "; ".join(told)
 

@@ -9,9 +9,12 @@ import time
 from urllib.parse import quote
 
 import pytest
+from tests.stub import in_turn, raw, serving
 from tests.torture.writings import WRITINGS, holds
 
 from fieldguide.craft.secrets import HIDDEN, hider, keep_from_logs, known_hidden
+from fieldguide.craft.server import server_of
+from fieldguide.craft.wire import Wire
 
 KEY = "sk-proj-Ab+/=9&<x>_\"T3BlbkFJ'q\\0"
 
@@ -68,3 +71,17 @@ def test_logs_of_the_libraries_are_discreet(caplog: pytest.LogCaptureFixture) ->
     logging.getLogger("httpx").info('HTTP Request: POST %s "200"', "http://host/v1?sig=a-key-for-logs-2")
     assert "for-logs" not in caplog.text and caplog.text.count(HIDDEN) == 2
     assert known_hidden("a-key-for-logs-1") == HIDDEN
+
+
+def test_a_reply_is_read_by_nobody_before_secrets_are_out_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever protocol reads it, and whichever field of it; a body that is no text stays as it is."""
+    monkeypatch.setenv("MY_KEY", KEY.replace("\\", ""))
+    told = {"models": [{"name": f"m {form}"} for writing in WRITINGS for form in WRITINGS[writing](KEY.replace("\\", ""))]}
+    odd = b"\xff\xfe no text"
+    with serving(in_turn(raw(200, json.dumps(told)), raw(200, odd))) as server:
+        wire = Wire(server_of(server.url, "MY_KEY"), 5.0)
+        value, answered = wire.json("/x", b"{}")
+        assert wire.send("/x", b"{}").body == odd
+        wire.close()
+    assert len(value["models"]) == len(told["models"]) and all(HIDDEN in one["name"] for one in value["models"])
+    assert not holds(answered.body.decode() + str(value), KEY.replace("\\", ""))

@@ -216,7 +216,7 @@ def test_filtered_accuracy_stands_beside_the_published_one_over_both_denominator
         "91.6 % [88.0\u201394.2]: 284 of the 310 answers that are a bare name, on the list or off it",
     ]
     assert [(told.what, told.published) for told in metrics] == [
-        ("precision, weighted average", "0.9"),
+        ("precision, weighted average", "0.90"),
         ("recall, weighted average", "0.34"),
         ("F1, weighted average", "0.47"),
     ]

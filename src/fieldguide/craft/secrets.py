@@ -18,7 +18,7 @@ HIDDEN = "[hidden]"
 #: A shorter one is a placeholder ("EMPTY", "ollama"), and taking it out of a text would take out words.
 SHORTEST = 8
 #: What may stand between the signs of a secret that was wrapped or set apart: white space, escaped or not, and what parts bytes.
-_ESCAPE = r"\\{1,4}"
+_ESCAPE = r"\\{1,15}"
 _BREAK, _APART = rf"(?:\s|{_ESCAPE}[nr]){{0,4}}", r"[\s:-]?"
 _BASE64 = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_=")
 #: Libraries that note what they send and what comes back, headers and addresses whole, where somebody turns their logs on.

@@ -57,11 +57,16 @@ def _more(study: Study, figure: Figure, contestant: Contestant | None) -> Iterat
         yield Told(name, "filtered accuracy", f"{figure.filtered:.2f}{say.NBSP}%", _filtered(study, contestant))
     for metric, value in figure.metrics.items():
         here = say.score(contestant.metric(metric) if contestant else None, share=False)
-        yield Told(name, _METRICS[metric], f"{value:g}", (_with_note(here) if contestant else "not scored",))
+        yield Told(name, _METRICS[metric], printed(value), (_with_note(here) if contestant else "not scored",))
     if figure.time is not None:
         yield Told(name, "time to answer", figure.time, (_time(contestant),))
     if figure.hardware is not None:
         yield Told(name, "hardware", figure.hardware, (_hardware(study, contestant),))
+
+
+def printed(share: float) -> str:
+    """Return a published share with the digits it was printed with, two at least."""
+    return f"{share:.2f}" if round(share, 2) == share else f"{share:g}"
 
 
 def _with_note(value: say.Value) -> str:
