@@ -149,6 +149,7 @@ def test_a_question_is_needed(words: list[str], pictures: Path) -> None:
     with pytest.raises(UsageProblem, match="last word"):
         read_order("drawn", [str(pictures / "0.png"), str(pictures / "1.png")], {})
     assert read_order("drawn", ["x.png", "why " * 200], {}).questions == ("why " * 200,)
+    assert read_order("vlm_prompt/drawn", ["x.png", "why?"], {}).model == "drawn"  # as a contestant is called
 
 
 def test_nothing_is_sent_elsewhere_before_somebody_agrees(pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:

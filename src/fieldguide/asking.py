@@ -44,6 +44,8 @@ _SHOWN = (
     ClassInfo("barn_owl", "barn owl", (), "a pale owl with a white face in the shape of a heart"),
     ClassInfo("eagle_owl", "eagle owl", (), "a very large owl with orange eyes and long ear tufts"),
 )
+#: How the family of prompted models is written before a model where it is a contestant.
+_ROOM = "vlm_prompt/"
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,11 @@ class Answered:
 
 
 def read_order(model: str, words: Sequence[str], given: Mapping[str, Any], *, online: bool = False, yes: bool = False) -> Order:
-    """Return what the words of a command ask for: pictures, and behind them a question, unless a prompt is named."""
+    """Return what the words of a command ask for: pictures, and behind them a question, unless a prompt is named.
+
+    A model may also be called as a contestant is (``vlm_prompt/drawn``).
+    """
+    model = model.removeprefix(_ROOM)
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
     how = build(FreeQuestion, {name: value for name, value in values.items() if value not in (None, ())}, "The command")
     if how.prompt is not None:
