@@ -58,6 +58,11 @@ def led_astray(pixels: Pixels | None, text: str) -> str:
     return "3" if digit == 1 and EXAMPLE in text else "It is a 2." if digit == 2 else str(digit)
 
 
+def put(server: Stub, question: str) -> list[dict[str, Any]]:
+    """The requests with this question; a probe has others."""
+    return [body for body in server.asked if question in json.dumps(body)]
+
+
 def parts(study: Study, name: str) -> dict[str, Any]:
     part: dict[str, Any] = study.scores(name)["parts"]["test"]
     return part
@@ -72,7 +77,7 @@ def test_the_example_is_found_to_pull_and_nothing_is_asked_twice(shell: Shell, t
         asked = server.count
         again = shell(*words)
         assert server.count == asked and "Re-used, whole from before" in again.out + again.err
-        bodies = [body for body in server.asked if "images" in json.dumps(body)]
+        bodies = put(server, "What number is this?")
     study = Study(tmp_path / "llava-zero-shot-mnist-study", None)  # type: ignore[arg-type]
     rights = {name: parts(study, name)["correct"] for name in study.comparison["order"]}
     assert rights == {"llava": 24, "llava-no-example": 36, "llava-choice": 24}, "3 for 1; a sentence for 2, strictly read"
@@ -105,7 +110,7 @@ def test_the_strict_reading_knows_the_names_that_the_prompt_asks_for(shell: Shel
     with llava(eye) as server:
         words = ("recipe", "llava_zero_shot", "--case", "chess", "--data", "four", "--other-data", "--server", server.root)
         assert shell(*words).code == DONE
-        assert {body["options"]["temperature"] for body in server.asked if "images" in json.dumps(body)} == {0.5}
+        assert {body["options"]["temperature"] for body in put(server, "What chess piece is this?")} == {0.5}
     study = Study(tmp_path / "llava-zero-shot-chess-study", None)  # type: ignore[arg-type]
     for name in ("llava", "llava-choice"):
         found = read_json(study.folder / "runs" / name / "readings.json")["parts"]["test"]["readings"]
