@@ -1,7 +1,7 @@
 """2,000 pictures asked about at a server on this machine with a latency of 20 ms, 16 at a time, against the ideal, and memory.
 
-    python benchmarks/served.py                         96-pixel pictures (PNG), both protocols
-    python benchmarks/served.py --side 384              photographs of that size (JPEG)
+    python benchmarks/served.py                         192-pixel photographs (JPEG), both protocols
+    python benchmarks/served.py --side 24               thumbnails (PNG)
     python benchmarks/served.py --profile               where the time of one run goes
 
 The ideal is requests x latency / at once: what a client that costs nothing would take. The server is a process of its own on an event
@@ -165,7 +165,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=REQUESTS)
     parser.add_argument("--at-once", type=int, default=AT_ONCE)
-    parser.add_argument("--side", type=int, default=96, help="pixels")
+    parser.add_argument("--side", type=int, default=192, help="pixels")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--profile", action="store_true")
     given = parser.parse_args()
