@@ -21,7 +21,7 @@ from fieldguide.report import exports, say
 from fieldguide.report.build import _environment
 from fieldguide.report.prompted_files import MOST_RAW, Part, Prompted, number, read_readings, share, whole
 from fieldguide.report.prompting import MOST_CHARTS, Prompting, prompting
-from fieldguide.report.prompting_asked import CHOICE, MOST_PROMPT
+from fieldguide.report.prompting_asked import CHOICE, MOST_PROMPT, UNFORCED
 from fieldguide.report.prompting_split import split
 from fieldguide.report.read import Contestant, Study, read_study
 from fieldguide.report.thumbnails import Thumbnail
@@ -277,7 +277,8 @@ def test_what_kept_the_answers_to_the_list(study: Study, how: str, noted: dict[s
     facts = {**talker.facts, "prompt": {**talker.facts["prompt"], "how": how}, **noted}
     found = next(one for one in made(changed(study, facts=facts)).runs if one.contestant.name == "talker")
     assert dict(found.asked.facts)["Kept to the list by"] == expected
-    assert found.asked.note == (CHOICE if how == "choice" else "") and "not the most probable label" in CHOICE
+    note = "" if how == "generate" else UNFORCED if expected.startswith("the words") else CHOICE
+    assert found.asked.note == note and "not the most probable label" in CHOICE
 
 
 def test_the_prompt_and_the_probe_are_told(study: Study) -> None:

@@ -19,6 +19,9 @@ CHOICE = (
     "Chosen token by token, and greedily: that is not the most probable label. A beginning that several labels share can win although "
     "no single one of them would; how probable each whole label is was not asked."
 )
+UNFORCED = (
+    "A choice was asked for, and nothing forced it: this server was found to force none, so an answer can be off the list."
+)
 #: What kept an answer to the list, by the level that is noted.
 _LEVELS = {
     "trie": "a tree of the labels' tokens: nothing else can be said",
@@ -52,7 +55,7 @@ def asked(contestant: Contestant, read: Prompted) -> Asked:
     text = words(prompt.get("text"))
     return Asked(
         facts=tuple(_facts(contestant, prompt, read)) if prompt else (),
-        note=CHOICE if prompt.get("how") == "choice" else "",
+        note=(UNFORCED if level(contestant) == _LEVELS["text"] else CHOICE) if prompt.get("how") == "choice" else "",
         prompt=tuple(_lines(text[:MOST_PROMPT])),
         cut=max(0, len(text) - MOST_PROMPT),
         probe=tuple(_probe(probe)) if probe else (),
