@@ -264,6 +264,9 @@ def test_settings_that_do_not_fit_are_refused() -> None:
         vlm_prompt.check(Settings(prompt="plian"), False)
     with pytest.raises(UsageProblem, match="no language model called"):
         vlm_prompt.check(Settings(model="llava"), False)
+    for address in ("localhost:11434", "ftp://host/v1"):
+        with pytest.raises(UsageProblem, match="no address of a server"):
+            vlm_prompt.check(Settings(model="ollama/x", server=address), False)
     with pytest.raises(EnvironmentProblem, match="NOT_THERE"):
         vlm_prompt.check(Settings(model="served/x", server="https://h/v1", key_variable="NOT_THERE"), False)
 

@@ -333,17 +333,18 @@ def check(settings: Settings, online: bool) -> None:
 
     _prompt(settings)
     require_named(settings.model)
-    if settings.model.startswith("served/"):
-        import openai  # noqa: F401
+    if settings.model.startswith(("served/", "ollama/")):
+        import openai  # noqa: F401 - what carries requests comes with it
 
-        from fieldguide.craft.server import server_of
+        if settings.server:
+            from fieldguide.craft.server import server_of
 
-        server_of(str(settings.server), settings.key_variable)
-    elif not settings.model.startswith("ollama/"):
-        from fieldguide.craft.chat import local_files
+            server_of(settings.server, settings.key_variable)
+        return
+    from fieldguide.craft.chat import local_files
 
-        if not online:
-            local_files.fetched(settings.model, online=False)
+    if not online:
+        local_files.fetched(settings.model, online=False)
 
 
 def where(settings: Settings) -> str | None:
