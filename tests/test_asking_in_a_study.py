@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,17 @@ def test_killed_between_chunks_and_within_one_it_asks_only_what_is_missing(
     study = compare(pictures, tmp_path, WORD)
     assert len(fake.asked) == len(set(fake.asked)) == len(answers(study, "asked")), "a picture was asked about twice, or never"
     assert study.cost("asked")["asked"] == len(fake.asked)
+
+
+def test_an_answer_that_names_no_class_is_wrong_and_no_failure_of_the_run(pictures: Path, tmp_path: Path, fake: Fake) -> None:
+    fake.rule = lambda asking, pixels: replace(by_name(asking, pixels), text="I see something.")
+    study = compare(pictures, tmp_path, WORD)
+    part = study.scores("asked")["parts"]["test"]
+    assert part["correct"] == 0 and part["failed"] == part["n"] and study.exit_code == DONE
+    fake.rule = lambda asking, pixels: replace(by_name(asking, pixels), finish="length")
+    assert compare(pictures, tmp_path, WORD, "vlm_prompt/drawn:prompt=json,as=cut").exit_code == PARTLY, (
+        "a longer one could be had"
+    )
 
 
 def test_what_failed_is_counted_wrong_told_and_asked_again_alone(pictures: Path, tmp_path: Path, fake: Fake) -> None:

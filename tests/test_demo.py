@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from fieldguide import demo, families, plan
-from fieldguide.errors import DONE, PARTLY
-from fieldguide.study import Study
 
 ROOT = Path(__file__).parent.parent
 
@@ -30,9 +26,3 @@ def test_the_list_of_classes_stands_before_the_picture() -> None:
 
     (turn,) = render(read_prompt(asked.settings.prompt), propose(map(str, range(10)))).messages  # type: ignore[attr-defined]
     assert turn.parts[-1] == Shown() and "0, 1, 2, 3" in str(turn.parts[0])
-
-
-@pytest.mark.parametrize(("outcome", "code"), [("fitted", DONE), ("reused", DONE), ("failed", PARTLY), ("not run", PARTLY)])
-def test_an_answer_beside_the_format_is_no_failure_of_the_demo(tmp_path: Path, outcome: str, code: int) -> None:
-    done = Study(tmp_path, None, {"linear": "fitted", "asked": outcome})  # type: ignore[arg-type]
-    assert demo.exit_code(done) == code

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from fieldguide.asked import Entry
 from fieldguide.bench import Progress
-from fieldguide.errors import DONE, PARTLY
 
 if TYPE_CHECKING:
     from fieldguide.study import Study
@@ -60,9 +59,3 @@ def run_demo(folder: Path, progress: Progress) -> Study:
     study = compare(asked, folder, progress=progress)
     explain_study(folder, Wish(), pictures=EXPLAINED, progress=progress)
     return study
-
-
-def exit_code(study: Study) -> int:
-    """Return 0 where every contestant has answered: that the language model chats where a name was asked for belongs to the show."""
-    failed = any(outcome in ("failed", "not run") for outcome in study.outcomes.values())
-    return PARTLY if failed else DONE

@@ -38,6 +38,7 @@ from fieldguide.scoring import score as _score
 from fieldguide.sending import Call, agree
 from fieldguide.settings import build
 from fieldguide.tasks.classify import Classify
+from fieldguide.tasks.reading import answered
 from fieldguide.text_ways import compare_ways
 from fieldguide.tracking import tracker
 
@@ -378,9 +379,11 @@ def _draw(folder: Path, originals: Originals | None, wanted: Wanted = REPORT) ->
 
 
 def _failures(study: Study) -> int:
+    """Return how many test pictures have no answer; one in words that name no class is an answer, and wrong."""
     compared = study.comparison
     smaller = [point["run"] for line in compared.get("fractions", []) for point in line["points"]]
-    return sum(study.scores(run)["parts"]["test"]["failed"] for run in {*compared.get("order", []), *smaller})
+    failures = (study.scores(run)["parts"]["test"]["failures"] for run in {*compared.get("order", []), *smaller})
+    return sum(count for told in failures for error, count in told.items() if not answered(error))
 
 
 def _toml(path: Path) -> dict[str, Any]:

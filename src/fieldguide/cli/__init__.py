@@ -93,10 +93,9 @@ def _options(names: tuple[str, ...], of: str) -> list[inspect.Parameter]:
 def demo(out: Out = Path("demo-study")) -> None:
     """Run the main job on 1,797 handwritten digits: nine contestants, why they answer so, one report, offline, in a few minutes."""
     from fieldguide import terminal
-    from fieldguide.demo import exit_code, run_demo
+    from fieldguide.demo import run_demo
 
-    study = run_demo(out or Path("demo-study"), terminal.Bars())
-    _show_study(study, exit_code(study))
+    _show_study(run_demo(out or Path("demo-study"), terminal.Bars()))
 
 
 @app.command()
@@ -299,7 +298,7 @@ def clean(
     terminal.cleaned(cleaned(study, dry_run=dry_run, old_runs=old_runs), dry_run)
 
 
-def _show_study(study: Any, code: int | None = None) -> None:
+def _show_study(study: Any) -> None:
     from fieldguide import processes, terminal
 
     if processes.helping():  # the first of several processes speaks for all
@@ -320,7 +319,7 @@ def _show_study(study: Any, code: int | None = None) -> None:
     terminal.say(study.verdict, "bold")
     terminal.say(f"Report: {study.report.resolve()}")
     terminal.drawn(study.drawn)
-    raise typer.Exit(study.exit_code if code is None else code)
+    raise typer.Exit(study.exit_code)
 
 
 @app.command()

@@ -253,6 +253,12 @@ def words_of(kind: str, detail: str = "") -> str:
     return f"{kind}: {detail or _WORDS[kind]}"
 
 
+def answered(error: str) -> bool:
+    """Tell whether a model did answer where `error` stands: in words that name no class, which is wrong and no failure of the run."""
+    kind = error.partition(":")[0]
+    return kind in _WORDS and kind not in LASTING
+
+
 def kind_of(error: str | None) -> str | None:
     """Return the kind that an error tells of, in the words of `words_of` or of another room; `None` where it tells of none."""
     if error is None:
