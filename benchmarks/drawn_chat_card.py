@@ -98,7 +98,9 @@ def card(folder: Path) -> str:
         pictures_plain=head["pictures"],
         minutes=round(last["cpu_seconds"] / 60),
         wordings=len(WORDINGS),
-        ended="" if head["step"] == head["steps"] else f" The shipped weights are those kept after {head['step']:,} steps of talks.",
+        ended=""
+        if head["step"] == head["steps"]
+        else f" The shipped weights are those kept after {head['step']:,} steps of talks.",
         table=table(found),
         pull=pull(found["pull of the example"]),
         json=found["counts as JSON"]["begins_as_json"],
