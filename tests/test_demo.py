@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+import fieldguide
 from fieldguide import demo, families, plan
+from fieldguide.data.drawn.folders import write_drawings
 from fieldguide.errors import DONE, PARTLY
 from fieldguide.study import Study
 
@@ -32,7 +34,17 @@ def test_the_list_of_classes_stands_before_the_picture() -> None:
     assert turn.parts[-1] == Shown() and "0, 1, 2, 3" in str(turn.parts[0])
 
 
-@pytest.mark.parametrize(("outcome", "code"), [("fitted", DONE), ("reused", DONE), ("failed", PARTLY), ("not run", PARTLY)])
+@pytest.mark.parametrize(("outcome", "code"), [("done", DONE), ("reused", DONE), ("failed", PARTLY), ("not run", PARTLY)])
 def test_an_answer_beside_the_format_is_no_failure_of_the_demo(tmp_path: Path, outcome: str, code: int) -> None:
-    done = Study(tmp_path, None, {"linear": "fitted", "asked": outcome})  # type: ignore[arg-type]
+    done = Study(tmp_path, None, {"linear": "done", "asked": outcome})  # type: ignore[arg-type]
     assert demo.exit_code(done) == code
+
+
+def test_an_encoder_and_a_language_model_stand_side_by_side(tmp_path: Path) -> None:
+    """Both note a prompt, and only one of them was asked anything."""
+    names = {"zero-shot", "asked"}
+    source = write_drawings(tmp_path / "digits", ["0", "1", "7"], per_class=7)
+    chosen = [one for one in demo.CONTESTANTS if one.name in names]
+    study = fieldguide.compare(source, chosen, out=tmp_path / "s", split="test-only")
+    assert set(study.outcomes.values()) == {"done"}, {name: study.failure(name) for name in names}
+    assert study.cost("asked")["asked"] == 21 and study.cost("zero-shot")["asked"] is None
