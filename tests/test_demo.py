@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import fieldguide
 from fieldguide import demo, families, plan
+from fieldguide.data.drawn.folders import write_drawings
+from fieldguide.errors import DONE
 
 ROOT = Path(__file__).parent.parent
 
@@ -26,3 +29,15 @@ def test_the_list_of_classes_stands_before_the_picture() -> None:
 
     (turn,) = render(read_prompt(asked.settings.prompt), propose(map(str, range(10)))).messages  # type: ignore[attr-defined]
     assert turn.parts[-1] == Shown() and "0, 1, 2, 3" in str(turn.parts[0])
+
+
+def test_an_encoder_and_a_language_model_stand_side_by_side(tmp_path: Path) -> None:
+    """Both note a prompt, and only one of them was asked anything."""
+    names = {"zero-shot", "asked"}
+    source = write_drawings(tmp_path / "digits", ["0", "1", "7"], per_class=7)
+    chosen = [one for one in demo.CONTESTANTS if one.name in names]
+    study = fieldguide.compare(source, chosen, out=tmp_path / "s", split="test-only")
+    assert set(study.outcomes.values()) == {"done"}, {name: study.failure(name) for name in names}
+    assert study.exit_code == DONE, "an answer beside the format is wrong, and no failure of the run"
+    assert study.scores("asked")["parts"]["test"]["failed"] > 0
+    assert study.cost("asked")["asked"] == 21 and study.cost("zero-shot")["asked"] is None

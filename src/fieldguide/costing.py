@@ -57,7 +57,8 @@ def _paid(entry: Contestant, table: Table, answers: Sequence[Prediction], spent:
 
     told_in, told_out = _sum(answer.tokens_in for answer in answers), _sum(answer.tokens_out for answer in answers)
     price_in, price_out = (getattr(entry.settings, name, None) for name in ("price_in", "price_out"))
-    askings = [part["facts"]["prompt"]["hash"] for part in spent if "prompt" in part["facts"]]
+    # An encoder's fact of this name is a word: what it was told of a class.
+    askings = [part["facts"]["prompt"]["hash"] for part in spent if part["facts"].get("kind") == "prompted"]
     own: Spent | None = None
     if askings:
         with Answers(table.answers) as kept:
