@@ -22,6 +22,7 @@ from fieldguide import explaining, showing
 from fieldguide.asked import blocks
 from fieldguide.errors import DONE, PARTLY, USAGE, UsageProblem
 from fieldguide.explain.explaining import Wish
+from fieldguide.files import UNFINISHED
 
 QUICK = Wish(orders=2, grid=3)
 
@@ -52,7 +53,9 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):  #
 
 
 def files(study: Path) -> dict[Path, int]:
-    return {path: path.stat().st_mtime_ns for path in sorted(study.glob("runs/*/explained/*.json"))}
+    """Explanations that are whole: a kill may leave one that has not got its name yet."""
+    found = sorted(study.glob("runs/*/explained/*.json"))
+    return {path: path.stat().st_mtime_ns for path in found if not path.name.startswith(UNFINISHED)}
 
 
 def test_a_study_is_explained_once_and_goes_on_where_it_was_stopped(study: Path) -> None:
