@@ -21,6 +21,8 @@ from fieldguide.consenting import Allowance
 from fieldguide.craft.chat import Said
 from fieldguide.data.tables import read_manifest, read_predictions, write_predictions
 from fieldguide.errors import DONE, PARTLY, USAGE, UsageProblem
+from fieldguide.explain.explaining import Wish
+from fieldguide.explaining import explain_study
 from fieldguide.families import vlm_prompt
 from fieldguide.files import read_json
 from fieldguide.records import Pixels, Prediction
@@ -287,3 +289,13 @@ def test_the_rule_of_the_fake_depends_on_the_order_of_the_list() -> None:
     pixels = np.zeros((4, 4, 3), np.uint8)
     pixels[:, :, 1] = 200
     assert by_colour(Asking((), ("a", "b", "c")), pixels).text == "b"
+
+
+def test_an_explanation_asks_a_language_model_nothing(pictures: Path, tmp_path: Path, fake: Fake) -> None:
+    """It gives no probabilities, so nothing could be explained; asking may cost money, and send pictures elsewhere."""
+    fake.where = "api.example.org"
+    compare(pictures, tmp_path, FAR, terms=Terms(yes=True), split="test-only")
+    count, opened = len(fake.asked), len(fake.opened)
+    done = explain_study(tmp_path, Wish(), pictures=1)
+    assert done.left_out == (("far", "it gives no probabilities"),) and not done.failed
+    assert (len(fake.asked), len(fake.opened)) == (count, opened)

@@ -76,9 +76,15 @@ class Scores:
             yield np.log(np.maximum(np.array([answer.probabilities]), LEAST))
 
     def picture(self, image: Image) -> Pixels:
-        """Return the pixels of `image` at the size this contestant asks for; raises `PictureError` where they cannot be read."""
+        """Return the pixels of `image` at the size this contestant asks for; raises `PictureError` where they cannot be read.
+
+        Raises `NotApplicable` for a contestant that says of itself that it gives no probabilities, without asking it anything: that may cost
+        money, and send pictures elsewhere.
+        """
         if self.sight is not None:
             return image.pixels(self.sight.preprocessing.resize)
+        if not getattr(self.fitted, "gives_probabilities", True):
+            raise NotApplicable("it gives no probabilities", ())
         trial = _Variations([image.pixels(_FIRST)])
         list(self.fitted.predict(trial.images()))
         return image.pixels(trial.asked) if trial.asked else trial.pictures[0]

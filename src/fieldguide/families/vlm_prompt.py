@@ -146,6 +146,9 @@ class Prompted:
     for, in pixels. `precision` is the arithmetic that was chosen. `words` is the prompt as a file of its own.
     """
 
+    #: What `fieldguide.explain` needs and this does not give; so nothing is asked, or sent anywhere, for an explanation.
+    gives_probabilities: ClassVar[bool] = False
+
     task: Classify
     settings: Settings
     asking: Asking

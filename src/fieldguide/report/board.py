@@ -167,7 +167,10 @@ def _failures(part: Json) -> Value:
     kinds = sorted((part.get("failures") or {}).items(), key=lambda item: (-item[1], item[0]))
     told = "; ".join(f"{count} × {reason}" for reason, count in kinds[:6])
     return Value(
-        say.count(failed), failed, note=kinds[0][0].partition(":")[0] if len(kinds) == 1 else f"{len(kinds)} reasons" if kinds else "", title=told
+        say.count(failed),
+        failed,
+        note=kinds[0][0].partition(":")[0] if len(kinds) == 1 else f"{len(kinds)} reasons" if kinds else "",
+        title=told,
     )
 
 
