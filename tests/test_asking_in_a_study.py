@@ -297,5 +297,5 @@ def test_an_explanation_asks_a_language_model_nothing(pictures: Path, tmp_path: 
     compare(pictures, tmp_path, FAR, terms=Terms(yes=True), split="test-only")
     count, opened = len(fake.asked), len(fake.opened)
     done = explain_study(tmp_path, Wish(), pictures=1)
-    assert done.left_out == (("far", "it gives no probabilities"),) and not done.failed
+    assert done.left_out == (("far", "not applicable: it gives no probabilities"),) and not done.failed
     assert (len(fake.asked), len(fake.opened)) == (count, opened)
