@@ -82,6 +82,22 @@ def test_the_page_of_prompting_is_what_the_code_does(tmp_path: Path, capsys: pyt
     assert {"ask", "prompts", "compare"} == used and used <= known
 
 
+def test_the_page_of_auditing_is_what_the_code_does(tmp_path: Path) -> None:
+    from fieldguide import cli
+    from fieldguide.auditing import TRUTH_COLUMNS, audit
+    from fieldguide.data.answer_files import ANSWER_COLUMNS, PICTURE_COLUMNS
+
+    page = (ROOT / "docs" / "auditing.md").read_text(encoding="utf-8")
+    (table,) = blocks("docs/auditing.md", "csv")
+    (tmp_path / "answers.csv").write_text(table, encoding="utf-8")
+    found = audit(tmp_path / "answers.csv", "eel", "cat,dog,eel")
+    assert (found["n"], found["right"], found["no_label"]) == (4, 2, {"answer off the list": 1})
+    rows = [tuple(re.findall(r"`(\w+)`", row)) for row in re.findall(r"^\| \w+.*? \| (`.*) \|$", page, re.M)]
+    assert rows == [PICTURE_COLUMNS, (*TRUTH_COLUMNS, "label"), ANSWER_COLUMNS]
+    known = {command.name or command.callback.__name__ for command in cli.app.registered_commands if command.callback}
+    assert {"audit"} == set(re.findall(r"fieldguide (\w+)", "\n".join(blocks("docs/auditing.md", "sh")))) <= known
+
+
 def test_the_page_of_explanations_names_every_method() -> None:
     from fieldguide.explain.methods import METHODS
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from fieldguide.cli import ask as of_ask
+from fieldguide.cli import audit as of_audit
 from fieldguide.cli import describe as of_describe
 from fieldguide.cli import ratios as of_ratios
 from fieldguide.cli import texts as of_texts
@@ -281,6 +282,7 @@ def explain(
 
 of_describe.register(app, asks)
 of_ask.register(app, asks)
+of_audit.register(app)
 
 
 @app.command()
