@@ -76,6 +76,16 @@ def test_headers_of_others_are_read(tmp_path: Path, header: str) -> None:
     assert {**other, "file": ""} == {**plain, "file": ""}
 
 
+def test_the_first_column_may_be_one_that_counts_and_a_picture_given_twice_is_seen_behind_a_hash(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"#actual": 1, " Predicted": 2}\n{"#actual": 2, " Predicted": null}\n')
+    assert (audit(path)["n"], audit(path)["no_label"]) == (2, {"no answer": 1})
+    path = tmp_path / "a.csv"
+    path.write_text("# image, actual, predicted\na,cat,dog\na,cat,cat\nb,dog,dog\n")
+    with pytest.raises(DataProblem, match="answers twice, and differently, for a"):
+        audit(path)
+
+
 def test_answers_off_the_list_are_wrong_and_lean_nowhere(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("image,actual,predicted\na,cat,CAT\nb,cat,a cat\nc,dog,\nd,eel,dog\nd,eel,dog\n")

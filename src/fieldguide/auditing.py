@@ -195,7 +195,9 @@ def _verdict(answers: AnswerSheet, found: Sequence[Pull], example: int | None, t
         return f"All {answers.n:,} answers are right: there are no wrong ones that could lean."
     others = [one.label for at, one in enumerate(found) if at != example and one.outcome == "more"]
     if example is not None:
-        parts = [_of_example(found[example])] + ([f"beside it, an uneven share goes to {_named(others)}"] if others else [])
+        parts = [_of_example(found[example])] + (
+            [f"beside it, more than an even spread would send goes to {_named(others)}"] if others else []
+        )
     elif others:
         parts = [f"of the {wrong:,} wrong answers, more than an even spread would send go to {_named(others)}"]
     elif any(one.outcome == "not distinguishable" for one in found):
