@@ -190,7 +190,7 @@ class Scorer:
         if why:
             told["why"] = dict(why)
             said = {"tree": "as a tree", "copied": "as rows of a batch", "naive": "by a full pass each"}[way]
-            self.chat.note(f"Labels are scored {said}: {next(reversed(why.values()))}.")
+            self.chat.note(f"Labels are scored {said}: {list(why.values())[-1]}.")
         self.chat.facts = {**self.chat.facts, "likelihood": told}
         return sums
 
@@ -272,15 +272,15 @@ def _onward(model: Any, looked: _Looked, ids: Tensor, depths: Tensor, mask: Tens
     rows, count = ids.shape
     positions = (looked.place[:, None, None] + depths).expand(-1, rows, -1)
     given = {} if looked.crossing is None else {"cross_attention_mask": looked.crossing.expand(rows, count, -1, -1)}
-    out = model(
+    logits: Tensor = model(
         input_ids=ids,
         attention_mask=mask,
         position_ids=positions[0] if len(looked.place) == 1 else positions,
         past_key_values=looked.read._copied(rows, ids.device),
         use_cache=True,
         **given,
-    )
-    return out.logits
+    ).logits
+    return logits
 
 
 def by_tree(model: Any, looked: _Looked, tree: Tree, labels: int) -> Tensor:
