@@ -25,6 +25,8 @@ from fieldguide.tasks.asking import Asking
 
 #: Alike in length but not in shape, so that positions in space differ from one to the next.
 PICTURES = [picture(1), picture(2, 32, 96), picture(3, 64, 32)]
+#: Enough for labels that begin alike, and one that is the beginning of another.
+FEW = asking(NAMES[:10])
 #: Against full passes, in nats, in float32.
 CLOSE = 1e-4
 
@@ -64,7 +66,7 @@ def written_out(chat: Local, question: Asking, pictures: list[Pixels], examples:
 
 @pytest.mark.parametrize("architecture", architectures())
 def test_every_way_gives_what_full_passes_give(tiny_chats: Path, architecture: str) -> None:
-    chat, question = opened(tiny_chats, architecture, batch_size=4), asking(NAMES[:10])
+    chat, question = opened(tiny_chats, architecture, batch_size=4), FEW
     expected = written_out(chat, question, PICTURES[:2], {})
     assert float((expected[0] - expected[1]).abs().max()) > 0.05, "what it sees makes a difference"
     for way in scoring.WAYS:
@@ -158,9 +160,9 @@ def test_a_way_that_would_change_a_number_is_not_taken_and_told(
 ) -> None:
     architecture, spoil = TRAPS[trap]
     chat = opened(tiny_chats, architecture, batch_size=1)
-    expected = sums(Scorer(chat, asking(), {}, ways=("naive",)), PICTURES[:1])
+    expected = sums(Scorer(chat, FEW, {}, ways=("naive",)), PICTURES[:1])
     spoil(monkeypatch)
-    scorer = Scorer(chat, asking(), {}, ways=("copied", "naive") if spoil is _uncopied else scoring.WAYS)
+    scorer = Scorer(chat, FEW, {}, ways=("copied", "naive") if spoil is _uncopied else scoring.WAYS)
     # One prompt is read as a whole, else the prefix would be what is found out.
     scorer._prompt.prefix, scorer._prompt.tried = None, True
     assert torch.equal(sums(scorer, PICTURES[:1]), expected)
@@ -172,14 +174,14 @@ def test_a_way_that_would_change_a_number_is_not_taken_and_told(
 @pytest.mark.parametrize("architecture", ["idefics3", "mllama"])
 def test_what_was_read_is_there_unchanged_after_use(tiny_chats: Path, architecture: str) -> None:
     chat = opened(tiny_chats, architecture)
-    scorer = Scorer(chat, asking(), {})
+    scorer = Scorer(chat, FEW, {})
     ready = chat._ready(scorer._prompt, 0, PICTURES[0])
     with torch.inference_mode():
         looked = scoring.look(chat.model, scorer._prompt.prefix, ready.inputs)  # type: ignore[union-attr]
         shapes = [(layer.keys.shape, float(layer.keys.sum())) for layer in looked.read.cache.layers]
         tree = scorer._trees[0]
-        first = [scoring.by_tree(chat.model, looked, tree, 20), scoring.by_copies(chat.model, looked, scorer.tokens, 3)]
-        again = [scoring.by_tree(chat.model, looked, tree, 20), scoring.by_copies(chat.model, looked, scorer.tokens, 20)]
+        first = [scoring.by_tree(chat.model, looked, tree, 10), scoring.by_copies(chat.model, looked, scorer.tokens, 3)]
+        again = [scoring.by_tree(chat.model, looked, tree, 10), scoring.by_copies(chat.model, looked, scorer.tokens, 20)]
     assert torch.equal(first[0], again[0])
     assert torch.allclose(first[1], again[1], rtol=0, atol=CLOSE)
     # Cross-attention's own are those of the picture, which no label lengthens or cuts.
@@ -189,7 +191,7 @@ def test_what_was_read_is_there_unchanged_after_use(tiny_chats: Path, architectu
 @pytest.mark.parametrize("way", ["tree", "copied"])
 def test_what_the_model_remembers_of_another_picture_is_not_read(tiny_chats: Path, way: Way) -> None:
     chat = opened(tiny_chats, "qwen3_vl")
-    scorer = Scorer(chat, asking(), {}, ways=(way,))
+    scorer = Scorer(chat, FEW, {}, ways=(way,))
     expected = sums(scorer)
     for stale in (torch.tensor([[-40]]), None):
         chat.model.model.rope_deltas = stale
@@ -274,7 +276,7 @@ def test_what_goes_wrong_with_one_picture_is_told_and_decides_nothing(
     tiny_chats: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chat, empty = opened(tiny_chats), np.zeros((0, 4, 3), np.uint8)
-    scorer = Scorer(chat, asking(), {})
+    scorer = Scorer(chat, FEW, {})
     found = list(scorer.score([empty, PICTURES[0], empty]))
     assert [one.error is None for one in found] == [False, True, False]
     assert (scorer.way, found[0].sums, found[1].seconds is not None) == ("tree", (), True)
