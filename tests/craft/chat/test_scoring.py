@@ -193,9 +193,8 @@ def test_what_the_model_remembers_of_another_picture_is_not_read(tiny_chats: Pat
     chat = opened(tiny_chats, "qwen3_vl")
     scorer = Scorer(chat, FEW, {}, ways=(way,))
     expected = sums(scorer)
-    for stale in (torch.tensor([[-40]]), None):
-        chat.model.model.rope_deltas = stale
-        assert torch.equal(sums(scorer), expected)
+    chat.model.model.rope_deltas = torch.tensor([[-40]])
+    assert torch.equal(sums(scorer), expected)
     assert torch.equal(sums(scorer, PICTURES[::-1]), expected.flip(0))
     # Nor is anything left behind that changes what is said.
     said = [one.text for one in chat.ask(asking(most_tokens=3), PICTURES, {})]
@@ -251,7 +250,7 @@ def test_a_large_tree_is_cut_and_narrow_numbers_are_near(tiny_chats: Path, monke
     assert torch.allclose(sums(scorer), expected, rtol=0, atol=CLOSE)
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(st.lists(st.lists(st.integers(1, 3), max_size=4), min_size=1, max_size=10), st.integers(1, 12))
 def test_every_label_has_its_own_path_in_one_tree_and_nothing_else_is_seen(answers: list[list[int]], most: int) -> None:
     labels = [[*answer, 0] for answer in answers]
