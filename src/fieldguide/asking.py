@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from fieldguide import families, gather, terminal
 from fieldguide.asked import FreeQuestion
 from fieldguide.consenting import require
+from fieldguide.craft.chat import SERVED, behind_server
 from fieldguide.craft.chat.costs import tokens_of
-from fieldguide.craft.chat.door import OLLAMA_S, SERVED, Door, where
+from fieldguide.craft.chat.door import Door, where
 from fieldguide.craft.chat.opening import require_named
 from fieldguide.craft.server import server_of
 from fieldguide.data.classes import read_classes
@@ -315,7 +316,6 @@ def _wanted(order: Order) -> Wanted:
     from fieldguide.machine import device
 
     how = order.how
-    away = order.model.startswith((SERVED, OLLAMA_S))
     return Wanted(
         order.model,
         how.server,
@@ -325,7 +325,7 @@ def _wanted(order: Order) -> Wanted:
         at_once=1,
         timeout=how.timeout,
         attempts=how.attempts,
-        device="cpu" if away else device(),  # asking which loads torch, and a server needs none
+        device="cpu" if behind_server(order.model) else device(),  # asking which loads torch, and a server needs none
         online=order.online,
         seed=how.seed,
     )
@@ -340,7 +340,7 @@ def _require_reachable(order: Order) -> None:
             "Any OpenAI-compatible server: http:// or https://, a host, perhaps a port and a path.",
             "--server http://localhost:8000/v1",
         )
-    if order.how.server and not order.model.startswith((SERVED, OLLAMA_S)):
+    if order.how.server and not behind_server(order.model):
         raise UsageProblem(
             f"A server was given, and {plain(order.model)} runs on this machine.",
             "--server belongs to served/NAME and to ollama/NAME.",

@@ -44,23 +44,26 @@ def run(entry: Contestant, table: runs.Table) -> str:
 
 def left_open(folder: Path) -> list[Prediction]:
     """Return the answers of a contestant's folder that are none yet, because of the server or a limit."""
+    return [answer for answer in _answers(folder) if open_question(answer.error)]
+
+
+def _answers(folder: Path) -> list[Prediction]:
+    """Return the answers of a contestant that was asked in words; none of any other."""
     path = folder / "predictions.parquet"
-    if not (folder / "model" / "prompt.json").exists() or not path.exists():
-        return []
-    return [answer for answer in read_predictions(path) if open_question(answer.error)]
+    return read_predictions(path) if (folder / "model" / "prompt.json").exists() and path.exists() else []
 
 
 def told(study: Path) -> Iterator[str]:
     """Yield a sentence for each contestant with open questions: how many, why, and that the same command asks them again."""
     for folder in sorted(path for path in study.glob("runs/*") if path.is_dir()):
-        found = left_open(folder)
+        answers = _answers(folder)
+        found = [answer for answer in answers if open_question(answer.error)]
         failed = [answer for answer in found if str(answer.error).startswith(FAILED)]
         rest = len(found) - len(failed)
         if not found:
             continue
-        total = len(read_predictions(folder / "predictions.parquet"))
-        parts = [f"{len(failed):,} of {total:,} failed ({_commonest(failed)})"] if failed else []
-        parts += [f"{rest:,} of {total:,} were not asked"] if rest else []
+        parts = [f"{len(failed):,} of {len(answers):,} failed ({_commonest(failed)})"] if failed else []
+        parts += [f"{rest:,} of {len(answers):,} were not asked"] if rest else []
         yield f"{plain(folder.name, 60)}: {', '.join(parts)}: counted wrong; the same command asks for these again."
 
 

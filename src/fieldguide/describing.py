@@ -20,6 +20,7 @@ from typing import Any
 from fieldguide import families, gather
 from fieldguide.asked import Describing
 from fieldguide.bench import Progress, Silent
+from fieldguide.craft.chat import costs
 from fieldguide.craft.replies import Replies
 from fieldguide.craft.served import LEVELS, Chat, Patience, Question, Reply
 from fieldguide.craft.server import Server, server_of
@@ -37,8 +38,6 @@ from fieldguide.tasks.describe import About, Unusable, prompt, read, read_fields
 MADE_BY = "fieldguide describe"
 #: How often a class is asked about in one run where replies came and none can be used; each question says what was wrong before.
 TRIES = 3
-#: Letters of a token, for estimates: about right for English, too many for most other languages.
-LETTERS = 4
 #: Tokens a field, a cue and the rest of a reply come to, for estimates.
 _FIELD_TOKENS, _CUE_TOKENS, _REST_TOKENS = 28, 32, 24
 
@@ -68,7 +67,7 @@ class Plan:
     @property
     def money(self) -> float | None:
         """What the tokens cost at the prices given, in their currency; `None` without prices."""
-        return cost(self.asked, self.tokens_in, self.tokens_out)
+        return costs.money(self.tokens_in, self.tokens_out, self.asked.price_in, self.asked.price_out)
 
     @property
     def replies(self) -> Path:
@@ -93,13 +92,6 @@ class Described:
     def exit_code(self) -> int:
         """0, or 3 where a class has no lines."""
         return PARTLY if self.failed else DONE
-
-
-def cost(asked: Describing, tokens_in: int, tokens_out: int) -> float | None:
-    """Return the price of so many tokens, in the currency of the prices; `None` where none was given."""
-    if asked.price_in is None and asked.price_out is None:
-        return None
-    return (tokens_in * (asked.price_in or 0.0) + tokens_out * (asked.price_out or 0.0)) / 1e6
 
 
 @told_plainly()
@@ -234,7 +226,7 @@ def _estimated(plan: Plan, replies: Replies) -> Plan:
     abouts = [plan.abouts[id] for id in plan.waiting]
     guess = sum(len(one.fields) * _FIELD_TOKENS + len(one.rivals) * _CUE_TOKENS + _REST_TOKENS for one in abouts)
     tokens_out = round(len(abouts) * sum(out) / len(out)) if out else guess
-    return replace(plan, tokens_in=letters // LETTERS, tokens_out=tokens_out)
+    return replace(plan, tokens_in=letters // costs.LETTERS, tokens_out=tokens_out)
 
 
 @told_plainly()

@@ -55,7 +55,8 @@ def describe(
 
 
 def _before(plan: Plan) -> None:
-    from fieldguide.describing import LETTERS, TRIES
+    from fieldguide.craft.chat.costs import LETTERS
+    from fieldguide.describing import TRIES
     from fieldguide.terminal import say
 
     if plan.said:
@@ -74,13 +75,13 @@ def _before(plan: Plan) -> None:
 
 
 def _after(plan: Plan, done: Described) -> None:
-    from fieldguide.describing import cost
+    from fieldguide.craft.chat import costs
     from fieldguide.terminal import say
 
     if done.replies:
         spent = None
         if done.tokens_in is not None and done.tokens_out is not None:
-            spent = cost(plan.asked, done.tokens_in, done.tokens_out)
+            spent = costs.money(done.tokens_in, done.tokens_out, plan.asked.price_in, plan.asked.price_out)
         tokens = (
             "tokens not counted by the server"
             if done.tokens_in is None

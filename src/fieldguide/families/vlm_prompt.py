@@ -121,9 +121,11 @@ class Settings(Base):
 
     @model_validator(mode="after")
     def _belongs(self) -> Self:
-        if self.model.startswith("served/") and not self.server:
+        from fieldguide.craft.chat import SERVED, behind_server
+
+        if self.model.startswith(SERVED) and not self.server:
             raise ValueError("a served model needs server=http://... , the address it answers at")
-        if self.server and not self.model.startswith(("served/", "ollama/")):
+        if self.server and not behind_server(self.model):
             raise ValueError("server belongs to served/NAME and ollama/NAME; this model runs in this process")
         return self
 
@@ -269,7 +271,9 @@ def load(folder: Path) -> Prompted:
 
 
 def _device(settings: Settings) -> str:
-    if settings.server or settings.model.startswith("ollama/"):
+    from fieldguide.craft.chat import behind_server
+
+    if behind_server(settings.model):
         return "cpu"
     import torch
 
@@ -332,11 +336,12 @@ def made_of(settings: Settings) -> dict[str, str]:
 
 def check(settings: Settings, online: bool) -> None:
     """Raise now what would stop the fit later: a model or a prompt that is not there, a package, an address, a key that is not set."""
+    from fieldguide.craft.chat import behind_server
     from fieldguide.craft.chat.opening import require_named
 
     _prompt(settings)
     require_named(settings.model)
-    if settings.model.startswith(("served/", "ollama/")):
+    if behind_server(settings.model):
         import openai  # noqa: F401 - what carries requests comes with it
 
         if settings.server:

@@ -20,8 +20,15 @@ from fieldguide.tasks.asking import Asking
 
 #: The model that comes along.
 DRAWN = "drawn"
+#: What stands before a model's own name: transformers in this process, an OpenAI-compatible server, Ollama.
+HUB, SERVED, OLLAMAS = "hf/", "served/", "ollama/"
 #: Where Ollama listens if nothing else is said.
 OLLAMA = "http://localhost:11434"
+
+
+def behind_server(model: str) -> bool:
+    """Tell whether `model` is asked through a server, on this machine or another."""
+    return model.startswith((SERVED, OLLAMAS))
 
 
 @dataclass(frozen=True)

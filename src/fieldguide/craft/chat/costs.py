@@ -8,8 +8,8 @@ from fieldguide.craft.chat.sent import USUAL_SIZE
 from fieldguide.records import Sending
 from fieldguide.tasks.asking import Asking, Shown
 
-#: Letters of a token, about right for English; turns cost a few tokens each beside their words.
-_LETTERS, _TURN = 4, 5
+#: Letters of a token, about right for English, too many for most other languages; turns cost a few tokens each beside their words.
+LETTERS, _TURN = 4, 5
 #: Side of the square that is one token of a picture in most models of today (Qwen-VL: two patches of 14 a side), in pixels.
 _PATCH = 28
 
@@ -18,9 +18,9 @@ def tokens_of(asking: Asking, image_size: int | None) -> tuple[int, int]:
     """Return the tokens of one question, examples and picture included, and of its answer."""
     letters = sum(len(part) for turn in asking.messages for part in turn.parts if isinstance(part, str))
     shown = sum(isinstance(part, Shown) for turn in asking.messages for part in turn.parts)
-    told = letters / _LETTERS + _TURN * len(asking.messages) + shown * picture_tokens(image_size)
+    told = letters / LETTERS + _TURN * len(asking.messages) + shown * picture_tokens(image_size)
     names = [len(name) for name in asking.answers]
-    said = sum(names) / max(len(names), 1) / _LETTERS + (8 if asking.schema else 2)
+    said = sum(names) / max(len(names), 1) / LETTERS + (8 if asking.schema else 2)
     return math.ceil(told), min(math.ceil(said), asking.most_tokens)
 
 

@@ -7,19 +7,17 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fieldguide.craft.chat import OLLAMA, Chat, Wanted
+from fieldguide.craft.chat import OLLAMA, OLLAMAS, Chat, Wanted, behind_server
 from fieldguide.craft.chat.sent import USUAL_SIZE
 from fieldguide.craft.server import Server
 from fieldguide.errors import DataProblem, EnvironmentProblem, Problem, UsageProblem, plain
 
-SERVED, OLLAMA_S = "served/", "ollama/"
-
 
 def where(wanted: Wanted) -> str | None:
     """Return the host that pictures would be sent to; `None` where they stay on this machine, in this process or not."""
-    if not wanted.model.startswith((SERVED, OLLAMA_S)):
+    if not behind_server(wanted.model):
         return None
-    server = Server(wanted.server or (OLLAMA if wanted.model.startswith(OLLAMA_S) else ""))
+    server = Server(wanted.server or (OLLAMA if wanted.model.startswith(OLLAMAS) else ""))
     return None if server.local else server.host.rpartition("@")[2]
 
 
@@ -33,7 +31,7 @@ def opened(wanted: Wanted) -> Chat:
 def size_of(wanted: Wanted) -> int:
     """Return the shorter side, in pixels, that its pictures should at least have, before it is opened."""
     most = wanted.image_size or USUAL_SIZE
-    if wanted.model.startswith((SERVED, OLLAMA_S)):
+    if behind_server(wanted.model):
         return most
     try:
         from fieldguide.craft.chat import local, local_files
@@ -107,7 +105,7 @@ class Door:
 
 
 def _another(wanted: Wanted) -> DataProblem | EnvironmentProblem:
-    if wanted.model.startswith((SERVED, OLLAMA_S)):
+    if behind_server(wanted.model):
         return EnvironmentProblem(
             f"The server now answers for {plain(wanted.model)} with another model, or in another way, than before.",
             "The answers of one contestant come from one model; those there are stay as they are.",

@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import Any
 
 from fieldguide.craft import troubles
-from fieldguide.craft.chat import OLLAMA, Said, Wanted
+from fieldguide.craft.chat import OLLAMA, OLLAMAS, Said, Wanted
 from fieldguide.craft.chat.flight import Flight, Shares
 from fieldguide.craft.chat.over_http import failed, said_of, schema_of
 from fieldguide.craft.chat.probe import Trial, Tried, probe
@@ -31,8 +31,6 @@ from fieldguide.errors import EnvironmentProblem, UsageProblem, allowed_names, p
 from fieldguide.records import Pixels
 from fieldguide.tasks.asking import Asking, Message
 
-#: What a model's name begins with that is asked this way.
-PREFIX = "ollama/"
 #: How long Ollama holds the model in memory after an answer.
 KEEP = "10m"
 #: Tokens that Ollama reads of a conversation unless told; what is longer loses its beginning without a word.
@@ -46,7 +44,7 @@ def open_ollama(wanted: Wanted, *, sleep: Callable[[float], object] | None = Non
 
     Raises `EnvironmentProblem` where the model is not there, `UsageProblem` where it cannot see, `ServerProblem` where nobody answers.
     """
-    name = wanted.model.removeprefix(PREFIX)
+    name = wanted.model.removeprefix(OLLAMAS)
     if not name:
         raise UsageProblem(
             "ollama/ is no model: it has no name.", "A name that `ollama list` shows.", "For example ollama/llava"

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from fieldguide.craft.chat import DRAWN, Chat, Wanted
+from fieldguide.craft.chat import DRAWN, HUB, OLLAMAS, SERVED, Chat, Wanted
 from fieldguide.errors import UsageProblem, allowed_names, plain
 
-#: What may stand before a model's own name.
-HUB, SERVED, OLLAMAS = "hf/", "served/", "ollama/"
 _FORMS = (DRAWN, f"{HUB}OWNER/NAME", f"{HUB}FOLDER", f"{SERVED}NAME", f"{OLLAMAS}NAME")
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from fieldguide.craft.chat import Said, Wanted
+from fieldguide.craft.chat import SERVED, Said, Wanted
 from fieldguide.craft.chat.flight import Flight, Shares
 from fieldguide.craft.chat.probe import Trial, Tried, probe
 from fieldguide.craft.chat.sent import ENCODING, USUAL_SIZE, Sent, sent
@@ -24,9 +24,6 @@ from fieldguide.errors import UsageProblem, plain
 from fieldguide.records import Pixels
 from fieldguide.tasks.asking import Asking, Message, Shown
 
-#: What a model's name begins with that is asked this way.
-PREFIX = "served/"
-
 
 def open_served(wanted: Wanted, *, sleep: Callable[[float], object] | None = None) -> Served:
     """Return the model `wanted.model` at the address `wanted.server`, after one short question without a picture.
@@ -34,10 +31,10 @@ def open_served(wanted: Wanted, *, sleep: Callable[[float], object] | None = Non
     That question tells whether the server is there, whether it lets us in, and what it calls the model. Raises `UsageProblem`
     without an address, `ServerProblem` where there is no reply.
     """
-    name = wanted.model.removeprefix(PREFIX)
+    name = wanted.model.removeprefix(SERVED)
     if wanted.server is None or not name:
         raise UsageProblem(
-            f"{PREFIX}{plain(name) or 'NAME'} is a model behind a server, and "
+            f"{SERVED}{plain(name) or 'NAME'} is a model behind a server, and "
             + ("no address was given." if name else "it has no name."),
             "An OpenAI-compatible server (vLLM, llama.cpp, LM Studio, transformers serve, OpenAI ...) and its name for the model.",
             "For example served/NAME:server=http://localhost:8000/v1",
