@@ -13,6 +13,12 @@ from typing import Any, Literal
 
 from fieldguide.files import digest
 
+#: How an answer is had. ``generate``: free text; ``choice``: nothing but a name of the list, token by token; ``likelihood``: how probable
+#: every name is as the whole answer (`fieldguide.tasks.weighed`); ``decision``: how probable a letter is that stands for each name.
+How = Literal["generate", "choice", "likelihood", "decision"]
+#: Those that give a number for every class and no words.
+WEIGHING: tuple[How, ...] = ("likelihood", "decision")
+
 #: How the error of a picture begins that has no answer in words, as `fieldguide.tasks.reading` tells kinds. The first two are about the
 #: asking and not about the picture, so that it is asked for again: the server or the model gave no answer, or the question was not put.
 FAILED, NOT_ASKED, UNREADABLE = "server failed: ", "not asked: ", "unreadable picture: "
@@ -37,14 +43,14 @@ class Message:
 class Asking:
     """A rendered prompt: `messages` with exactly one place for the picture that is asked about.
 
-    `answers` are the words that name each class, in the manifest's order. `how`: ``generate`` (free text) or ``choice`` (nothing but
-    one of `answers`, or what `schema` allows). `schema` is the JSON schema of an answer whose format is JSON, else `None`. A
+    `answers` are the words that name each class, in the manifest's order. `how` is one of `How`; under ``choice`` the answer is
+    nothing but one of `answers`, or what `schema` allows. `schema` is the JSON schema of an answer whose format is JSON, else `None`. A
     temperature of 0 is greedy.
     """
 
     messages: tuple[Message, ...]
     answers: tuple[str, ...]
-    how: Literal["generate", "choice"] = "generate"
+    how: How = "generate"
     schema: Mapping[str, Any] | None = None
     temperature: float = 0.0
     seed: int | None = None

@@ -26,7 +26,7 @@ from fieldguide.files import read_toml
 from fieldguide.records import ClassInfo, Example
 from fieldguide.settings import Settings, build
 from fieldguide.tasks import modelfile
-from fieldguide.tasks.asking import Asking, Message, Shown
+from fieldguide.tasks.asking import Asking, How, Message, Shown
 from fieldguide.tasks.classify import fold
 from fieldguide.tasks.places import filled, flat, parsed
 
@@ -197,7 +197,7 @@ def called(prompt: Prompt, classes: Sequence[ClassInfo]) -> tuple[ClassInfo, ...
 def render(
     prompt: Prompt,
     classes: Sequence[ClassInfo],
-    how: Literal["generate", "choice"] = "generate",
+    how: How = "generate",
     examples: Sequence[tuple[str, str]] = (),
 ) -> Asking:
     """Return what is asked about every picture of a study.
