@@ -24,6 +24,7 @@ from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteria
 from fieldguide.craft import pace
 from fieldguide.craft.chat import DRAWN, NOT_FINITE, Said, Wanted, local_files
 from fieldguide.craft.chat import prefix as prefixes
+from fieldguide.craft.chat.deciding import Decider
 from fieldguide.craft.chat.prefix import Inputs
 from fieldguide.craft.chat.ready import Prepared, Ready
 from fieldguide.craft.chat.scoring import Scorer
@@ -120,6 +121,8 @@ class Local:
             prompt.trie = Trie(self.hand.answers(written, prompt.answers))
         elif asking.how == "likelihood":
             prompt.weigher = Scorer(self, prompt)
+        elif asking.how == "decision":
+            prompt.weigher = Decider(self, prompt)
         self.note(*written.notes)
         self._prompt = prompt
         return prompt
