@@ -173,7 +173,8 @@ def _tokens(kind: Kind, text: str, strengths: Mapping[str, float]) -> dict[str, 
         return {}
     shares = [(letter, form, share * strengths[name] / whole) for letter, name in letters.items() for form, share in kind.forms]
     stray = {word: kind.stray * 2.0**-at for at, word in enumerate(_WORDS, 1)}
-    return stray | {form.format(letter): (1 - kind.stray) * share for letter, form, share in shares if share}
+    told = stray | {form.format(letter): (1 - kind.stray) * share for letter, form, share in shares}
+    return {token: share for token, share in told.items() if share}
 
 
 def _written(kind: Kind, asked: int, tokens: Mapping[str, float], said: str) -> list[dict[str, Any]]:

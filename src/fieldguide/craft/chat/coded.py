@@ -85,8 +85,8 @@ class Coded:
             part for turn in asking.messages if turn.role != "assistant" for part in turn.parts if isinstance(part, str)
         )
         names = "|".join(re.escape(name) for name in sorted(at, key=len, reverse=True) if name)
-        named = [at[found[0]] for found in re.finditer(rf"(?<!\w)(?:{names})(?!\w)", said)] if names else []
-        return tuple(dict.fromkeys((*_shortest(named), *range(len(asking.answers)))))
+        named = list(re.finditer(rf"(?<!\w)(?:{names})(?!\w)", said)) if names else []
+        return tuple(dict.fromkeys((*(at[name] for name in _shortest(named)), *range(len(asking.answers)))))
 
     def groups(self, places: Places) -> list[Places]:
         """Return `places` in as few groups as can be asked about, of like size, in order."""
@@ -177,7 +177,7 @@ def heard(tokens: Sequence[Told], count: int) -> Heard:
     for text, log in first.tops:
         mass[text.strip(_AROUND).upper()] += math.exp(log)
     left = max(_ROUNDED, 1.0 - math.fsum(math.exp(log) for _, log in first.tops))
-    bound = min(math.log(left), *(log for _, log in first.tops))
+    bound = min([math.log(left), *(log for _, log in first.tops)])
     shares = [mass.get(letter, 0.0) for letter in LETTERS[:count]]
     return Heard(tuple(math.log(share) if share else bound for share in shares), tuple(share > 0 for share in shares))
 
@@ -205,18 +205,19 @@ def require_served(asking: Asking, model: str) -> None:
     )
 
 
-def _shortest(named: Sequence[int]) -> Sequence[int]:
-    """Return the shortest stretch of `named` in which everything occurs that occurs at all; of several, the first."""
-    missing, inside, best, start = set(named), Counter[int](), range(len(named)), 0
-    for end, one in enumerate(named):
-        inside[one] += 1
-        missing.discard(one)
-        while not missing and inside[named[start]] > 1:
-            inside[named[start]] -= 1
+def _shortest(found: Sequence[re.Match[str]]) -> list[str]:
+    """Return the words of the shortest stretch of text in which every word occurs that is found at all; of several, the first."""
+    words = [one[0] for one in found]
+    missing, inside, best, start = set(words), Counter[str](), (math.inf, 0, 0), 0
+    for end, word in enumerate(words):
+        inside[word] += 1
+        missing.discard(word)
+        while not missing and inside[words[start]] > 1:
+            inside[words[start]] -= 1
             start += 1
-        if not missing and end + 1 - start < len(best):
-            best = range(start, end + 1)
-    return [named[at] for at in best]
+        if not missing:
+            best = min(best, (found[end].end() - found[start].start(), start, end + 1))
+    return words[best[1] : best[2]]
 
 
 def _total(counts: Sequence[int | None]) -> int | None:
