@@ -30,7 +30,7 @@ from fieldguide.craft.chat import Said
 from fieldguide.craft.served import Reply
 from fieldguide.craft.told import Told
 from fieldguide.errors import UsageProblem, plain
-from fieldguide.tasks.asking import Asking, Message, Shown
+from fieldguide.tasks.asking import Asking, How, Message, Shown
 from fieldguide.tasks.weighed import Weighed, dumps
 
 #: A letter for each label of a question.
@@ -194,9 +194,9 @@ def require_told(tops: int | None, model: str, url: str) -> None:
     )
 
 
-def require_served(asking: Asking, model: str) -> None:
+def require_served(how: How, model: str) -> None:
     """Raise `UsageProblem` for a way of asking that no server has."""
-    if asking.how != "decision":
+    if how != "decision":
         return
     raise UsageProblem(
         f"ask=decision is transformers' own pipeline, and {plain(model, 80)} is behind a server.",

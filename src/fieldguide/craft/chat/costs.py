@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fieldguide.craft.chat.coded import Coded
 from fieldguide.craft.chat.sent import USUAL_SIZE
@@ -42,6 +42,17 @@ def of_picture(asking: Asking, image_size: int | None, *, served: bool) -> Each:
     asked = list(Coded(asking).questions()) if served and asking.how == "likelihood" else [asking]
     counts = [tokens_of(one, image_size) for one in asked]
     return Each(len(asked), sum(read for read, _ in counts), sum(written for _, written in counts))
+
+
+def times(one: Sending, orders: int) -> Sending:
+    """Return what is sent where every picture is asked about in so many `orders` of the list."""
+    return replace(
+        one,
+        questions=orders * one.questions,
+        tokens_in=orders * one.tokens_in,
+        tokens_out=orders * one.tokens_out,
+        money=None if one.money is None else orders * one.money,
+    )
 
 
 def picture_tokens(image_size: int | None) -> int:

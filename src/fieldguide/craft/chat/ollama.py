@@ -179,7 +179,7 @@ class Ollama:
 
     def ask(self, asking: Asking, pictures: Iterable[Pixels], examples: Mapping[str, Pixels]) -> Iterator[Said]:
         """Yield what is said of each of `pictures`; the first is asked about alone until there was a reply: it waits for the model to load."""
-        require_served(asking, self.wanted.model)
+        require_served(asking.how, self.wanted.model)
         shown = {key: sent(pixels, self.size).text for key, pixels in examples.items()}
         one = self._weighing(asking, shown) if asking.how == "likelihood" else self._speaking(asking, shown)
         shares = Shares()

@@ -80,7 +80,7 @@ class Served:
 
         All questions about one picture (``likelihood``) are put by one of the threads, one after another, and count together or not at all.
         """
-        require_served(asking, self.wanted.model)
+        require_served(asking.how, self.wanted.model)
         shown = {key: sent(pixels, self.size) for key, pixels in examples.items()}
         weighs, schema = asking.how == "likelihood", schema_of(asking) is not None
         one = self._weighing(asking, shown) if weighs else self._speaking(asking, shown)
