@@ -9,11 +9,12 @@ from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
 from fieldguide.craft.chat import Said
-from fieldguide.craft.chat.coded import WISHED, Coded, Places, require_told
+from fieldguide.craft.chat.coded import LETTERS, WISHED, Coded, Places, require_told
 from fieldguide.craft.chat.probe import Try, tops
 from fieldguide.craft.chat.sent import Sent, sent
 from fieldguide.craft.served import Reply
 from fieldguide.craft.troubles import ServerProblem, Trouble
+from fieldguide.errors import plain
 from fieldguide.records import Pixels
 from fieldguide.tasks.asking import Asking
 
@@ -88,6 +89,12 @@ class Lettered(Generic[W]):
         """What the report tells of the way; nothing before it is known how many tokens are told."""
         if self.tops.most is None:
             return {}
-        count = sum(1 for _ in self._coded(self.tops.most).questions())
-        labels = len(self.asking.answers)
-        return {"likelihood": {"way": "codes", "labels": labels, "top_logprobs": self.tops.most, "requests": count}}
+        coded, labels = self._coded(self.tops.most), len(self.asking.answers)
+        count = sum(1 for _ in coded.questions())
+        first = self.asking.answers[coded.order[0]]
+        note = (
+            f"Behind the prompt a letter is listed for each of at most {coded.size} labels ({LETTERS[0]} = {plain(first, 40)}), and the letter alone "
+            f"is asked for: {count} question{'s' * (count != 1)} for each picture."
+        )
+        told = {"way": "codes", "labels": labels, "top_logprobs": self.tops.most, "requests": count}
+        return {"likelihood": told, "notes": [note]}
