@@ -174,6 +174,16 @@ def test_questions_about_a_picture_share_all_that_stands_before_the_letters(way:
     assert one.tokens_in == sum(counts) and one.tokens_out == 4
 
 
+def test_pictures_are_asked_about_at_once_and_each_by_itself(way: str) -> None:
+    serve, opened = WAYS[way]
+    with serve(looks(kind=Kind(seconds=0.01), mind=seeing(MANY))) as server:
+        chat = opened(server, at_once=3)
+        said = list(chat.ask(asking(MANY), [PICTURES[at % 3] for at in range(12)], {}))
+        chat.close()
+    assert {one.error for one in said} == {None} and server.most == 3
+    assert all(said[at].text == said[at % 3].text for at in range(12))
+
+
 @pytest.mark.parametrize(
     ("kind", "told"),
     [
