@@ -96,6 +96,7 @@ def paid(plan: Plan) -> dict[str, Any]:
         "questions": len(plan.every),
         "asked": asked,
         "kept": len(said) - asked,
+        "open": len(plan.every) - len(said),
         "tokens_in": None if read is None else int(read),
         "tokens_out": None if wrote is None else int(wrote),
         "money": costs.money(read, wrote, settings.price_in, settings.price_out),
