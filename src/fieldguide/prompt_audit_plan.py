@@ -149,7 +149,11 @@ def _no_run(run: Path, study: Path | None) -> UsageProblem:
             "STUDY/runs/NAME, the folder of a contestant that was asked in words; or a file of answers.",
             "fieldguide audit STUDY/runs/NAME   or   fieldguide audit ANSWERS.csv",
         )
-    given = f"{plain(run)} is a study" if run in (study, study / "runs") else f"There is no contestant {plain(run.name)!r} in {plain(study)}"
+    given = (
+        f"{plain(run)} is a study"
+        if run in (study, study / "runs")
+        else f"There is no contestant {plain(run.name)!r} in {plain(study)}"
+    )
     return _other(run, study, f"{given}; an audit is of one contestant.")
 
 

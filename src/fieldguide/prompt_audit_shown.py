@@ -29,7 +29,9 @@ def show(done: Audited) -> None:
     _show_pull(found)
     _show_checks(found)
     if done.open:
-        terminal.say(f"{done.open:,} answers are missing ({done.why}); the same command asks for them and goes on from here.", "yellow")
+        terminal.say(
+            f"{done.open:,} answers are missing ({done.why}); the same command asks for them and goes on from here.", "yellow"
+        )
     terminal.say(done.verdict, "bold")
     terminal.say(f"Audit: {(done.run / 'audit.json')}. Report: {done.run.parent.parent / 'report.html'}", "dim")
 
