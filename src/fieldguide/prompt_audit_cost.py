@@ -34,7 +34,7 @@ def expected(plan: Plan) -> Expected:
     tokens_in = tokens_out = 0
     for wording in plan.wordings:
         fresh = len(wording.open - seen)
-        read, wrote = costs.tokens_of(wording.fitted.asking, settings.image_size)
+        read, wrote = costs.tokens_of(wording.fitted.asking, settings.image_size or wording.fitted.size)
         tokens_in, tokens_out, seen = tokens_in + fresh * read, tokens_out + fresh * wrote, seen | wording.open
     each = _each(plan)
     money = costs.money(tokens_in, tokens_out, settings.price_in, settings.price_out)
@@ -88,7 +88,8 @@ def sending(plan: Plan, cost: Expected, host: str, limit: int | None) -> Sending
 def paid(plan: Plan, open_ones: frozenset[str]) -> dict[str, Any]:
     """Return for ``audit.json`` what all answers took, whenever they were had; `asked` were had by audits of this contestant.
 
-    `open_ones` are those that there may be yet. The others were kept before, from its own run or another contestant's. What somebody does not tell is not known.
+    The others were kept before, from its own run or another contestant's; `open_ones` are those that there may be yet. What somebody
+    does not tell is not known.
     """
     from fieldguide.craft.chat import costs
 

@@ -12,12 +12,12 @@ from fieldguide import families, runs
 from fieldguide.asked import PromptAudit
 from fieldguide.bench import Bench
 from fieldguide.data.classes import read_classes
-from fieldguide.data.tables import read_manifest, read_predictions
+from fieldguide.data.tables import read_manifest
 from fieldguide.errors import DataProblem, UsageProblem, allowed_names, plain
 from fieldguide.families import Contestant
 from fieldguide.files import read_own
 from fieldguide.machine import device
-from fieldguide.records import ClassInfo, Manifest, ManifestRow, Sending
+from fieldguide.records import ClassInfo, Manifest, ManifestRow
 from fieldguide.tasks.varying import CHECKS, Check, Variation, variations
 
 #: What is written beside a run.
