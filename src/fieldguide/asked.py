@@ -252,3 +252,16 @@ class FreeQuestion(Settings):
     """Seconds that one answer of a server may take."""
     attempts: int = Field(3, ge=1, le=20)
     """How often one question is asked where a server gives no answer, with growing pauses."""
+
+
+class PromptAudit(Settings):
+    """How a contestant that was asked in words is audited; see ``docs/auditing.md``."""
+
+    pictures: int = Field(200, ge=1, le=1_000_000)
+    """Pictures that are asked about again, balanced over the classes; fewer where there are no more."""
+    check: tuple[str, ...] = ()
+    """What is checked: picture, example, order, length, paraphrase, synonyms, batch, repeat; may be repeated. All, if none is given."""
+    labels: int = Field(5, ge=1, le=1_000)
+    """Most labels that are tried as the example of the prompt."""
+    seed: int | None = Field(None, ge=0, le=2**31 - 1)
+    """Seed of the choice of pictures and of what is drawn by lot; the study's if not given."""

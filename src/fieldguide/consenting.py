@@ -32,9 +32,11 @@ class Allowance:
         """New questions that may still be put; `None` without a limit."""
         return None if self.terms.limit is None else max(0, self.terms.limit - self.put)
 
-    def spend(self, fitted: object) -> None:
-        """Count what a contestant has put in its sitting."""
-        self.put += getattr(getattr(fitted, "sitting", None), "asked", 0)
+    def spend(self, asker: object) -> None:
+        """Count what `asker`, a contestant or the problem that stopped it, has put in its sitting and was not counted before."""
+        sitting = getattr(asker, "sitting", None)
+        if sitting is not None:
+            self.put += sitting.uncounted()
 
 
 def require(

@@ -58,7 +58,10 @@ def _paid(entry: Contestant, table: Table, answers: Sequence[Prediction], spent:
     told_in, told_out = _sum(answer.tokens_in for answer in answers), _sum(answer.tokens_out for answer in answers)
     price_in, price_out = (getattr(entry.settings, name, None) for name in ("price_in", "price_out"))
     # An encoder's fact of this name is a word: what it was told of a class.
-    askings = [part["facts"]["prompt"]["hash"] for part in spent if part["facts"].get("kind") == "prompted"]
+    prompts = [part["facts"]["prompt"] for part in spent if part["facts"].get("kind") == "prompted"]
+    # A picture that is asked about with its list in several orders was asked about once all of them were.
+    askings = [hash for prompt in prompts for hash in prompt.get("hashes", [prompt["hash"]])]
+    orders = max((len(prompt.get("hashes", "1")) for prompt in prompts), default=1)
     own: Spent | None = None
     if askings:
         with Answers(table.answers) as kept:
@@ -67,7 +70,7 @@ def _paid(entry: Contestant, table: Table, answers: Sequence[Prediction], spent:
         "tokens_in": told_in,
         "tokens_out": told_out,
         "tokens_cached": None if own is None else own.cached,
-        "asked": None if own is None else min(own.asked, len(answers)),
+        "asked": None if own is None else min(-(-own.asked // orders), len(answers)),
         "unanswered": sum(open_question(answer.error) for answer in answers) if askings else None,
         "money": money(told_in, told_out, price_in, price_out) if told_in is not None or told_out is not None else None,
     }

@@ -41,7 +41,7 @@ class Order:
 
     `given` are its materials, by their names in the recipe. `case` is one of its data sets, where it has several. `asking` is what was
     said of the language model that is asked, by `recipe_asking.OPTIONS`, and `terms` whether pictures
-    may be sent to another machine, and how many questions may be put.
+    may be sent to another machine, and how many questions may be put; `said` are those of the command, where somebody agreed since.
     """
 
     name: str
@@ -55,6 +55,7 @@ class Order:
     case: str | None = None
     asking: Mapping[str, str] = field(default_factory=dict)
     terms: Terms = field(default_factory=Terms)
+    said: Terms | None = None
 
     @property
     def recipe(self) -> recipes.Recipe:
@@ -141,12 +142,16 @@ def follow(order: Order) -> page.Study:
         require_weights(order, asked)
         entries = planning.read_contestants(asked.contestants)
         if agree(entries, asked, order.folder, Call(order.terms, order.online), order.progress).hosts:
-            order = replace(order, terms=order.terms.model_copy(update={"yes": True}))  # and is not asked again
+            # And is not asked again, but for what was not told of: the audit asks more.
+            order = replace(order, said=order.terms, terms=order.terms.model_copy(update={"yes": True}))
     done: page.Study | None = None
     for number, step in enumerate(order.steps, start=1):
         terminal.say(f"Step {number} of {len(order.steps)}: {step}. {_about(step)}", "bold")
+        before = recipe_asking.answers_kept(order)
         done = STEPS[step](order, asked) or done
-    return done or page.redraw(order.folder)
+        order = recipe_asking.less(order, before)
+    done = done or page.redraw(order.folder)
+    return replace(done, outcomes={**done.outcomes, **recipe_asking.open_audits(order)})
 
 
 def _about(step: str) -> str:
@@ -219,6 +224,7 @@ STEPS: dict[str, Callable[[Order, Asked], page.Study | None]] = {
     "compare": _compare,
     "text-ratio": recipe_texts.sweep_ratios,
     "translation": recipe_texts.score_translators,
+    "audit": recipe_asking.audit_prompt,
     "report": _report,
 }
 

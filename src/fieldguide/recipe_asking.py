@@ -1,14 +1,18 @@
-"""What a recipe does about language models that look: which is asked and where, and who is left out where its weights are not here."""
+"""What a recipe does about language models that look: which is asked and where, who is left out where its weights are not here, the audit."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fieldguide import plan as planning
 from fieldguide import recipes, runs, terminal
-from fieldguide.asked import Entry
-from fieldguide.errors import UsageProblem
+from fieldguide.asked import Asked, Entry, PromptAudit
+from fieldguide.errors import UsageProblem, plain
+from fieldguide.files import read_own
+from fieldguide.settings import build
 
 if TYPE_CHECKING:
     from fieldguide.recipe import Order
@@ -54,3 +58,52 @@ def say_left_out(order: Order, taken: frozenset[str]) -> None:
     for name, why in order.recipe.optional.items():
         if name not in taken:
             terminal.say(f"Left out: {name}. {' '.join(why.split())}", "yellow")
+
+
+def audit_prompt(order: Order, asked: Asked) -> None:
+    """Ask again with another example and other orders of the list, one change at a time, and test what the answers do."""
+    from fieldguide import prompt_audit, prompt_audit_shown
+
+    run, values = _audited(order)
+    if not runs.whole(run):
+        terminal.say(f"{plain(run.name)} has not answered, so there is nothing to audit yet.", "yellow")
+        return
+    wish = build(PromptAudit, values, f"The audit of the recipe {order.name}")
+    terms = order.terms if order.said is None else order.said.model_copy(update={"limit": order.terms.limit})
+    prompt_audit_shown.show(prompt_audit.audit(run, wish, terms, order.progress))
+
+
+def _audited(order: Order) -> tuple[Path, dict[str, Any]]:
+    """Return the run that is audited, and the settings of that."""
+    values = {**order.recipe.audit, **(order.recipe.rehearsal.audit if order.tiny else {})}
+    return order.folder / "runs" / str(values.pop("contestant")), values
+
+
+def open_audits(order: Order) -> dict[str, str]:
+    """Return ``partly`` for an audit with open questions, as the outcomes of a study are told."""
+    if "audit" not in order.steps:
+        return {}
+    run, _ = _audited(order)
+    if not (run / "audit.json").exists():
+        return {}
+    cost = read_own(run / "audit.json").get("cost", {})
+    return {} if cost.get("open", 0) == 0 else {f"audit of {run.name}": "partly"}
+
+
+def answers_kept(order: Order) -> int:
+    """Return how many answers the study keeps."""
+    from fieldguide.craft.chat.kept import Answers
+
+    path = order.folder / runs.ANSWERS
+    if order.terms.limit is None or not path.exists():
+        return 0
+    with Answers(path) as answers:
+        return len(answers)
+
+
+def less(order: Order, before: int) -> Order:
+    """Return `order` with a limit that is less by the answers that came since there were `before`."""
+    if order.terms.limit is None:
+        return order
+    left = max(0, order.terms.limit - (answers_kept(order) - before))
+    return replace(order, terms=order.terms.model_copy(update={"limit": left}))

@@ -189,7 +189,12 @@ def _fitted(entry: Contestant, table: Table, folder: Path, train: Sequence[Manif
     start = time.perf_counter()
     lists = (_examples(train, table), _examples(val, table))
     processes.announce(entry, *lists, bench)
-    fitted = room.fit(*lists, table.task, entry.settings, bench)
+    try:
+        fitted = room.fit(*lists, table.task, entry.settings, bench)
+    except Problem as problem:  # what was asked until then counts, too
+        table.allowance.spend(problem)
+        raise
+    table.allowance.spend(fitted)
     seconds = before + time.perf_counter() - start
     table.store.flush()
     events = read_log(scratch / "log.jsonl")

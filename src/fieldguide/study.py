@@ -95,7 +95,7 @@ class Study:
     @property
     def exit_code(self) -> int:
         """0, or 3 where a contestant failed or answers are missing."""
-        failed = any(outcome in ("failed", "not run") for outcome in self.outcomes.values())
+        failed = any(outcome in ("failed", "not run", "partly") for outcome in self.outcomes.values())
         return PARTLY if failed or _failures(self) or self.left_open else DONE
 
 

@@ -282,7 +282,7 @@ def explain(
 
 of_describe.register(app, asks)
 of_ask.register(app, asks)
-of_audit.register(app)
+of_audit.register(app, asks)
 
 
 @app.command()

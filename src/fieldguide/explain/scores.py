@@ -84,7 +84,7 @@ class Scores:
         if self.sight is not None:
             return image.pixels(self.sight.preprocessing.resize)
         if not getattr(self.fitted, "gives_probabilities", True):
-            raise NotApplicable("it gives no probabilities", ())
+            raise NotApplicable(getattr(self.fitted, "unexplained", "it gives no probabilities"), ())
         trial = _Variations([image.pixels(_FIRST)])
         list(self.fitted.predict(trial.images()))
         return image.pixels(trial.asked) if trial.asked else trial.pictures[0]

@@ -2,14 +2,15 @@
 
 What is asked is a prompt (``fieldguide prompts``), rendered once for all pictures. An answer is text; which class it names is read under
 one of the readings of `fieldguide.tasks.reading`, and the text stays, so that all of them can be told later. With ``ask=choice`` it can
-say nothing but a name of the list: the likeliest token is taken at each step, which is not the likeliest name.
-Answers are kept for the whole study (`fieldguide.craft.chat.kept`): nothing that was answered is asked again.
+say nothing but a name of the list: the likeliest token is taken at each step, which is not the likeliest name. With ``ask=likelihood`` and
+``ask=decision`` it says nothing: how probable each name is becomes a probability (`fieldguide.craft.chat.weighing`), for which
+validation pictures are asked about first. Answers are kept for the whole study (`fieldguide.craft.chat.kept`): nothing that was answered
+is asked again.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,25 +19,24 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from fieldguide.bench import Bench
-from fieldguide.errors import Problem, UsageProblem
+from fieldguide.errors import Problem
 from fieldguide.files import digest, read_json, write_json, write_text
 from fieldguide.records import ClassInfo, Estimate, Example, Image, Pixels, Prediction, Sending
 from fieldguide.settings import Settings as Base
-from fieldguide.tasks.asking import Asking
+from fieldguide.tasks.asking import WEIGHING, Asking
 from fieldguide.tasks.classify import Classify
 
 if TYPE_CHECKING:
-    from fieldguide.craft.chat import Said, Wanted
-    from fieldguide.craft.chat.asked import Questions, Shelf, Sitting
+    from fieldguide.craft.chat import Said
+    from fieldguide.craft.chat.asked import Shelf, Sitting
     from fieldguide.craft.chat.door import Door
+    from fieldguide.craft.chat.orders import Orders
+    from fieldguide.craft.chat.weighing import Weighing
     from fieldguide.families import Sizes
     from fieldguide.tasks.prompting import Prompt
+    from fieldguide.tasks.varying import Variation
 
 LEARNS = True
-
-#: Settings that say which model is asked, and how it is reached.
-_REACHED = ["model", "server", "key_variable", "image_size", "batch_size", "at_once", "timeout", "attempts", "precision"]
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class Settings(Base):
@@ -52,8 +52,14 @@ class Settings(Base):
     """Name of the environment variable that holds the server's key; a key itself stands in no setting."""
     prompt: str = "plain"
     """What is asked: a prompt of the package, as ``fieldguide prompts`` lists them, or a file (TOML, or an Ollama Modelfile)."""
-    ask: Literal["generate", "choice"] = "generate"
-    """``generate``: free text; ``choice``: nothing but a name of the list, by the model's tokens or the server's structured output."""
+    ask: Literal["generate", "choice", "likelihood", "decision"] = "generate"
+    """``generate``: free text; ``choice``: nothing but a name of the list; ``likelihood``, ``decision``: how probable each (or its letter) is."""
+    score: Literal["sum", "token", "byte", "pmi"] | None = None
+    """Of probabilities: their score, as a sum, by token, by byte, or less that of a grey picture (``pmi``); validation chooses if not given."""
+    orders: int | None = Field(None, ge=1, le=100)
+    """Of probabilities: orders of the list that are asked about, whose probabilities are averaged; each is a question. One if not given."""
+    unknown: float | None = Field(None, gt=0, lt=1)
+    """Share of right validation answers that may be refused: an answer as unsure as those gets no label and counts as wrong. None if not given."""
     reading: Literal["strict", "normalised", "alias", "json"] | None = None
     """How an answer is read for the scores; if not given ``strict``, and ``json`` where the prompt wants JSON. The report has them all."""
     examples: int | None = Field(None, ge=0, le=100)
@@ -83,41 +89,22 @@ class Settings(Base):
     @classmethod
     def _no_secret(cls, values: Any) -> Any:
         """Refuse a key or password without saying it again: settings are written into files."""
-        given = values if isinstance(values, dict) else {}
-        server, variable = given.get("server"), given.get("key_variable")
-        if isinstance(server, str) and ("@" in server or "?" in server):
-            raise UsageProblem(
-                "server is no bare address: it holds a user, a password or a query, and settings are written into files.",
-                "Allowed: http:// or https://, a host, perhaps a port and a path.",
-                "Give a key as key_variable=NAME, the name of an environment variable.",
-            )
-        if isinstance(variable, str) and not _VARIABLE.fullmatch(variable):
-            raise UsageProblem(
-                "key_variable is no name of an environment variable.",
-                "Allowed: letters, digits and _. The key itself stands in that variable, and in no setting.",
-                "For example key_variable=OPENAI_API_KEY",
-            )
+        from fieldguide.craft.chat import meant
+
+        if isinstance(values, dict):
+            meant.require_no_secret(values)
         return values
 
     @model_validator(mode="before")
     @classmethod
     def _written_out(cls, values: Any) -> Any:
         """Write out what the prompt says, so that what was asked stands in the study complete."""
-        from fieldguide.tasks.prompting import read_prompt
+        from fieldguide.craft.chat import meant
 
-        if not isinstance(values, dict):
-            return values
         try:
-            prompt = read_prompt(str(values.get("prompt", "plain")))
+            return meant.written_out(values) if isinstance(values, dict) else values
         except Problem:
-            return values  # `check` says what is wrong with it
-        own = {
-            "reading": "json" if prompt.format == "json" else "strict",
-            "examples": prompt.shots,
-            "most_tokens": prompt.most_tokens,
-            "temperature": prompt.temperature,
-        }
-        return {**values, **{name: value for name, value in own.items() if values.get(name) is None}}
+            return values  # `check` says what is wrong with the prompt
 
     @model_validator(mode="after")
     def _belongs(self) -> Self:
@@ -127,6 +114,11 @@ class Settings(Base):
             raise ValueError("a served model needs server=http://... , the address it answers at")
         if self.server and not behind_server(self.model):
             raise ValueError("server belongs to served/NAME and ollama/NAME; this model runs in this process")
+        given = [name for name in ("score", "orders", "unknown") if getattr(self, name) is not None]
+        if given and self.ask not in WEIGHING:
+            raise ValueError(f"{given[0]} belongs to probabilities (add ask=likelihood), and ask={self.ask} gives none")
+        if self.ask == "decision" and self.score in ("token", "byte"):
+            raise ValueError(f"with ask=decision a letter stands for each name, so that score={self.score} says nothing")
         return self
 
     @classmethod
@@ -142,18 +134,17 @@ def learns(settings: Settings) -> bool:
 
 @dataclass(frozen=True)
 class Prompted:
-    """`asking` is put to the chat behind `door`; `task` has the classes as the prompt calls them, in the manifest's order.
+    """`askings` are put to the chat behind `door`; `task` has the classes as the prompt calls them, in the manifest's order.
 
-    `examples` are the training pictures that it shows, by content hash. `size` is the shorter side of the pictures that are asked
-    for, in pixels. `precision` is the arithmetic that was chosen. `words` is the prompt as a file of its own.
+    There is one asking, or one for each order of the list. `examples` are the training pictures that they show, by content hash. `size`
+    is the shorter side of the pictures that are asked for, in pixels. `precision` is the arithmetic that was chosen. `words` is the
+    prompt as a file of its own. `weighing` makes probabilities of what comes back, where it is numbers. `blank` shows a grey picture
+    in place of every other.
     """
-
-    #: What `fieldguide.explain` needs and this does not give; so nothing is asked, or sent anywhere, for an explanation.
-    gives_probabilities: ClassVar[bool] = False
 
     task: Classify
     settings: Settings
-    asking: Asking
+    askings: tuple[Asking, ...]
     door: Door
     size: int
     revision: str
@@ -162,16 +153,48 @@ class Prompted:
     precision: str | None = None
     examples: Mapping[str, Pixels] = field(default_factory=dict)
     shelf: Shelf | None = None
+    weighing: Weighing | None = None
+    blank: bool = False
+
+    @property
+    def asking(self) -> Asking:
+        """What is asked, with the list in the prompt's own order."""
+        return self.askings[0]
+
+    @property
+    def prompt(self) -> Prompt:
+        """What is asked, as a prompt: with what the settings say in place of its own."""
+        from fieldguide.tasks.prompting import Prompt
+
+        return Prompt.model_validate_json(self.words)
+
+    @property
+    def gives_probabilities(self) -> bool:
+        """Whether `fieldguide.explain` may ask: about hundreds of pictures, so that none of them goes to another machine."""
+        return self.weighing is not None and where(self.settings) is None
 
     def predict(self, images: Iterable[Image]) -> Iterator[Prediction]:
-        """Yield what was said of each picture and what it is read as; there are no probabilities."""
-        for key, said in self._questions().put(images):
+        """Yield what was said of each picture and what it is read as, or how probable each class is."""
+        from fieldguide.craft.chat.orders import in_grey
+
+        return in_grey(images, self._answers, self.size) if self.blank else self._answers(images)
+
+    def _answers(self, images: Iterable[Image]) -> Iterator[Prediction]:
+        if self.weighing is not None:
+            yield from self._orders().predict(images, self.weighing, self.size)
+            return
+        (questions,) = self._orders().questions
+        for key, said in questions.put(images):
             yield self._read(key, said)
 
-    def _questions(self) -> Questions:
+    def _orders(self) -> Orders:
         from fieldguide.craft.chat.asked import Questions
+        from fieldguide.craft.chat.orders import Orders
 
-        return Questions(self.asking, self.door, self.size, self.examples, self.shelf, self.sitting)
+        shelves = [self.shelf and self.shelf.of(asking) for asking in self.askings]
+        pairs = zip(self.askings, shelves, strict=True)
+        each = (Questions(asking, self.door, self.size, self.examples, shelf, self.sitting) for asking, shelf in pairs)
+        return Orders(tuple(each), self.task.ids)
 
     def _read(self, key: str, said: Said) -> Prediction:
         from fieldguide.tasks.reading import read, words_of
@@ -190,26 +213,44 @@ class Prompted:
         )
 
     @property
+    def unexplained(self) -> str:
+        """Why it is not asked for an explanation, where it is not."""
+        return "it gives no probabilities" if self.weighing is None else "pictures would be sent elsewhere for it"
+
+    @property
     def facts(self) -> Mapping[str, Any]:
         """What the model has shown since it was opened; nothing where it was not."""
         return self.door.facts
 
     def at(self, bench: Bench) -> Prompted:
         """Return the same at the bench of another sitting: its answers are kept there, and its limit and consent hold."""
+        from fieldguide.craft.chat import meant
         from fieldguide.craft.chat.asked import Sitting, shelf_of
         from fieldguide.craft.chat.door import Door
 
-        door = Door(_wanted(self.settings, bench, self.precision), self.revision, consented=bench.consented)
+        door = Door(meant.wanted_of(self.settings, bench, self.precision), self.revision, consented=bench.consented)
         shelf = shelf_of(bench, self.asking, self.revision, self.size, self.settings.model)
         return dataclasses.replace(self, door=door, sitting=Sitting(bench.limit), shelf=shelf)
 
+    def varied(self, variation: Variation, bench: Bench) -> Prompted:
+        """Return the same model asked in other words, read and weighed in the same way, at `bench`; the weights are loaded once for all.
+
+        Names of classes are those of `task`, unless the other prompt has its own.
+        """
+        from fieldguide.craft.chat import again
+
+        found: Prompted = again.varied(self, variation, bench)
+        return found
+
     def lacking(self, pictures: Iterable[str]) -> int:
-        """Return how many of these content hashes have no answer yet."""
+        """Return how many of these content hashes have no answer yet, or not in every order of the list."""
         wanted = set(pictures)
-        return len(wanted) if self.shelf is None else self.shelf.lacking(wanted)
+        if self.shelf is None:
+            return len(wanted)
+        return len(set().union(*(self.shelf.of(asking).without(wanted) for asking in self.askings)))
 
     def save(self, folder: Path) -> None:
-        """Write ``prompt.json`` and ``vlm_prompt.json``, the prompt as a file, and the examples; weights are named by hash and not copied."""
+        """Write what was asked, the prompt as a file, the examples, and ``weighing.json``; weights are named by hash and not copied."""
         from fieldguide.tasks.asking import as_json
 
         write_json(folder / "prompt.json", as_json(self.asking))
@@ -223,6 +264,9 @@ class Prompted:
             "seed": self.door.wanted.seed,
         }
         write_json(folder / "vlm_prompt.json", told)
+        if self.weighing is not None:
+            orders = [as_json(asking) for asking in self.askings[1:]]
+            write_json(folder / "weighing.json", {**self.weighing.as_json(), "further_orders": orders})
         if self.examples:
             from safetensors.numpy import save_file
 
@@ -230,167 +274,116 @@ class Prompted:
 
 
 def fit(train: Sequence[Example], val: Sequence[Example], task: Classify, settings: Settings, bench: Bench) -> Prompted:
-    """Render the prompt with its examples, and open the model; nothing is learned."""
+    """Render the prompt with its examples, open the model, and weigh validation pictures where probabilities are asked for.
+
+    Nothing else is learned. Raises `EnvironmentProblem` where validation pictures have no answer yet: the same command goes on.
+    """
+    from fieldguide.craft.chat import meant
     from fieldguide.craft.chat.asked import Sitting, shelf_of
     from fieldguide.craft.chat.door import Door, probed
-    from fieldguide.tasks.prompting import called, pick_examples, render
+    from fieldguide.tasks.prompting import called, pick_examples
 
-    prompt = _prompt(settings)
+    prompt = meant.prompt_of(settings)
     picked = pick_examples(train, task.classes, prompt.shots, bench.seed)
-    asking = _seeded(render(prompt, task.classes, settings.ask, picked.examples), bench.seed)
-    door = Door(_wanted(settings, bench), consented=bench.consented)
+    askings = meant.asked_of(settings, prompt, task.classes, picked.examples, bench.seed)
+    door = Door(meant.wanted_of(settings, bench), consented=bench.consented)
     chat = door()
     by_key = {example.image.key: example.image for example in train}
-    examples = {key: by_key[key].pixels(chat.size) for key in dict.fromkeys(asking.examples)}
+    examples = {key: by_key[key].pixels(chat.size) for key in dict.fromkeys(askings[0].examples)}
     bench.fact(**{"model": settings.model, **chat.facts, **probed(chat, door.wanted), "revision": chat.revision})
-    _note(bench, settings, prompt, asking, chat.size)
-    shelf = shelf_of(bench, asking, chat.revision, chat.size, settings.model)
+    bench.fact(**meant.told(settings, prompt, askings, chat.size))
+    shelf = shelf_of(bench, askings[0], chat.revision, chat.size, settings.model)
     known = Classify(called(prompt, task.classes))
     words, sitting, precision = prompt.model_dump_json(indent=1), Sitting(bench.limit), chat.facts.get("precision")
-    return Prompted(known, settings, asking, door, chat.size, chat.revision, sitting, words, precision, examples, shelf)
+    made = Prompted(known, settings, askings, door, chat.size, chat.revision, sitting, words, precision, examples, shelf)
+    return _weighing(made, val, bench) if settings.ask in WEIGHING else made
+
+
+def _weighing(made: Prompted, val: Sequence[Example], bench: Bench) -> Prompted:
+    """Return `made` with the form, temperature and threshold that validation pictures choose."""
+    from fieldguide.craft.chat import orders, weighing
+
+    settings, asked = made.settings, made._orders()
+    heard = orders.hear(asked, val, made.sitting, bench.progress)
+    compared = settings.score == "pmi" or (settings.score is None and bool(heard.rows))
+    greys = orders.greys(asked, made.size, made.sitting) if compared else ()
+    found = weighing.chosen(heard.rows, heard.labels, greys, settings.score, settings.unknown)
+    bench.fact(weighing={**found.facts(len(made.askings), settings.unknown), "left_out": heard.left_out})
+    return dataclasses.replace(made, weighing=found)
 
 
 def load(folder: Path) -> Prompted:
     """Read what `Prompted.save` wrote; the model is opened when the first picture is asked about, and a server not before."""
+    from fieldguide.craft.chat import meant
     from fieldguide.craft.chat.asked import Sitting
     from fieldguide.craft.chat.door import Door
     from fieldguide.tasks.asking import from_json
 
-    values, asking = read_json(folder / "vlm_prompt.json"), from_json(read_json(folder / "prompt.json"))
+    values, askings = read_json(folder / "vlm_prompt.json"), [from_json(read_json(folder / "prompt.json"))]
     settings = Settings(**values["settings"])
+    weighing: Weighing | None = None
+    if settings.ask in WEIGHING:
+        from fieldguide.craft.chat.weighing import Weighing
+
+        told = read_json(folder / "weighing.json")
+        weighing = Weighing.from_json(told)
+        askings += map(from_json, told["further_orders"])
     examples: dict[str, Pixels] = {}
-    if (folder / "examples.safetensors").exists() or asking.examples:
+    if (folder / "examples.safetensors").exists() or askings[0].examples:
         from safetensors.numpy import load_file
 
         examples = load_file(folder / "examples.safetensors")
     task = Classify(tuple(ClassInfo(**{**info, "synonyms": tuple(info["synonyms"])}) for info in values["classes"]))
     size, revision, precision = (values[name] for name in ("size", "revision", "precision"))
-    door = Door(_wanted(settings, Bench(folder, values["seed"], _device(settings)), precision), revision)
+    door = Door(meant.wanted_of(settings, Bench(folder, values["seed"], meant.device_of(settings)), precision), revision)
     words = (folder / "asked.json").read_text(encoding="utf-8")
-    return Prompted(task, settings, asking, door, size, revision, Sitting(), words, precision, examples)
-
-
-def _device(settings: Settings) -> str:
-    from fieldguide.craft.chat import behind_server
-
-    if behind_server(settings.model):
-        return "cpu"
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _prompt(settings: Settings) -> Prompt:
-    """Return the prompt with what the settings say instead."""
-    from fieldguide.tasks.prompting import read_prompt
-
-    prompt = read_prompt(settings.prompt)
-    said = {"shots": settings.examples, "temperature": settings.temperature, "most_tokens": settings.most_tokens}
-    return prompt.model_copy(update={name: value for name, value in said.items() if value is not None})
-
-
-def _seeded(asking: Asking, seed: int) -> Asking:
-    """Return `asking` with a seed where one is drawn, and without one where none is: the same question must have the same name."""
-    if asking.temperature == 0:
-        return dataclasses.replace(asking, seed=None)
-    return asking if asking.seed is not None else dataclasses.replace(asking, seed=seed)
-
-
-def _wanted(settings: Settings, bench: Bench, precision: str | None = None) -> Wanted:
-    """Return which model is wanted; `precision` is what was chosen before, so that another machine does not choose anew."""
-    from fieldguide.craft.chat import Wanted
-
-    reached = {name: getattr(settings, name) for name in _REACHED}
-    reached["precision"] = settings.precision or precision
-    return Wanted(**reached, device=bench.device, online=bench.online, seed=bench.seed)
-
-
-def _note(bench: Bench, settings: Settings, prompt: Prompt, asking: Asking, size: int) -> None:
-    """Note what the report tells of what is asked, and how."""
-    told = {
-        "name": prompt.name,
-        "source": prompt.source,
-        "hash": asking.hash,
-        "text": asking.text(),
-        "answers_in": prompt.format,
-        "reading": settings.reading,
-        "examples": len(asking.examples),
-        "format": prompt.format,
-        "how": asking.how,
-        "temperature": asking.temperature,
-        "most_tokens": asking.most_tokens,
-        "seed": asking.seed,
-        "notes": list(asking.made.get("notes", ())),
-    }
-    prices = {"price_in": settings.price_in, "price_out": settings.price_out}
-    bench.fact(kind="prompted", image_size=settings.image_size or size, prompt=told, **prices)
+    made = Prompted(task, settings, tuple(askings), door, size, revision, Sitting(), words, precision, examples)
+    return dataclasses.replace(made, weighing=weighing)
 
 
 def made_of(settings: Settings) -> dict[str, str]:
     """Return a hash of the prompt: a file is edited under one name, and an answer of before is none of it."""
+    from fieldguide.craft.chat import meant
+
     try:
-        return {"prompt": digest(_prompt(settings).model_dump(mode="json"))}
+        return {"prompt": digest(meant.prompt_of(settings).model_dump(mode="json"))}
     except Problem:  # what is whole goes on without it
         return {}
 
 
 def check(settings: Settings, online: bool) -> None:
     """Raise now what would stop the fit later: a model or a prompt that is not there, a package, an address, a key that is not set."""
-    from fieldguide.craft.chat import behind_server
-    from fieldguide.craft.chat.opening import require_named
+    from fieldguide.craft.chat import meant
 
-    _prompt(settings)
-    require_named(settings.model)
-    if behind_server(settings.model):
-        import openai  # noqa: F401 - what carries requests comes with it
-
-        if settings.server:
-            from fieldguide.craft.server import server_of
-
-            server_of(settings.server, settings.key_variable)
-        return
-    from fieldguide.craft.chat import local_files
-
-    if not online:
-        local_files.fetched(settings.model, online=False)
+    meant.check(settings, online)
 
 
 def where(settings: Settings) -> str | None:
     """Return the host that pictures are sent to; `None` where they stay on this machine."""
-    from fieldguide.craft.chat import door
+    from fieldguide.craft.chat import meant
 
-    return door.where(_wanted(settings, Bench(Path())))
+    return meant.host(settings)
 
 
 def sends(settings: Settings, task: Classify, sizes: Sizes) -> Sending | None:
     """Return what asking about all validation and test pictures would send elsewhere, if anything."""
-    from fieldguide.craft.chat import costs
-    from fieldguide.tasks.prompting import render
+    from fieldguide.craft.chat import meant
 
-    host, prompt = where(settings), _prompt(settings)
-    if host is None:
-        return None
-    asking = render(prompt, task.classes, settings.ask)
-    prices = (settings.price_in, settings.price_out)
-    return costs.sending(host, sizes.val + sizes.test, asking, settings.image_size, prices, prompt.shots * len(task.ids))
+    return meant.sending(settings, task, sizes.val + sizes.test)
 
 
 def pixels(settings: Settings) -> int:
     """Return the size it asks the store for."""
-    from fieldguide.craft.chat import door
+    from fieldguide.craft.chat import door, meant
 
-    return door.size_of(_wanted(settings, Bench(Path())))
+    return door.size_of(meant.wanted_of(settings, Bench(Path())))
 
 
 def estimate(settings: Settings, task: Classify, sizes: Sizes) -> Estimate:
     """Return a rough cost: money where prices are given; time is not known before the model has answered."""
-    from fieldguide.craft.chat import costs
-    from fieldguide.tasks.prompting import render
+    from fieldguide.craft.chat import meant
 
     try:
-        asking = render(_prompt(settings), task.classes, settings.ask)
+        return Estimate(money=meant.money(settings, task, sizes.val + sizes.test))
     except Problem:
         return Estimate()
-    tokens_in, tokens_out = costs.tokens_of(asking, settings.image_size)
-    count = sizes.val + sizes.test
-    return Estimate(money=costs.money(count * tokens_in, count * tokens_out, settings.price_in, settings.price_out))

@@ -172,6 +172,8 @@ class Rehearsal(Settings):
     """The same for language models that look."""
     sweep: dict[str, Any] = {}
     """Settings of its sweep over image : text; they come before the recipe's own."""
+    audit: dict[str, Any] = {}
+    """Settings of its audit; they come before the recipe's own."""
     settings: dict[str, dict[str, Any]] = {}
     """Settings of one contestant; they come before all others. ``{networks}`` is the folder of the networks made here."""
 
@@ -211,6 +213,8 @@ class Recipe(Settings):
     """Texts and captioned pictures that it takes."""
     sweep: dict[str, Any] = {}
     """Settings of its sweep over image : text."""
+    audit: dict[str, Any] = {}
+    """Whose prompt is audited, as ``contestant``, and settings of that audit."""
     published: Published
     """What the source reports."""
     questions: tuple[Question, ...] = ()

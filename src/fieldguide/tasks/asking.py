@@ -7,7 +7,7 @@ all: the same `Asking` is put for every picture, so that its text and its exampl
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -62,6 +62,11 @@ class Asking:
         """The name of this content, 64 hex characters: equal means that the same was asked, decoded in the same way."""
         turns = [[turn.role, [part if isinstance(part, str) else [part.key] for part in turn.parts]] for turn in self.messages]
         return digest(turns, list(self.answers), self.how, self.schema, self.temperature, self.seed, self.most_tokens)
+
+    @cached_property
+    def question(self) -> str:
+        """The name of the same words however the answer is had: equal for a free answer, a choice and probabilities of one prompt."""
+        return self.hash if self.how == "generate" else replace(self, how="generate").hash
 
     @cached_property
     def examples(self) -> tuple[str, ...]:

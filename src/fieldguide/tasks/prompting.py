@@ -206,9 +206,9 @@ def render(
     `Asking.made` tells its source, what `{example}` said, and notes. Raises `UsageProblem` where the prompt cannot be filled.
     """
     known = called(prompt, classes)
-    listed, notes = _listed(prompt, known)
+    listed, notes = in_list(prompt, known)
     names = {info.id: info.name for info in known}
-    example = _example(prompt, known, listed)
+    example = example_of(prompt, known, listed)
     values = {
         "classes": ("\n" if prompt.one_a_line else prompt.separator).join(
             _entry(prompt, info, number) for number, info in enumerate(listed, 1)
@@ -316,7 +316,7 @@ def _templates(prompt: Prompt) -> dict[str, str]:
     return said | {f"turns {at}": turn.text for at, turn in enumerate(prompt.turns)}
 
 
-def _listed(prompt: Prompt, known: Sequence[ClassInfo]) -> tuple[tuple[ClassInfo, ...], list[str]]:
+def in_list(prompt: Prompt, known: Sequence[ClassInfo]) -> tuple[tuple[ClassInfo, ...], list[str]]:
     """Return the classes in the order of the list, and what is to be noted of them."""
     by_word = {fold(word): info for info in reversed(known) for word in (info.name, info.id)}
     first = dict.fromkeys(by_word[fold(word)].id for word in prompt.order if fold(word) in by_word)
@@ -341,7 +341,7 @@ def _entry(prompt: Prompt, info: ClassInfo, number: int) -> str:
     return f"{number}. {entry}" if prompt.numbered else entry
 
 
-def _example(prompt: Prompt, known: Sequence[ClassInfo], listed: Sequence[ClassInfo]) -> str:
+def example_of(prompt: Prompt, known: Sequence[ClassInfo], listed: Sequence[ClassInfo]) -> str:
     """Return the word of `{example}`: the name of the class that is meant, else the word as it is."""
     if prompt.example is None:
         return listed[0].name if listed else ""

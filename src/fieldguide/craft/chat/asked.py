@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fieldguide.bench import Bench
 from fieldguide.craft.chat import Chat, Said
@@ -30,6 +30,7 @@ class Sitting:
     asked: int = 0
     stopped: str | None = None
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    counted: int = 0
 
     def refuses(self) -> str | None:
         """Count one more question, or return why it is not to be put."""
@@ -41,6 +42,12 @@ class Sitting:
             self.asked += 1
             return None
 
+    def uncounted(self) -> int:
+        """Return how many questions were put since this was last called."""
+        with self.lock:
+            fresh, self.counted = self.asked - self.counted, self.asked
+            return fresh
+
 
 @dataclass(frozen=True)
 class Shelf:
@@ -51,6 +58,10 @@ class Shelf:
     revision: str
     size: int
     about: About
+
+    def of(self, asking: Asking) -> Shelf:
+        """Return where answers to another asking are kept, in the same file."""
+        return replace(self, asking=asking, about=replace(self.about, asking=asking.hash + self.about.asking[64:]))
 
     def key(self, picture: str) -> str:
         """Return the name of the answer for a picture."""
@@ -65,10 +76,14 @@ class Shelf:
         if kept_under(picture):
             self.answers.add(self.key(picture), said, self.about)
 
+    def without(self, pictures: Iterable[str]) -> set[str]:
+        """Return those of `pictures` that have no answer yet."""
+        wanted = {self.key(picture): picture for picture in pictures}
+        return {wanted[key] for key in wanted.keys() - self.answers.get_many(wanted).keys()}
+
     def lacking(self, pictures: Iterable[str]) -> int:
         """Return how many of `pictures` have no answer yet."""
-        wanted = {self.key(picture) for picture in pictures}
-        return len(wanted) - len(self.answers.get_many(wanted))
+        return len(self.without(pictures))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import math
 
 from fieldguide.craft.chat.sent import USUAL_SIZE
 from fieldguide.records import Sending
-from fieldguide.tasks.asking import Asking, Shown
+from fieldguide.tasks.asking import WEIGHING, Asking, Shown
 
 #: Letters of a token, about right for English, too many for most other languages; turns cost a few tokens each beside their words.
 LETTERS, _TURN = 4, 5
@@ -15,10 +15,12 @@ _PATCH = 28
 
 
 def tokens_of(asking: Asking, image_size: int | None) -> tuple[int, int]:
-    """Return the tokens of one question, examples and picture included, and of its answer."""
+    """Return the tokens of one question, examples and picture included, and of its answer, where a server gives it."""
     letters = sum(len(part) for turn in asking.messages for part in turn.parts if isinstance(part, str))
     shown = sum(isinstance(part, Shown) for turn in asking.messages for part in turn.parts)
     told = letters / LETTERS + _TURN * len(asking.messages) + shown * picture_tokens(image_size)
+    if asking.how in WEIGHING:  # the code of a name is one token, and a model of this process writes none
+        return math.ceil(told), 1
     names = [len(name) for name in asking.answers]
     said = sum(names) / max(len(names), 1) / LETTERS + (8 if asking.schema else 2)
     return math.ceil(told), min(math.ceil(said), asking.most_tokens)

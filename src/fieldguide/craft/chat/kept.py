@@ -52,6 +52,7 @@ _ADD = "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
 _SPENT = """
 SELECT count(*), sum(cached) FROM answers WHERE contestant = ? AND asking IN (SELECT value FROM json_each(?))
 """
+_CREDITED = "SELECT count(*) FROM answers WHERE contestant = ? AND key IN (SELECT value FROM json_each(?))"
 
 
 def key_of(picture: str, asking: Asking, revision: str, size: int) -> str:
@@ -186,6 +187,11 @@ class Answers:
         with self._lock, _told(self.path):
             asked, cached = self._base.execute(_SPENT, (_storable(contestant), json.dumps(list(askings)))).fetchone()
         return Spent(int(asked), None if cached is None else int(cached))
+
+    def credited(self, keys: Iterable[str], contestant: str) -> int:
+        """Return how many of the answers under these keys `contestant` asked for."""
+        with self._lock, _told(self.path):
+            return int(self._base.execute(_CREDITED, (_storable(contestant), json.dumps(list(keys)))).fetchone()[0])
 
     def __len__(self) -> int:
         """Return the number of answers."""

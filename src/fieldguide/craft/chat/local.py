@@ -89,12 +89,21 @@ class Local:
         found = self.hand.tokenizer.pad_token_id
         return int(min(self.stops) if found is None else found)
 
+    def alone(self) -> Local:
+        """Return the same model, its weights shared, with one picture going through at a time."""
+        return replace(self, batch=1, ahead=1, _prompt=None)
+
     def close(self) -> None:
         """Forget what was computed for the last prompt."""
         self._prompt = None
 
     def ask(self, asking: Asking, pictures: Iterable[Pixels], examples: Mapping[str, Pixels]) -> Iterator[Said]:
         """Yield what is said of each of `pictures`, in order; at most `ahead` of them are taken before they are answered."""
+        if asking.how == "likelihood":
+            from fieldguide.craft.chat import scoring
+
+            yield from scoring.said(self, asking, pictures, examples)
+            return
         prompt = self._written(asking, examples)
         stream, waiting, said = enumerate(pictures), deque[_Ready](), dict[int, Said]()
         next_one, most, ended = 0, self.ahead, False

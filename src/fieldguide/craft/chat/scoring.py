@@ -31,6 +31,7 @@ from fieldguide.craft.zoo import of_transformers
 from fieldguide.errors import out_of_memory, plain
 from fieldguide.records import Pixels
 from fieldguide.tasks.asking import Asking
+from fieldguide.tasks.weighed import Weighed, dumps
 
 Way = Literal["tree", "copied", "naive"]
 #: From the quickest to the one that needs nothing of an architecture.
@@ -193,6 +194,16 @@ class Scorer:
             self.chat.note(f"Labels are scored {said}: {list(why.values())[-1]}.")
         self.chat.facts = {**self.chat.facts, "likelihood": told}
         return sums
+
+
+def said(chat: Local, asking: Asking, pictures: Iterable[Pixels], examples: Mapping[str, Pixels]) -> Iterator[Said]:
+    """Yield what `Chat.ask` yields, with numbers for words."""
+    for one in Scorer(chat, asking, examples).score(pictures):
+        if one.error is not None:
+            yield Said(error=one.error, tokens_in=one.tokens_in, seconds=one.seconds, lasting=one.lasting)
+        else:
+            text = dumps(Weighed(one.sums, one.tokens, one.sizes))
+            yield Said(text, "stop", one.tokens_in, 0, None, one.seconds, "likelihood")
 
 
 def cut(labels: Labels, most: int) -> list[list[int]]:

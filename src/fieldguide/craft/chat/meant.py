@@ -1,0 +1,164 @@
+"""What the settings of a contestant that is asked in words come to: its prompt, its model, what they cost, and what the log tells of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fieldguide.bench import Bench
+from fieldguide.craft.chat import Wanted, behind_server, costs
+from fieldguide.craft.chat.door import where
+from fieldguide.craft.chat.opening import require_named
+from fieldguide.craft.chat.orders import askings
+from fieldguide.errors import UsageProblem
+from fieldguide.records import ClassInfo, Sending
+from fieldguide.tasks.asking import WEIGHING, Asking
+from fieldguide.tasks.classify import Classify
+from fieldguide.tasks.prompting import Prompt, answer, read_prompt, render
+
+#: Settings that say which model is asked, and how it is reached.
+_REACHED = ("model", "server", "key_variable", "image_size", "batch_size", "at_once", "timeout", "attempts", "precision")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def prompt_of(settings: Any) -> Prompt:
+    """Return the prompt with what the settings say instead."""
+    prompt = read_prompt(settings.prompt)
+    said = {"shots": settings.examples, "temperature": settings.temperature, "most_tokens": settings.most_tokens}
+    return prompt.model_copy(update={name: value for name, value in said.items() if value is not None})
+
+
+def wanted_of(settings: Any, bench: Bench, precision: str | None = None) -> Wanted:
+    """Return which model is wanted; `precision` is what was chosen before, so that another machine does not choose anew."""
+    reached = {name: getattr(settings, name) for name in _REACHED}
+    reached["precision"] = settings.precision or precision
+    return Wanted(**reached, device=bench.device, online=bench.online, seed=bench.seed)
+
+
+def device_of(settings: Any) -> str:
+    """Return where a model that was loaded from a folder computes; what is asked of a server needs no torch to be imported."""
+    if behind_server(settings.model):
+        return "cpu"
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def asked_of(
+    settings: Any, prompt: Prompt, classes: Sequence[ClassInfo], examples: Sequence[tuple[str, str]], seed: int
+) -> tuple[Asking, ...]:
+    """Return what is asked about every picture: once, or with the list in several orders.
+
+    There is a seed where one is drawn, and none where none is: the same question must have the same name.
+    """
+    found = askings(prompt, classes, settings.ask, examples, settings.orders or 1)
+    if prompt.temperature == 0:
+        return tuple(dataclasses.replace(asking, seed=None) for asking in found)
+    return tuple(asking if asking.seed is not None else dataclasses.replace(asking, seed=seed) for asking in found)
+
+
+def shown_in(asking: Asking, prompt: Prompt, task: Classify) -> tuple[tuple[str, str], ...]:
+    """Return the training pictures that `asking` shows: (content hash, class id), as its turns say; `task` has the prompt's names."""
+    ids = {answer(prompt, info.name): info.id for info in task.classes}
+    said = [str(turn.parts[0]) for turn in asking.messages if turn.role == "assistant"][-len(asking.examples) or None :]
+    return tuple((key, ids[text]) for key, text in zip(asking.examples, said, strict=True)) if asking.examples else ()
+
+
+def told(settings: Any, prompt: Prompt, asked: Sequence[Asking], size: int) -> dict[str, Any]:
+    """Return what the log tells of what is asked, and how."""
+    asking = asked[0]
+    said = {
+        "name": prompt.name,
+        "source": prompt.source,
+        "hash": asking.hash,
+        "question": asking.question,
+        "text": asking.text(),
+        "answers_in": prompt.format,
+        "reading": None if asking.how in WEIGHING else settings.reading,
+        "examples": len(asking.examples),
+        "format": prompt.format,
+        "how": asking.how,
+        "temperature": asking.temperature,
+        "most_tokens": asking.most_tokens,
+        "seed": asking.seed,
+        "notes": list(asking.made.get("notes", ())),
+        **({"hashes": [one.hash for one in asked]} if len(asked) > 1 else {}),
+    }
+    prices = {"price_in": settings.price_in, "price_out": settings.price_out}
+    return {"kind": "prompted", "image_size": settings.image_size or size, "prompt": said, **prices}
+
+
+def check(settings: Any, online: bool) -> None:
+    """Raise now what would stop the fit later: a model or a prompt that is not there, a package, an address, a key that is not set."""
+    prompt_of(settings)
+    require_named(settings.model)
+    if behind_server(settings.model):
+        import openai  # noqa: F401 - what carries requests comes with it
+
+        if settings.server:
+            from fieldguide.craft.server import server_of
+
+            server_of(settings.server, settings.key_variable)
+        return
+    from fieldguide.craft.chat import local_files
+
+    if not online:
+        local_files.fetched(settings.model, online=False)
+
+
+def host(settings: Any) -> str | None:
+    """Return the host that pictures are sent to; `None` where they stay on this machine."""
+    return where(wanted_of(settings, Bench(Path())))
+
+
+def sending(settings: Any, task: Classify, pictures: int) -> Sending | None:
+    """Return what asking about so many pictures would send elsewhere, if anything: each of them once for each order of the list."""
+    to, prompt = host(settings), prompt_of(settings)
+    if to is None:
+        return None
+    asking = render(prompt, task.classes, settings.ask)
+    prices = (settings.price_in, settings.price_out)
+    return costs.sending(
+        to, pictures * (settings.orders or 1), asking, settings.image_size, prices, prompt.shots * len(task.ids)
+    )
+
+
+def money(settings: Any, task: Classify, pictures: int) -> float | None:
+    """Return what asking about so many pictures is expected to cost, where prices are given."""
+    asking = render(prompt_of(settings), task.classes, settings.ask)
+    tokens_in, tokens_out = costs.tokens_of(asking, settings.image_size)
+    wrote = 0 if asking.how in WEIGHING and not behind_server(settings.model) else tokens_out
+    every = pictures * (settings.orders or 1)
+    return costs.money(every * tokens_in, every * wrote, settings.price_in, settings.price_out)
+
+
+def require_no_secret(given: Mapping[str, Any]) -> None:
+    """Raise `UsageProblem` for a key or password among settings, without saying it again: settings are written into files."""
+    server, variable = given.get("server"), given.get("key_variable")
+    if isinstance(server, str) and ("@" in server or "?" in server):
+        raise UsageProblem(
+            "server is no bare address: it holds a user, a password or a query, and settings are written into files.",
+            "Allowed: http:// or https://, a host, perhaps a port and a path.",
+            "Give a key as key_variable=NAME, the name of an environment variable.",
+        )
+    if isinstance(variable, str) and not _VARIABLE.fullmatch(variable):
+        raise UsageProblem(
+            "key_variable is no name of an environment variable.",
+            "Allowed: letters, digits and _. The key itself stands in that variable, and in no setting.",
+            "For example key_variable=OPENAI_API_KEY",
+        )
+
+
+def written_out(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the prompt says where settings say nothing, so that what was asked stands in the study complete."""
+    prompt = read_prompt(str(values.get("prompt", "plain")))
+    own = {
+        "reading": "json" if prompt.format == "json" else "strict",
+        "examples": prompt.shots,
+        "most_tokens": prompt.most_tokens,
+        "temperature": prompt.temperature,
+    }
+    return {**values, **{name: value for name, value in own.items() if values.get(name) is None}}
