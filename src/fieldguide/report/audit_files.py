@@ -24,7 +24,10 @@ Thing = TypeVar("Thing")
 
 @dataclass(frozen=True, slots=True)
 class Bounded:
-    """A share or a difference of shares with its interval, the pictures it is of, and its p value; each `None` where it is not there."""
+    """A share or a difference of shares with its interval, the pictures it is of, and its p value; each `None` where it is not there.
+
+    `p` is that after Holm where the check is judged by it.
+    """
 
     value: float
     low: float | None = None
@@ -130,7 +133,8 @@ class Audit:
     checks: tuple[Check, ...] = ()
     verdict: str = ""
     cost: Cost = field(default_factory=Cost)
-    question: str = ""
+    asking: str = ""
+    revision: str = ""
     problem: str = ""
 
 
@@ -158,8 +162,16 @@ def read_audit(path: Path) -> Audit:
     base, cost = _object(told.get("base")), _object(told.get("cost"))
     counts = {name: whole(cost.get(name)) for name in ("questions", "asked", "kept", "tokens_in", "tokens_out")}
     return Audit(
-        **{name: words(told.get(name)) for name in ("model", "how", "part", "verdict", "question")},
-        **{name: whole(told.get(name)) for name in ("pictures", "of", "seed", "classes")},
+        model=words(told.get("model")),
+        how=words(told.get("how")),
+        part=words(told.get("part")),
+        pictures=whole(told.get("pictures")),
+        of=whole(told.get("of")),
+        seed=whole(told.get("seed")),
+        classes=whole(told.get("classes")),
+        verdict=words(told.get("verdict")),
+        asking=words(told.get("asking")),
+        revision=words(told.get("revision")),
         right=whole(base.get("right")),
         labelled=whole(base.get("labelled")),
         accuracy=_share(base.get("accuracy")),
@@ -237,7 +249,9 @@ def _bounded(told: Any, kind: Callable[[Any], float | None]) -> Bounded | None:
     value = kind(found.get("value"))
     if value is None:
         return None
-    return Bounded(value, kind(found.get("low")), kind(found.get("high")), whole(found.get("n")), share(found.get("p")))
+    p = share(found.get("p_holm"))
+    tested = share(found.get("p")) if p is None else p
+    return Bounded(value, kind(found.get("low")), kind(found.get("high")), whole(found.get("n")), tested)
 
 
 def _each(told: Any, one: Callable[[Json], Thing | None]) -> Iterator[Thing]:

@@ -171,13 +171,16 @@ def _doubts(contestant: Contestant, audit: Audit, study: Study) -> Iterator[str]
     prompt = contestant.facts.get("prompt")
     told: Json = prompt if isinstance(prompt, dict) else {}
     again = "Audit it again."
-    model, how, question = words(contestant.facts.get("model")), words(told.get("how")), words(told.get("question"))
+    model, how = words(contestant.facts.get("model")), words(told.get("how"))
+    asking, revision = words(told.get("hash")), words(contestant.facts.get("revision"))
     if audit.model and model and audit.model != model:
         yield f"The audit is of the model {say.clean(say.pathless(audit.model), 80)}, and this contestant asks another one. {again}"
+    elif audit.revision and revision and audit.revision != revision:
+        yield f"The model has other weights or another precision than when it was audited. {again}"
     if audit.how and how and audit.how != how:
-        yield f"The audit asked for {HOWS.get(audit.how, say.clean(audit.how, 40))}, and this contestant asks for something else. {again}"
-    if audit.question and question and audit.question != question:
-        yield f"The prompt has changed since the audit. {again}"
+        yield f"The audit asked for {HOWS.get(audit.how, say.clean(audit.how, 40))}, and this contestant for something else. {again}"
+    elif audit.asking and asking and audit.asking != asking:
+        yield f"The prompt is another one than when it was audited. {again}"
     if audit.classes is not None and audit.classes != len(study.classes):
         yield f"The audit is of {say.count(audit.classes)} classes, and this study has {say.count(len(study.classes))}. {again}"
 

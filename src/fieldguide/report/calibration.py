@@ -177,13 +177,13 @@ def _ranking(told: Json) -> Value:
 
 def _bins(told: Json) -> Iterator[Bin]:
     for entry in _each(told.get("bins")):
-        ends = [share(entry.get(name)) for name in ("low", "high", "confidence")]
+        start, end, sure = (share(entry.get(name)) for name in ("low", "high", "confidence"))
         n, right = whole(entry.get("n")), whole(entry.get("right"))
-        if None in ends or not n or right is None or right > n:
+        if start is None or end is None or sure is None or not n or right is None or right > n:
             continue
         accuracy = _of(entry.get("accuracy"))
         low, high = share(accuracy.get("low")), share(accuracy.get("high"))
-        yield Bin(*ends[:2], n, right, ends[2], right / n, None if low is None or high is None else (low, high))  # type: ignore[arg-type]
+        yield Bin(start, end, n, right, sure, right / n, None if low is None or high is None else (low, high))
 
 
 def _points(told: Json) -> tuple[Point, ...]:

@@ -25,6 +25,12 @@ _WAYS = {
     "copied": "as rows of a batch, each behind a copy of what was computed of the picture",
     "naive": "with a whole pass for every name",
 }
+#: Who chose the form.
+_BY = {
+    "validation": "validation pictures, by log loss",
+    "settings": "the settings",
+    "no validation pictures": "nobody: there are no validation pictures",
+}
 _MOST_FORMS = 8
 
 
@@ -124,6 +130,9 @@ def _heat(temperature: float) -> str:
 def _facts(contestant: Contestant, told: Json) -> Iterator[tuple[str, str]]:
     how, form = how_of(contestant), words(told.get("form"))
     yield "Form of the score", form_name(form) if form else NOT_RECORDED if how == "likelihood" else NOT_APPLICABLE
+    by = words(told.get("by"))
+    if by:
+        yield "Chosen by", _BY.get(by, say.clean(by, 60))
     heat = number(told.get("temperature"))
     yield "Temperature of the probabilities", NOT_RECORDED if heat is None else _heat(heat)
     orders = whole(told.get("orders"))
@@ -131,6 +140,12 @@ def _facts(contestant: Contestant, told: Json) -> Iterator[tuple[str, str]]:
     least = share(told.get("threshold"))
     if "threshold" in told:
         yield "Answers below", "all are given" if least is None else f"{say.percent(least)} are not given"
+    left_out = whole(told.get("left_out"))
+    if left_out:
+        yield "Validation pictures without numbers", say.count(left_out)
+    bounds = share(told.get("bounds"))
+    if bounds is not None:
+        yield "Told only as a bound", f"{say.percent(bounds)} of the numbers: the server names its likeliest tokens alone"
     yield from _computed(_object(contestant.facts.get("likelihood")))
 
 
