@@ -55,7 +55,10 @@ class Recall:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One change of what is asked: `difference` is its accuracy minus that of the prompt as it is, `flips` the share of other answers."""
+    """One change of what is asked: `difference` is its accuracy minus that of the prompt as it is, `flips` the share of other answers.
+
+    `beside` is the difference over answers that a shorter and a longer list both have, where the list's length was changed.
+    """
 
     id: str
     name: str
@@ -65,6 +68,12 @@ class Variant:
     difference: Bounded | None
     flips: Bounded | None
     recall: tuple[Recall, ...]
+    beside: Bounded | None = None
+
+    @property
+    def judged(self) -> Bounded | None:
+        """The difference that the check is judged by."""
+        return self.beside or self.difference
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +98,10 @@ class Places:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One check: `state` is ``ok``, ``not applicable`` or ``not asked``, `found` what came out where it was asked."""
+    """One check: `state` is ``ok``, ``not applicable`` or ``not asked``, `found` what came out where it was asked.
+
+    `alarm` tells whether something should be changed; `None` where the file does not say.
+    """
 
     id: str
     question: str
@@ -101,6 +113,7 @@ class Check:
     pulled: tuple[Pulled, ...]
     pull: Bounded | None
     places: Places | None
+    alarm: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +204,7 @@ def _check(told: Json) -> Check | None:
         pulled=tuple(_each(pull.get("labels"), _pulled)),
         pull=_change(pull.get("overall")),
         places=_places(places) if isinstance(places, Mapping) else None,
+        alarm=told.get("alarm") if isinstance(told.get("alarm"), bool) else None,
     )
 
 
@@ -207,6 +221,7 @@ def _variant(told: Json) -> Variant | None:
         difference=_change(told.get("difference")),
         flips=_share(told.get("flips")),
         recall=tuple(_each(told.get("recall"), _recall)),
+        beside=_change(told.get("beside_choice")),
     )
 
 
@@ -227,8 +242,8 @@ def _pulled(told: Json) -> Pulled | None:
 
 def _places(told: Json) -> Places:
     entries = list(_each(told.get("places"), _place))
-    rho = change(told.get("rho"))
-    return Places(tuple(sorted(entries)), rho, share(told.get("p")), words(told.get("outcome")))
+    rho, p = change(told.get("rho")), share(told.get("p_holm"))
+    return Places(tuple(sorted(entries)), rho, share(told.get("p")) if p is None else p, words(told.get("outcome")))
 
 
 def _place(told: Json) -> tuple[int, float] | None:

@@ -21,6 +21,8 @@ MOST_VARIANTS, MOST_PULLED, MOST_RECALL = 24, 15, 20
 ALPHA = 0.05
 #: How what was found stands out: a sign for each, and whether it is pointed at.
 _FOUND = {"yes": ("!", "found"), "no": ("✓", "fine"), "not distinguishable": ("≈", "other")}
+#: Checks whose question is better answered with yes: then nothing is wrong.
+_BETTER = frozenset(("picture", "batch", "repeat"))
 _STATES = {"not applicable": "–", "not asked": "○"}
 _WORDS = {"yes": "yes", "no": "no", "not distinguishable": "not distinguishable"}
 HOWS = {
@@ -133,8 +135,8 @@ def _shown(contestant: Contestant, audit: Audit, study: Study) -> Shown:
         end
         for check in audit.checks
         for one in check.variants
-        if one.difference
-        for end in (one.difference.value, *(one.difference.bounds or ()))
+        if one.judged
+        for end in (one.judged.value, *(one.judged.bounds or ()))
     ]
     axis = gap_axis(gaps)
     pulled = sorted(
@@ -241,11 +243,11 @@ def _tokens(audit: Audit) -> Iterator[str]:
 
 def _row(check: Check, axis: Axis) -> Row:
     ok = check.state == "ok"
-    sign, kind = _FOUND.get(check.found, ("?", "other")) if ok else (_STATES.get(check.state, "?"), "other")
-    compared = [one for one in check.variants if one.difference]
-    strongest = max(compared, key=lambda one: abs(one.difference.value if one.difference else 0.0), default=None)
+    sign, kind = _sign(check) if ok else (_STATES.get(check.state, "?"), "other")
+    compared = [one for one in check.variants if one.judged]
+    strongest = max(compared, key=_size, default=None)
     flipped = max((one for one in check.variants if one.flips), key=_flipped, default=None)
-    ordered = sorted(check.variants, key=lambda one: -abs(one.difference.value if one.difference else 0.0))
+    ordered = sorted(check.variants, key=_size, reverse=True)
     shown = {id(one) for one in ordered[:MOST_VARIANTS]}
     return Row(
         question=say.clean(check.question or check.id, 200),
@@ -265,14 +267,26 @@ def _row(check: Check, axis: Axis) -> Row:
     )
 
 
+def _sign(check: Check) -> tuple[str, str]:
+    """Return the sign of what was found, and whether it is pointed at: a pull that helps is found, and no reason for alarm."""
+    if check.alarm:
+        return _FOUND["yes"]
+    found = {"yes": "no", "no": "yes"}.get(check.found, check.found) if check.id in _BETTER else check.found
+    return ("·", "other") if found == "yes" and check.alarm is False else _FOUND.get(found, ("?", "other"))
+
+
+def _size(one: Variant) -> float:
+    return abs(one.judged.value) if one.judged else 0.0
+
+
 def _flipped(one: Variant) -> float:
     return one.flips.value if one.flips else 0.0
 
 
 def _change(one: Variant, axis: Axis) -> Change:
-    gap = one.difference
+    gap = one.judged
     return Change(
-        name=say.clean(one.name, 80),
+        name=say.clean(one.name, 80) + (", over answers that both lists have" if one.beside else ""),
         n=say.number(one.n, say.count),
         unanswered=say.number(one.unanswered, say.count),
         accuracy=_shared(one.accuracy),
