@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,11 @@ from fieldguide.evaluate import audited
 from fieldguide.files import read_toml, sweep, told_plainly, write_json
 from fieldguide.locked import Locked
 from fieldguide.prompt_audit_cost import expected, lines, paid, sending
-from fieldguide.prompt_audit_plan import FILE, Plan, Subject, Wording, bench_of, plan_of, stale, subject_of
-from fieldguide.records import Prediction
+from fieldguide.prompt_audit_plan import FILE, Plan, Subject, bench_of, plan_of, stale, subject_of
+from fieldguide.records import SCHEMA_VERSION, Prediction
 from fieldguide.tasks.asking import FAILED, NOT_ASKED, UNREADABLE, open_question
-from fieldguide.tasks.varying import CHECKS, not_applicable
+from fieldguide.tasks.prompting import called
+from fieldguide.tasks.varying import not_applicable, present
 
 #: Letters of a reason that are told.
 _TOLD = 120
@@ -55,9 +56,7 @@ class Audited:
 
 
 @told_plainly()
-def audit(
-    run: Path, wish: PromptAudit | None = None, terms: Terms | None = None, progress: Progress | None = None
-) -> Audited:
+def audit(run: Path, wish: PromptAudit | None = None, terms: Terms | None = None, progress: Progress | None = None) -> Audited:
     """Ask the contestant in ``STUDY/runs/NAME`` in other words, write its ``audit.json``, and draw the report of the study again.
 
     The same call goes on where it was stopped. Raises `UsageProblem` where there is no contestant that was asked in words, and where
@@ -137,8 +136,91 @@ def _done(plan: Plan, answered: Sequence[Answers]) -> Audited:
             "The pictures of the study, in its store or where they came from.",
             "Put them back, then run the same command again.",
         )
-    open_ones = {check: _open_in(plan, answered, check) for check in ("", *plan.checks)}
-    errors = [error for found in open_ones.values() for error in found]
-    missing = len(plan.every - _there(plan)) if errors else 0
-    found = {**_content(plan, answered, unread, open_ones), "cost": paid(plan)}
-    return Audited(plan.subject.run, found, max(missing, bool(errors)), _reason(errors))
+    errors = {check: _open_in(plan, answered, check) for check in ("", *plan.checks)}
+    names = [
+        names
+        for wording, answers in zip(plan.wordings, answered, strict=True)
+        for key, names in wording.names.items()
+        if open_question(answers[key].error)
+    ]
+    cost = paid(plan, frozenset().union(*names))
+    found = {**_told(plan), **_content(plan, answered, unread, errors), "cost": cost}
+    why = _commonest([error for some in errors.values() for error in some])
+    return Audited(plan.subject.run, found, max(int(cost["open"]), bool(names)), why)
+
+
+def _told(plan: Plan) -> dict[str, Any]:
+    """Return what was asked of whom, without any answer."""
+    subject = plan.subject
+    return {
+        "schema": SCHEMA_VERSION,
+        "run": subject.entry.name,
+        "model": str(getattr(subject.entry.settings, "model", subject.entry.name)),
+        "how": subject.fitted.asking.how,
+        "asking": subject.fitted.asking.hash,
+        "revision": subject.fitted.revision,
+        "part": plan.part,
+        "pictures": len(plan.rows),
+        "of": plan.of,
+        "seed": plan.seed,
+        "labels": plan.wish.labels,
+        "classes": len(subject.classes),
+    }
+
+
+def _content(
+    plan: Plan, answered: Sequence[Answers], unread: frozenset[str] | set[str], errors: Mapping[str, Sequence[str]]
+) -> dict[str, Any]:
+    """Return what the answers say. A check with open questions is not judged as if it were whole, and neither is any without the base."""
+    subject, prompt = plan.subject, plan.wordings[0].fitted.prompt
+    whole = [check for check in plan.checks if not (errors[""] or errors[check])]
+    varied = [
+        audited.Varied.of(wording.variation, audited.answered(answers.values()))
+        for wording, answers in zip(plan.wordings, answered, strict=True)
+        if wording.variation is not None and wording.variation.check in whole
+    ]
+    own = present(prompt, subject.classes)
+    made = audited.content(
+        audited.Facts(
+            truth={row.key: row.label for row in plan.rows if row.key not in unread},
+            base=audited.answered(answered[0].values()),
+            varied=varied,
+            classes=[info.id for info in subject.classes],
+            example=own.example,
+            order=own.order,
+            reasons=not_applicable(prompt, subject.classes),
+            checks=whole,
+            names={info.id: info.name for info in called(prompt, subject.classes)},
+            temperature=plan.wordings[0].fitted.asking.temperature,
+            seed=plan.seed,
+        )
+    )
+    for entry in made["checks"]:
+        if entry["state"] == "not asked" and entry["id"] in plan.checks:
+            entry["why"] = entry["sentence"] = _why(entry["id"], errors)
+    return {**made, "unread": len(unread)}
+
+
+def _why(check: str, errors: Mapping[str, Sequence[str]]) -> str:
+    """Return why a check was not judged."""
+    missing = errors[check] or errors[""]
+    which = "" if errors[check] else " to the prompt as it is"
+    return (
+        f"{len(missing):,} {'answers are' if len(missing) > 1 else 'answer is'} missing{which} ({_commonest(missing)}); "
+        "the same command goes on."
+        if missing
+        else "There are no pictures for it among those that were taken."
+    )
+
+
+def _open_in(plan: Plan, answered: Sequence[Answers], check: str) -> list[str]:
+    """Return the errors that stand in the place of an answer which there may be yet, in the wordings of a check."""
+    found = (answers for wording, answers in zip(plan.wordings, answered, strict=True) if wording.check == check)
+    return [str(answer.error) for answers in found for answer in answers.values() if open_question(answer.error)]
+
+
+def _commonest(errors: Sequence[str]) -> str:
+    if not errors:
+        return ""
+    ((why, _),) = Counter(error.removeprefix(FAILED).removeprefix(NOT_ASKED) for error in errors).most_common(1)
+    return plain(why, _TOLD)

@@ -34,7 +34,7 @@ def expected(plan: Plan) -> Expected:
     tokens_in = tokens_out = 0
     for wording in plan.wordings:
         fresh = len(wording.open - seen)
-        read, wrote = costs.tokens_of(wording.fitted.asking, settings.image_size)
+        read, wrote = costs.tokens_of(wording.fitted.asking, settings.image_size or wording.fitted.size)
         tokens_in, tokens_out, seen = tokens_in + fresh * read, tokens_out + fresh * wrote, seen | wording.open
     each = _each(plan)
     money = costs.money(tokens_in, tokens_out, settings.price_in, settings.price_out)
@@ -50,7 +50,11 @@ def _each(plan: Plan) -> float | None:
 
 def lines(plan: Plan, cost: Expected) -> Iterator[str]:
     """Yield what is told before: whose answers to what, question by question of each check, and what that takes."""
-    which = "" if plan.part == BEFORE_TEST else " This study has no others, so whoever changes the prompt afterwards has looked at them."
+    which = (
+        ""
+        if plan.part == BEFORE_TEST
+        else " This study has no others, so whoever changes the prompt afterwards has looked at them."
+    )
     yield (
         f"Audit of {plain(plan.subject.entry.name, 60)}: {len(plan.rows):,} of {plan.of:,} {plan.part} pictures, "
         f"asked about in {len(plan.wordings):,} ways.{which}"
@@ -63,7 +67,11 @@ def lines(plan: Plan, cost: Expected) -> Iterator[str]:
         yield "Nothing is asked: all answers are there."
         return
     money = "" if cost.money is None else f", {cost.money:,.4g} at the prices given"
-    each = "how long that takes is not known yet" if cost.seconds is None else f"about {terminal.duration(cost.seconds)} by earlier answers"
+    each = (
+        "how long that takes is not known yet"
+        if cost.seconds is None
+        else f"about {terminal.duration(cost.seconds)} by earlier answers"
+    )
     yield f"{still:,} to be put: about {cost.tokens_in:,} tokens in and {cost.tokens_out:,} out{money}; {each}."
 
 
@@ -77,10 +85,11 @@ def sending(plan: Plan, cost: Expected, host: str, limit: int | None) -> Sending
     return Sending(host, round(share * cost.questions), tokens_in, tokens_out, money, shown, who)
 
 
-def paid(plan: Plan) -> dict[str, Any]:
+def paid(plan: Plan, open_ones: frozenset[str]) -> dict[str, Any]:
     """Return for ``audit.json`` what all answers took, whenever they were had; `asked` were had by audits of this contestant.
 
-    The others were kept before, from its own run or another contestant's. What somebody does not tell is not known.
+    The others were kept before, from its own run or another contestant's; `open_ones` are those that there may be yet. What somebody
+    does not tell is not known.
     """
     from fieldguide.craft.chat import costs
 
@@ -89,14 +98,12 @@ def paid(plan: Plan) -> dict[str, Any]:
     said = answers.get_many(plan.every)
     asked = answers.credited(plan.every, plan.subject.who)
     told = list(said.values())
-    read, wrote, took = (
-        _sum([getattr(one, name) for one in told]) for name in ("tokens_in", "tokens_out", "seconds")
-    )
+    read, wrote, took = (_sum([getattr(one, name) for one in told]) for name in ("tokens_in", "tokens_out", "seconds"))
     return {
         "questions": len(plan.every),
         "asked": asked,
         "kept": len(said) - asked,
-        "open": len(plan.every) - len(said),
+        "open": len(open_ones - said.keys()),
         "tokens_in": None if read is None else int(read),
         "tokens_out": None if wrote is None else int(wrote),
         "money": costs.money(read, wrote, settings.price_in, settings.price_out),

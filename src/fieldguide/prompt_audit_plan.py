@@ -12,12 +12,12 @@ from fieldguide import families, runs
 from fieldguide.asked import PromptAudit
 from fieldguide.bench import Bench
 from fieldguide.data.classes import read_classes
-from fieldguide.data.tables import read_manifest, read_predictions
+from fieldguide.data.tables import read_manifest
 from fieldguide.errors import DataProblem, UsageProblem, allowed_names, plain
 from fieldguide.families import Contestant
 from fieldguide.files import read_own
 from fieldguide.machine import device
-from fieldguide.records import ClassInfo, Manifest, ManifestRow, Sending
+from fieldguide.records import ClassInfo, Manifest, ManifestRow
 from fieldguide.tasks.varying import CHECKS, Check, Variation, variations
 
 #: What is written beside a run.
@@ -149,7 +149,11 @@ def _no_run(run: Path, study: Path | None) -> UsageProblem:
             "STUDY/runs/NAME, the folder of a contestant that was asked in words; or a file of answers.",
             "fieldguide audit STUDY/runs/NAME   or   fieldguide audit ANSWERS.csv",
         )
-    given = f"{plain(run)} is a study" if run in (study, study / "runs") else f"There is no contestant {plain(run.name)!r} in {plain(study)}"
+    given = (
+        f"{plain(run)} is a study"
+        if run in (study, study / "runs")
+        else f"There is no contestant {plain(run.name)!r} in {plain(study)}"
+    )
     return _other(run, study, f"{given}; an audit is of one contestant.")
 
 

@@ -29,7 +29,9 @@ def show(done: Audited) -> None:
     _show_pull(found)
     _show_checks(found)
     if done.open:
-        terminal.say(f"{done.open:,} answers are missing ({done.why}); the same command asks for them and goes on from here.", "yellow")
+        terminal.say(
+            f"{done.open:,} answers are missing ({done.why}); the same command asks for them and goes on from here.", "yellow"
+        )
     terminal.say(done.verdict, "bold")
     terminal.say(f"Audit: {(done.run / 'audit.json')}. Report: {done.run.parent.parent / 'report.html'}", "dim")
 
@@ -41,22 +43,14 @@ def _show_wordings(found: Mapping[str, Any]) -> None:
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("check", no_wrap=True)
-    table.add_column("asked", overflow="fold", min_width=16)
-    for title in ("pictures", "no answer", "accuracy %", "against its own", "p", "other answers %"):
+    table.add_column("asked with", overflow="fold", min_width=20)
+    for title in ("n", "right %", "against its own", "flips %"):
         table.add_column(title, justify="right", no_wrap=True)
     for check in checks:
         for at, one in enumerate(check["variants"]):
-            apart = one.get("difference")
-            table.add_row(
-                check["id"] if at == 0 else "",
-                Text(plain(one["name"], 70)),
-                f"{one['n']:,}",
-                f"{one.get('unanswered', 0):,}",
-                terminal.percent(one.get("accuracy"), interval=False),
-                _points(apart),
-                "-" if apart is None else p_text(apart.get("p")).removeprefix("p ").removeprefix("= "),
-                terminal.percent(one.get("flips")),
-            )
+            right, changed = (terminal.percent(one.get(of), interval=False) for of in ("accuracy", "flips"))
+            first = check["id"] if at == 0 else ""
+            table.add_row(first, Text(plain(one["name"], 70)), f"{one['n']:,}", right, _points(one.get("difference")), changed)
     terminal.out.print(table)
 
 
@@ -74,13 +68,13 @@ def _show_pull(found: Mapping[str, Any]) -> None:
     for pull in pulls:
         table = Table(box=None, pad_edge=False, header_style="bold")
         table.add_column("example", overflow="fold", min_width=8)
-        for title in ("named for others, as example %", "else %", "apart", "p"):
+        for title in ("named for others %", "as the example %", "more", "p"):
             table.add_column(title, justify="right", no_wrap=True)
         for one in pull["labels"]:
             table.add_row(
                 Text(plain(one["label"], 60)),
-                terminal.percent(one["with"], interval=False),
                 terminal.percent(one["without"], interval=False),
+                terminal.percent(one["with"], interval=False),
                 _points(one.get("difference")),
                 p_text((one.get("difference") or {}).get("p")).removeprefix("p ").removeprefix("= "),
             )

@@ -192,7 +192,7 @@ def test_other_names_keep_the_order_and_the_reading() -> None:
     assert "emu, kitty (also: cat, house cat), hound (also: dog, Cat), moray eel." in asking.text()
     assert asking.text().rstrip().endswith("[picture]") and "For example: kitty" in asking.text()
     assert asking.answers == ("kitty", "hound", "moray eel", "emu"), "cat is no other name of the dog"
-    assert one.name == "other names: kitty for cat, hound for dog"
+    assert one.name == "the names kitty for cat, hound for dog"
     task = Classify(called(one.prompt, FOUR))
     assert read("kitty", task, "strict", "stop").label == "n01" and read("hound", task, "strict", "stop").label == "dog"
     assert "synonyms" in not_applicable(Prompt(question=LIST), DIGITS)

@@ -39,7 +39,9 @@ def reworded(prompt: Prompt) -> list[tuple[str, str, Prompt]] | str:
             said += f" {wording['example']}"
         if not holds(old, "class_count"):
             said = said.replace("{class_count} ", "")
-        found.append((id, wording["lead"].replace("{class_count} ", ""), prompt.model_copy(update={parts[0]: said})))
+        found.append(
+            (id, wording["lead"].replace("{class_count} ", "").removesuffix(":"), prompt.model_copy(update={parts[0]: said}))
+        )
     return found
 
 

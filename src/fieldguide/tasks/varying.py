@@ -8,6 +8,7 @@ Nothing is asked here that the prompt asks already: its own answers stand for it
 
 from __future__ import annotations
 
+import math
 import random
 import re
 from collections.abc import Iterable, Sequence
@@ -34,6 +35,8 @@ CHECKS: dict[Check, str] = {
 }
 #: Orders that are drawn, besides those with a reason: a place can be told from the label that stands there by many orders alone.
 SHUFFLES = 4
+#: Most orders that are drawn to find so many new ones.
+_DRAWS = 100
 #: The id of the variation whose prompt gives no example.
 NO_EXAMPLE = "no-example"
 
@@ -162,17 +165,36 @@ def _orders(prompt: Prompt, known: tuple[ClassInfo, ...], seed: int) -> list[Var
         "sorted": ("the list from A to Z", _ids(sorted(listed, key=lambda info: (fold(info.name), info.id)))),
         "first-last": ("the first of the list moved to its end", (*ids[1:], *ids[:1])),
     }
-    generator = random.Random(f"{seed} order")  # noqa: S311
-    for number in range(1, SHUFFLES + 1):
-        orders[f"shuffled-{number}"] = (f"the list in another order, number {number}", tuple(generator.sample(ids, len(ids))))
     found, seen = [], {ids}
+    pinned, generator = _pinned(prompt, known), random.Random(f"{seed} order")  # noqa: S311
     for id, (name, order) in orders.items():
-        varied = _pinned(prompt, known).model_copy(update={"order": order})
-        stands = _ids(in_list(varied, known)[0])
-        if stands not in seen:
-            seen.add(stands)
-            found.append(Variation("order", id, name, varied, order=stands))
+        found += _ordered(id, name, pinned, known, order, seen)
+    number, fresh = 0, min(SHUFFLES, math.factorial(min(len(ids), 9)) - len(seen))
+    while fresh > 0 and number < _DRAWS:
+        number += 1
+        made = _ordered(
+            f"shuffled-{number}",
+            f"drawn order {number} of the list",
+            pinned,
+            known,
+            tuple(generator.sample(ids, len(ids))),
+            seen,
+        )
+        fresh -= len(made)
+        found += made
     return found or "There is one class, and one order of it."
+
+
+def _ordered(
+    id: str, name: str, pinned: Prompt, known: tuple[ClassInfo, ...], order: tuple[str, ...], seen: set[tuple[str, ...]]
+) -> list[Variation]:
+    """Return the prompt with its list in `order`, and add that to `seen`; nothing where it was seen before."""
+    varied = pinned.model_copy(update={"order": order})
+    stands = _ids(in_list(varied, known)[0])
+    if stands in seen:
+        return []
+    seen.add(stands)
+    return [Variation("order", id, name, varied, order=stands)]
 
 
 def _lengths(prompt: Prompt, known: tuple[ClassInfo, ...], seed: int) -> list[Variation] | str:
@@ -205,7 +227,7 @@ def _paraphrases(prompt: Prompt) -> list[Variation] | str:
     made = rewording.reworded(prompt)
     if isinstance(made, str):
         return made
-    return [Variation("paraphrase", f"wording-{id}", f"other words: “{opening}”", varied) for id, opening, varied in made]
+    return [Variation("paraphrase", f"wording-{id}", f"the words “{opening} ...”", varied) for id, opening, varied in made]
 
 
 def _synonyms(prompt: Prompt, known: tuple[ClassInfo, ...]) -> list[Variation] | str:
@@ -231,7 +253,7 @@ def _synonyms(prompt: Prompt, known: tuple[ClassInfo, ...]) -> list[Variation] |
     now = present(prompt, known)  # both by id, so that the order stays and the example is called as in the list
     update = {"classes": {**prompt.classes, **renamed}, "order": now.order, "example": now.example or prompt.example}
     some = ", ".join(pairs[:3]) + (f" and {len(pairs) - 3} more" if len(pairs) > 3 else "")
-    return [Variation("synonyms", "synonyms", f"other names: {some}", prompt.model_copy(update=update))]
+    return [Variation("synonyms", "synonyms", f"the names {some}", prompt.model_copy(update=update))]
 
 
 def _no_list(prompt: Prompt) -> str | None:
