@@ -18,6 +18,11 @@ READINGS = {
     "normalised": ("Normalised", "the same in another spelling: case, article, plural, punctuation around it, hyphens, spaces"),
     "alias": ("Alias", "as normalised, or a synonym from classes.toml"),
     "json": ("JSON", "the answer in a JSON object, which is then read as normalised"),
+    "likelihood": ("Likelihood", "the name that is most probable as the whole answer; nothing is written, so nothing is read"),
+    "decision": (
+        "Decision",
+        "the class whose letter is most probable as the next token; nothing is written, so nothing is read",
+    ),
 }
 #: Filtered denominators of the strict reading.
 FILTERED = {"listed": "Filtered: listed names", "any name": "Filtered: any name"}
