@@ -221,11 +221,12 @@ def _placed(monkeypatch: pytest.MonkeyPatch, make: Callable[[Tensor], Tensor]) -
 
 #: Ways that are not full passes.
 ALL: tuple[Way, ...] = scoring.WAYS[:-1]
+POSITIONS = "positions that count every token of a picture"
 TRAPS: dict[str, tuple[str, Any, tuple[Way, ...]]] = {
     "a cache that is used again without a copy": ("idefics3", _uncopied, ("copied",)),
     "a tree without its mask": ("idefics3", _unmasked, ("joined", "tree")),
     "positions that are one too far": ("llava", lambda patch: _placed(patch, lambda at: at + 1), ALL),
-    "positions that count every token of a picture": (
+    POSITIONS: (
         "qwen3_vl",
         lambda patch: _placed(patch, lambda at: at[:1].expand(4, -1)),
         ALL,
@@ -248,12 +249,14 @@ TRAPS: dict[str, tuple[str, Any, tuple[Way, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("trap", TRAPS)
+@pytest.mark.parametrize(
+    ("trap", "precision"), [*((trap, "fp32") for trap in TRAPS), ("a tree without its mask", "bf16"), (POSITIONS, "bf16")]
+)
 def test_a_way_that_would_change_a_number_is_not_taken_and_told(
-    tiny_chats: Path, trap: str, monkeypatch: pytest.MonkeyPatch
+    tiny_chats: Path, trap: str, precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     architecture, spoil, wrong = TRAPS[trap]
-    chat = opened(tiny_chats, architecture)
+    chat = opened(tiny_chats, architecture, precision=precision)
     scorer_of(chat, FEW, "naive")
     expected = weighed(chat, FEW, PICTURES[:1])
     spoil(monkeypatch)
