@@ -72,7 +72,7 @@ def _none(asked: Sequence[Json], told: Told) -> str:
     noise = told.noise if told.noise is not None else 1.0 if told.temperature > 0 else 0.0
     if flipped is not None and flipped["flips"]["low"] > noise:
         what = f"up to {percent_text(flipped['flips'])} of the answers change ({plain(flipped['name'], 60)})"
-        return f"Nothing that was varied moves accuracy distinguishably, but {what}: {size}."
+        return f"Nothing that was varied moves accuracy distinguishably, but {what}; {size}."
     return f"Nothing that was varied moves the answers distinguishably: {size}."
 
 
