@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import io
 import json
+import math
+import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,17 +21,50 @@ from fieldguide.records import Pixels
 
 #: What a model says of its last picture (`None` where it saw none) and of all text it was given.
 Eye = Callable[[Pixels | None, str], str]
+#: How strongly a model sees each name in its last picture; what it says of some of them is in proportion.
+Mind = Callable[[Pixels | None], Mapping[str, float]]
+#: Words that are no letter.
+_WORDS = (
+    "The",
+    "I",
+    "It",
+    "This",
+    "None",
+    "Sure",
+    "Based",
+    "Looking",
+    "Of",
+    "Let",
+    "You",
+    "There",
+    "That",
+    "Hello",
+    "As",
+    "An",
+    "For",
+    "If",
+    "No",
+    "Yes",
+)
 DIGEST = "d1" * 32
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What a server does with what it is given: `pictures` are seen, ignored or refused; so is a schema; `seconds` pass before it answers."""
+    """What a server does with what it is given: `pictures` are seen, ignored or refused; so is a schema; `seconds` pass before it answers.
+
+    Of `tops` tokens at most it tells in one place, and refuses a request for more if `logprobs` is ``few``. It begins with no letter in
+    `stray` of all cases, and writes a letter in these `forms`, each with its share; `begins` stands before it.
+    """
 
     pictures: str = "seen"
     schema: str = "honoured"
     object: str = "honoured"
     logprobs: str = "given"
+    tops: int = 20
+    stray: float = 0.05
+    forms: tuple[tuple[str, float], ...] = (("{}", 1.0),)
+    begins: tuple[str, ...] = ()
     counts: bool = True
     model: str = "eyes-1@main"
     seconds: float = 0.0
@@ -71,8 +106,8 @@ def _pixels(text: str) -> Pixels:
     return np.asarray(picture.convert("RGB"))
 
 
-def looks(eye: Eye = colour, kind: Kind | None = None) -> Script:
-    """Return a script that answers as `eye` sees, in whichever protocol it is asked."""
+def looks(eye: Eye = colour, kind: Kind | None = None, mind: Mind | None = None) -> Script:
+    """Return a script that answers as `eye` sees, in whichever protocol it is asked; with the letter of a name as `mind` does."""
     kind = kind or Kind()
 
     def script(body: dict[str, Any], number: int) -> Answer:
@@ -87,8 +122,13 @@ def looks(eye: Eye = colour, kind: Kind | None = None) -> Script:
             return failing(400, refused)
         said = eye(seen[-1] if seen else None, text)
         said = _kept(kind, wish, said)
+        written = None
+        if body.get("logprobs") and kind.logprobs in ("given", "few"):
+            written = _written(
+                kind, body["top_logprobs"], _tokens(kind, text, mind(seen[-1] if seen else None)) if mind else {}, said
+            )
         tokens = (len(text) // 4 + 16 * len(seen), len(said) // 4 + 1) if kind.counts else None
-        return _ollama(kind, body, said, tokens) if "options" in body else _openai(kind, body, said, tokens)
+        return (_ollama if "options" in body else _openai)(kind, body, said, (tokens, written))
 
     return script
 
@@ -96,6 +136,8 @@ def looks(eye: Eye = colour, kind: Kind | None = None) -> Script:
 def _refusal(kind: Kind, body: dict[str, Any], wish: Any) -> str:
     if body.get("logprobs") and kind.logprobs == "refused":
         return "logprobs are not supported"
+    if kind.logprobs == "few" and body.get("top_logprobs", 0) > kind.tops:
+        return f"top_logprobs must be at most {kind.tops}"
     if wish and _schema(wish) is not None and kind.schema == "refused":
         return "response_format json_schema is not supported"
     if wish and _schema(wish) is None and kind.object == "refused":
@@ -123,10 +165,37 @@ def _kept(kind: Kind, wish: Any, said: str) -> str:
     return json.dumps({"said": said}) if wish and schema is None and kind.object == "honoured" else said
 
 
-def _openai(kind: Kind, body: dict[str, Any], said: str, tokens: tuple[int, int] | None) -> Answer:
+def _tokens(kind: Kind, text: str, strengths: Mapping[str, float]) -> dict[str, float]:
+    """Return how probable each first token of an answer is, where a letter is asked for; nothing where none is."""
+    letters = dict(re.findall(r"^([A-Z]) = (.*)$", text, re.MULTILINE))
+    whole = sum(strengths[name] for name in letters.values())
+    if not whole:
+        return {}
+    shares = [(letter, form, share * strengths[name] / whole) for letter, name in letters.items() for form, share in kind.forms]
+    stray = {word: kind.stray * 2.0**-at for at, word in enumerate(_WORDS, 1)}
+    told = stray | {form.format(letter): (1 - kind.stray) * share for letter, form, share in shares}
+    return {token: share for token, share in told.items() if share}
+
+
+def _written(kind: Kind, asked: int, tokens: Mapping[str, float], said: str) -> list[dict[str, Any]]:
+    """Return what is told of the tokens of an answer; by default of one that is hardly in doubt."""
+    if not tokens:
+        tokens = {said[:3]: 0.9} | {word: 0.1 * 2.0**-at for at, word in enumerate(_WORDS, 1)}
+    likeliest = sorted(tokens, key=lambda token: -tokens[token])[: min(asked, kind.tops)]
+    tops = [{"token": token, "logprob": math.log(tokens[token]), "bytes": list(token.encode())} for token in likeliest]
+    begins = [{"token": token, "logprob": -0.01, "top_logprobs": [{"token": token, "logprob": -0.01}]} for token in kind.begins]
+    return [*begins, {**tops[0], "top_logprobs": tops}]
+
+
+#: Tokens of a question and its answer, where they are counted, and what is told of those of the answer.
+Counted = tuple[tuple[int, int] | None, list[dict[str, Any]] | None]
+
+
+def _openai(kind: Kind, body: dict[str, Any], said: str, counted: Counted) -> Answer:
+    tokens, written = counted
     choice: dict[str, Any] = {"index": 0, "message": {"role": "assistant", "content": said}, "finish_reason": "stop"}
-    if body.get("logprobs") and kind.logprobs == "given":
-        choice["logprobs"] = {"content": [{"token": said[:3], "logprob": -0.1, "top_logprobs": []}]}
+    if written:
+        choice["logprobs"] = {"content": written}
     value: dict[str, Any] = {"object": "chat.completion", "model": kind.model, "choices": [choice]}
     if tokens:
         value["usage"] = {"prompt_tokens": tokens[0], "completion_tokens": tokens[1]}
@@ -134,11 +203,12 @@ def _openai(kind: Kind, body: dict[str, Any], said: str, tokens: tuple[int, int]
     return raw(200, json.dumps(value))
 
 
-def _ollama(kind: Kind, body: dict[str, Any], said: str, tokens: tuple[int, int] | None) -> Answer:
+def _ollama(kind: Kind, body: dict[str, Any], said: str, counted: Counted) -> Answer:
+    tokens, written = counted
     value: dict[str, Any] = {"model": body["model"], "message": {"role": "assistant", "content": said}, "done": True}
     value |= {"done_reason": "stop", "total_duration": 5_000_000, "load_duration": 1_000_000}
-    if body.get("logprobs") and kind.logprobs == "given":
-        value["logprobs"] = [{"token": said[:3], "logprob": -0.1}]
+    if written:
+        value["logprobs"] = written
     if tokens:
         value |= {"prompt_eval_count": tokens[0], "eval_count": tokens[1]}
     return raw(200, json.dumps(value))

@@ -74,7 +74,8 @@ def line(one: Sending) -> str:
     shown = f", each with {one.examples:,} training picture{'s' * (one.examples != 1)} as examples" if one.examples else ""
     cost = f"about {one.tokens_in:,} tokens in and {one.tokens_out:,} out"
     money = "; no price was given" if one.money is None else f", {one.money:,.4g} at the prices given"
-    return f"{who}{_pictures(one.pictures)} to {plain(one.host, 100)}{shown}: {cost}{money}."
+    often = f", in {one.questions} questions each" if one.questions > 1 else ""
+    return f"{who}{_pictures(one.pictures)} to {plain(one.host, 100)}{often}{shown}: {cost}{money}."
 
 
 def _pictures(count: int) -> str:

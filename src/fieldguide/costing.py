@@ -70,10 +70,17 @@ def _paid(entry: Contestant, table: Table, answers: Sequence[Prediction], spent:
         "tokens_in": told_in,
         "tokens_out": told_out,
         "tokens_cached": None if own is None else own.cached,
+        "questions_each": orders * _requests(spent) if askings else None,
         "asked": None if own is None else min(-(-own.asked // orders), len(answers)),
         "unanswered": sum(open_question(answer.error) for answer in answers) if askings else None,
         "money": money(told_in, told_out, price_in, price_out) if told_in is not None or told_out is not None else None,
     }
+
+
+def _requests(spent: Sequence[dict[str, Any]]) -> int:
+    """Return how many questions to a server one picture took in one order of the list; elsewhere one."""
+    told = [part["facts"].get("likelihood") for part in spent]
+    return max((one.get("requests") or 1 for one in told if isinstance(one, dict)), default=1)
 
 
 def _sum(counts: Any) -> int | None:

@@ -202,8 +202,8 @@ class Estimate:
 class Sending:
     """What would leave this machine: so many `pictures` for `host`, and what that is expected to cost.
 
-    Each question shows `examples` training pictures besides. Tokens are estimates; `money` is in the currency of the prices that were
-    given, `None` without any. `who` asks.
+    Each is sent in so many `questions`, which show `examples` training pictures besides. Tokens are estimates; `money` is in the currency of
+    the prices that were given, `None` without any. `who` asks.
     """
 
     host: str
@@ -213,3 +213,4 @@ class Sending:
     money: float | None = None
     examples: int = 0
     who: str = ""
+    questions: int = 1

@@ -55,13 +55,14 @@ def agree(contestants: Iterable[Contestant], asked: Asked, folder: Path, call: C
 
 
 def within(contestants: Iterable[Contestant], task: Classify, left: dict[str, int], limit: int | None) -> list[Sending]:
-    """Return what is sent for so many pictures `left` by name, of which all contestants together may ask about `limit`."""
+    """Return what is sent for so many pictures `left` by name, about which all contestants together may put `limit` questions."""
     found: list[Sending] = []
     for entry in contestants:
         count = left[entry.name]
-        if limit is not None:
-            count = min(count, max(0, limit - sum(one.pictures for one in found)))
         one = families.sends(entry, task, Sizes(0, 0, count))
+        if one is not None and limit is not None:
+            free = max(0, limit - sum(other.pictures * other.questions for other in found))
+            one = families.sends(entry, task, Sizes(0, 0, min(count, free // one.questions)))
         if one is not None and one.pictures:
             found.append(one)
     return found

@@ -17,6 +17,9 @@ from fieldguide.bench import read_log
 from fieldguide.craft.served import Reply
 from fieldguide.files import not_written
 
+#: What is kept of a reply: all but what was told of its tokens, which no question asks for whose reply is kept here.
+_KEPT = {one.name for one in fields(Reply)} - {"told"}
+
 
 class Replies:
     """The replies in `path`, to which new ones are added, and those in `others`, which are read alone."""
@@ -36,7 +39,7 @@ class Replies:
 
     def add(self, key: str, reply: Reply, **about: Any) -> None:
         """Write down a reply, and what it is about, before anything else is done with it."""
-        line = {"key": key, **about, "reply": asdict(reply)}
+        line = {"key": key, **about, "reply": {name: value for name, value in asdict(reply).items() if name in _KEPT}}
         text = json.dumps(line, ensure_ascii=False).encode("utf-8", "backslashreplace")
         with self._lock:
             try:
@@ -56,5 +59,4 @@ def _usable(line: Any) -> bool:
     reply = line.get("reply") if isinstance(line, dict) else None
     if not isinstance(reply, dict) or not isinstance(line.get("key"), str):
         return False
-    names = {one.name for one in fields(Reply)}
-    return names - {"cached", "logprobs"} <= set(reply) <= names  # lines of before know nothing of these
+    return _KEPT - {"cached", "logprobs"} <= set(reply) <= _KEPT  # lines of before know nothing of these

@@ -10,13 +10,14 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 from fieldguide.craft import troubles
 from fieldguide.craft.insisting import Insisting
 from fieldguide.craft.insisting import Patience as Patience
 from fieldguide.craft.server import Server
+from fieldguide.craft.told import Told, told
 from fieldguide.craft.troubles import ServerProblem, Trouble
 from fieldguide.craft.wire import Wire, count
 from fieldguide.errors import plain
@@ -28,6 +29,7 @@ LEVELS = ("json_schema", "json_object", "text")
 MOST_LETTERS = 65_536
 #: What stands in messages where the filling of a question goes.
 GAP = "[fieldguide puts a picture here: 8c1f6b0e2d9a4e57]"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Question:
 
     `schema` is a JSON schema in which every property is required, or `None` for free text. `temperature` and `seed` are left to the
     server where they are `None`. `most_tokens` bounds the reply. `levels` are those of `LEVELS` that make sense for it: a text in place
-    of the others.
+    of the others. `tops` asks for the log-probabilities of so many likeliest tokens in each place; a reply without any is then none.
     """
 
     model: str
@@ -46,6 +48,7 @@ class Question:
     seed: int | None = None
     most_tokens: int | None = None
     levels: tuple[str, ...] = LEVELS
+    tops: int | None = None
 
     def key(self, endpoint: str) -> str:
         """Return the name of this content, asked at `endpoint`, as 64 hex characters: equal means asked already."""
@@ -57,7 +60,8 @@ class Reply:
     """What came back: the text, why it ended (``stop``, ``length`` for a text that was cut, ...), tokens where the server counts them.
 
     `seconds` is wall time of the attempt that succeeded. `level` is one of `LEVELS`. `model` is what the server says it asked. `cached`
-    counts those of `tokens_in` that it had computed before, where it says so. `logprobs`: there were log-probabilities with it.
+    counts those of `tokens_in` that it had computed before, where it says so. `logprobs`: there were log-probabilities with it, and
+    `told` is what they tell of its first tokens.
     """
 
     text: str
@@ -69,6 +73,7 @@ class Reply:
     model: str
     cached: int | None = None
     logprobs: bool = False
+    told: tuple[Told, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -134,6 +139,7 @@ class Chat:
             tried = self.manner
             reply = self.once(question, tried, filling)
             self.settled.add(question.schema is not None)
+            require_told(question.tops, reply)
             return reply
 
         try:
@@ -144,14 +150,15 @@ class Chat:
                     self.manner = replace(self.manner, level=before.level)
             raise
 
-    def once(self, question: Question, manner: Manner, filling: str = "", more: Mapping[str, Any] | None = None) -> Reply:
-        """Ask once and in this manner alone, with `more` in the request; raises `Trouble` where that comes to nothing."""
+    def once(self, question: Question, manner: Manner, filling: str = "") -> Reply:
+        """Ask once and in this manner alone; raises `Trouble` where that comes to nothing."""
         start = time.perf_counter()
-        value, answered = self.wire.json(
-            "/chat/completions",
-            self._written(question, manner, filling) if not more else json.dumps({**_body(question, manner), **more}).encode(),
-        )
+        value, answered = self.wire.json("/chat/completions", self._written(question, manner, filling))
         return _reply(value, answered.body, _level(question, manner), time.perf_counter() - start, self.server.hide)
+
+    def insist(self, attempt: Callable[[], T]) -> T:
+        """Return what `attempt` brings, with the patience of `ask` and its troubles."""
+        return self._insisting.put(attempt)
 
     def stop(self) -> None:
         """End all waiting between attempts: what is being asked now is the last attempt."""
@@ -182,6 +189,12 @@ class Chat:
         return b"".join((form[2], filling.encode(), form[3]))
 
 
+def require_told(tops: int | None, reply: Reply) -> None:
+    """Raise `Trouble` where log-probabilities were asked for and none came: it is this question's, and those behind it may fare better."""
+    if tops and not reply.told:
+        raise Trouble("its reply tells no log-probabilities, which were asked for")
+
+
 def _reply(value: Mapping[str, Any], body: bytes, level: str, seconds: float, hide: Callable[[str], str]) -> Reply:
     """Read the JSON of a success; raises `Trouble` where it holds no message."""
     choices = value.get("choices")
@@ -194,17 +207,19 @@ def _reply(value: Mapping[str, Any], body: bytes, level: str, seconds: float, hi
     usage = value.get("usage")
     usage = usage if isinstance(usage, dict) else {}
     details = usage.get("prompt_tokens_details")
-    told = text if isinstance(text, str) else refusal if isinstance(refusal, str) else ""
+    whole = text if isinstance(text, str) else refusal if isinstance(refusal, str) else ""
+    logprobs = choices[0].get("logprobs")
     return Reply(
-        hide(told)[:MOST_LETTERS],
-        "too long" if len(told) > MOST_LETTERS else plain(hide(finish), 40),
+        hide(whole)[:MOST_LETTERS],
+        "too long" if len(whole) > MOST_LETTERS else plain(hide(finish), 40),
         count(usage.get("prompt_tokens")),
         count(usage.get("completion_tokens")),
         seconds,
         level,
         plain(hide(str(value.get("model") or "")), 200),
         count(details.get("cached_tokens")) if isinstance(details, dict) else None,
-        bool(choices[0].get("logprobs")),
+        bool(logprobs),
+        told(logprobs.get("content")) if isinstance(logprobs, dict) else (),
     )
 
 
@@ -223,6 +238,8 @@ def _body(question: Question, manner: Manner) -> dict[str, Any]:
     }
     if question.most_tokens is not None:
         body[manner.limit] = question.most_tokens
+    if question.tops:
+        body |= {"logprobs": True, "top_logprobs": question.tops}
     level = _level(question, manner)
     if level == "json_schema":
         wish = {"name": "answer", "strict": True, "schema": question.schema}

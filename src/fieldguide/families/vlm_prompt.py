@@ -290,7 +290,9 @@ def fit(train: Sequence[Example], val: Sequence[Example], task: Classify, settin
     chat = door()
     by_key = {example.image.key: example.image for example in train}
     examples = {key: by_key[key].pixels(chat.size) for key in dict.fromkeys(askings[0].examples)}
-    bench.fact(**{"model": settings.model, **chat.facts, **probed(chat, door.wanted), "revision": chat.revision})
+    found = probed(chat, door.wanted)
+    meant.require_told(settings, found)
+    bench.fact(**{"model": settings.model, **chat.facts, **found, "revision": chat.revision})
     bench.fact(**meant.told(settings, prompt, askings, chat.size))
     shelf = shelf_of(bench, askings[0], chat.revision, chat.size, settings.model)
     known = Classify(called(prompt, task.classes))

@@ -125,7 +125,11 @@ def _facts(contestant: Contestant, prompt: Json, read: Prompted) -> Iterator[tup
 def _probe(probe: Json) -> Iterator[tuple[str, str]]:
     yield "Calls the model", _said(probe.get("model"))
     yield "Takes pictures", _yes(probe.get("images"))
-    yield "Gives log-probabilities", _yes(probe.get("logprobs"))
+    tops = whole(probe.get("top_logprobs"))
+    yield (
+        "Gives log-probabilities",
+        _yes(probe.get("logprobs")) + (f", of {say.count(tops)} tokens in one place" if tops else ""),
+    )
     structured = words(probe.get("structured"))
     yield "Structured output", _STRUCTURED.get(structured, structured or "not established")
     at_once = _object(probe.get("at_once"))

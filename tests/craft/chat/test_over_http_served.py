@@ -6,6 +6,7 @@ A server in a process of its own imports torch and takes long to start, so this 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from fieldguide.craft.chat import Wanted
 from fieldguide.craft.chat.over_http import Served, open_served
 from fieldguide.craft.chat.sent import sent
 from fieldguide.craft.chat.tiny import write_chat
+from fieldguide.errors import UsageProblem
 from fieldguide.records import Pixels
 
 pytestmark = pytest.mark.slow(keep=0)
@@ -69,6 +71,12 @@ def test_the_probe_finds_what_this_server_ignores(chat: Served) -> None:
     found = chat.probe()
     assert found["logprobs"] is False and found["structured"] == "none"
     assert found["images"] is not False and found["at_once"]["asked"] == 3
+
+
+def test_probabilities_that_this_server_leaves_out_in_silence_are_refused(chat: Served) -> None:
+    with pytest.raises(UsageProblem, match=r"gives no log-probabilities for .*found by trying"):
+        list(chat.ask(replace(ASKING, how="likelihood"), pictures(), {}))
+    assert chat.probe()["top_logprobs"] == 0
 
 
 def test_a_choice_that_is_not_kept_to_the_list_says_so(chat: Served) -> None:

@@ -1,4 +1,4 @@
-"""A server is probed, not trusted: each kind of server shows what it is, in a dozen questions at most."""
+"""A server is probed, not trusted: each kind of server shows what it is, in thirteen questions at most."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def found_of(way: str, script: Script, **more: Any) -> dict[str, Any]:
             found: dict[str, Any] = chat.probe()
         finally:
             chat.close()
-        assert server.count - hello <= 12
+        assert server.count - hello <= 13
         assert chat.facts["probe"] == found
-    assert set(found) == {"images", "logprobs", "structured", "at_once", "model", "notes", "seconds"}
+    assert set(found) == {"images", "logprobs", "top_logprobs", "structured", "at_once", "model", "notes", "seconds"}
     return found
 
 

@@ -24,7 +24,10 @@ _MOST_WAITING = 256
 
 @dataclass
 class Sitting:
-    """What one call has asked so far, and whether it may go on: `limit` bounds its questions, `stopped` says why no more are put."""
+    """What one call has asked so far, and whether it may go on: `limit` bounds its questions, `stopped` says why no more are put.
+
+    A picture that takes several questions is not begun where the limit does not allow for all of them.
+    """
 
     limit: int | None = None
     asked: int = 0
@@ -32,14 +35,20 @@ class Sitting:
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     counted: int = 0
 
-    def refuses(self) -> str | None:
-        """Count one more question, or return why it is not to be put."""
+    @property
+    def spent(self) -> bool:
+        """Whether nothing more may be asked, however little it is."""
+        return self.stopped is not None or (self.limit is not None and self.asked >= self.limit)
+
+    def refuses(self, questions: int = 1) -> str | None:
+        """Count so many more questions, or return why they are not to be put."""
         with self.lock:
             if self.stopped is not None:
                 return self.stopped
-            if self.limit is not None and self.asked >= self.limit:
-                return f"the limit of {self.limit:,} new question{'s' * (self.limit != 1)} was reached"
-            self.asked += 1
+            if self.limit is not None and self.asked + questions > self.limit:
+                told = f"the limit of {self.limit:,} new question{'s' * (self.limit != 1)} was reached"
+                return told + (f": one picture takes {questions}" if questions > 1 else "")
+            self.asked += questions
             return None
 
     def uncounted(self) -> int:
@@ -121,8 +130,14 @@ class Questions:
             pixels = image.pixels(self.size)
         except PictureError as error:
             return Said(error=UNREADABLE + str(error))
-        why = self.sitting.refuses()
+        why = self.sitting.refuses(self._each())
         return pixels if why is None else Said(error=NOT_ASKED + why)
+
+    def _each(self) -> int:
+        """Return how many questions one picture takes: behind a server several, where all labels are weighed."""
+        if self.asking.how != "likelihood" or self.sitting.spent:  # nobody is reached only to be told that nothing may be asked
+            return 1
+        return int(getattr(self.door(), "requests", lambda asking: 1)(self.asking))
 
     def _round(self, key: str, pixels: Pixels, stream: Iterator[Image]) -> Iterator[tuple[str, Said]]:
         """Ask about this picture and those that follow, until too many that are settled wait behind one that is not."""

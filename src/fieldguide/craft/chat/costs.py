@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
 
+from fieldguide.craft.chat.coded import Coded
 from fieldguide.craft.chat.sent import USUAL_SIZE
 from fieldguide.records import Sending
 from fieldguide.tasks.asking import WEIGHING, Asking, Shown
@@ -26,6 +28,33 @@ def tokens_of(asking: Asking, image_size: int | None) -> tuple[int, int]:
     return math.ceil(told), min(math.ceil(said), asking.most_tokens)
 
 
+@dataclass(frozen=True)
+class Each:
+    """What one picture comes to: so many `questions`, and the tokens of all of them together."""
+
+    questions: int
+    tokens_in: int
+    tokens_out: int
+
+
+def of_picture(asking: Asking, image_size: int | None, *, served: bool) -> Each:
+    """Return what one picture comes to. Behind a server, a likelihood takes several questions where labels are many."""
+    asked = list(Coded(asking).questions()) if served and asking.how == "likelihood" else [asking]
+    counts = [tokens_of(one, image_size) for one in asked]
+    return Each(len(asked), sum(read for read, _ in counts), sum(written for _, written in counts))
+
+
+def times(one: Sending, orders: int) -> Sending:
+    """Return what is sent where every picture is asked about in so many `orders` of the list."""
+    return replace(
+        one,
+        questions=orders * one.questions,
+        tokens_in=orders * one.tokens_in,
+        tokens_out=orders * one.tokens_out,
+        money=None if one.money is None else orders * one.money,
+    )
+
+
 def picture_tokens(image_size: int | None) -> int:
     """Return the tokens of a square picture of this side."""
     return math.ceil((image_size or USUAL_SIZE) / _PATCH) ** 2
@@ -44,8 +73,8 @@ def sending(
     host: str, pictures: int, asking: Asking, image_size: int | None, prices: tuple[float | None, float | None], examples: int
 ) -> Sending:
     """Return what asking about so many pictures would send to `host`; `examples` pictures more stand in each question."""
-    tokens_in, tokens_out = tokens_of(asking, image_size)
+    each = of_picture(asking, image_size, served=True)
     known = sum(isinstance(part, Shown) for turn in asking.messages for part in turn.parts) - 1
-    tokens_in += max(0, examples - known) * picture_tokens(image_size)
-    every_in, every_out = pictures * tokens_in, pictures * tokens_out
-    return Sending(host, pictures, every_in, every_out, money(every_in, every_out, *prices), examples)
+    shown = each.questions * max(0, examples - known) * picture_tokens(image_size)
+    every_in, every_out = pictures * (each.tokens_in + shown), pictures * each.tokens_out
+    return Sending(host, pictures, every_in, every_out, money(every_in, every_out, *prices), examples, questions=each.questions)

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from fieldguide.bench import Bench
-from fieldguide.craft.chat import Wanted, behind_server, costs
+from fieldguide.craft.chat import OLLAMA, Wanted, behind_server, coded, costs
 from fieldguide.craft.chat.door import where
 from fieldguide.craft.chat.opening import require_named
 from fieldguide.craft.chat.orders import askings
-from fieldguide.errors import UsageProblem
+from fieldguide.errors import UsageProblem, plain
 from fieldguide.records import ClassInfo, Sending
 from fieldguide.tasks.asking import WEIGHING, Asking
 from fieldguide.tasks.classify import Classify
@@ -96,6 +96,7 @@ def check(settings: Any, online: bool) -> None:
     prompt_of(settings)
     require_named(settings.model)
     if behind_server(settings.model):
+        coded.require_served(settings.ask, settings.model)
         import openai  # noqa: F401 - what carries requests comes with it
 
         if settings.server:
@@ -109,30 +110,37 @@ def check(settings: Any, online: bool) -> None:
         local_files.fetched(settings.model, online=False)
 
 
+def require_told(settings: Any, found: Mapping[str, Any]) -> None:
+    """Raise `UsageProblem` where probabilities are asked for, and the probe found that the server tells too little for them."""
+    probe = found.get("probe")
+    if probe is not None and settings.ask == "likelihood":
+        coded.require_told(probe.get("top_logprobs"), settings.model, plain(settings.server or OLLAMA))
+
+
 def host(settings: Any) -> str | None:
     """Return the host that pictures are sent to; `None` where they stay on this machine."""
     return where(wanted_of(settings, Bench(Path())))
 
 
 def sending(settings: Any, task: Classify, pictures: int) -> Sending | None:
-    """Return what asking about so many pictures would send elsewhere, if anything: each of them once for each order of the list."""
+    """Return what asking about so many pictures would send elsewhere, if anything: each of them for each order of the list."""
     to, prompt = host(settings), prompt_of(settings)
     if to is None:
         return None
     asking = render(prompt, task.classes, settings.ask)
     prices = (settings.price_in, settings.price_out)
-    return costs.sending(
-        to, pictures * (settings.orders or 1), asking, settings.image_size, prices, prompt.shots * len(task.ids)
-    )
+    one = costs.sending(to, pictures, asking, settings.image_size, prices, prompt.shots * len(task.ids))
+    return costs.times(one, settings.orders or 1)
 
 
 def money(settings: Any, task: Classify, pictures: int) -> float | None:
     """Return what asking about so many pictures is expected to cost, where prices are given."""
     asking = render(prompt_of(settings), task.classes, settings.ask)
-    tokens_in, tokens_out = costs.tokens_of(asking, settings.image_size)
-    wrote = 0 if asking.how in WEIGHING and not behind_server(settings.model) else tokens_out
+    served = behind_server(settings.model)
+    each = costs.of_picture(asking, settings.image_size, served=served)
+    wrote = 0 if asking.how in WEIGHING and not served else each.tokens_out
     every = pictures * (settings.orders or 1)
-    return costs.money(every * tokens_in, every * wrote, settings.price_in, settings.price_out)
+    return costs.money(every * each.tokens_in, every * wrote, settings.price_in, settings.price_out)
 
 
 def require_no_secret(given: Mapping[str, Any]) -> None:

@@ -13,18 +13,21 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fieldguide.craft import troubles
 from fieldguide.craft.chat import OLLAMA, OLLAMAS, Said, Wanted
+from fieldguide.craft.chat.coded import require_served
 from fieldguide.craft.chat.flight import Flight, Shares
-from fieldguide.craft.chat.over_http import failed, said_of, schema_of
+from fieldguide.craft.chat.lettered import Lettered, Tops
+from fieldguide.craft.chat.over_http import failed, most_told, said_of, schema_of
 from fieldguide.craft.chat.probe import Trial, Tried, probe
-from fieldguide.craft.chat.sent import ENCODING, USUAL_SIZE, sent
+from fieldguide.craft.chat.sent import ENCODING, USUAL_SIZE, Sent, sent
 from fieldguide.craft.insisting import Insisting, Patience
-from fieldguide.craft.served import GAP, MOST_LETTERS, Reply
+from fieldguide.craft.served import GAP, MOST_LETTERS, Reply, require_told
 from fieldguide.craft.server import server_of
+from fieldguide.craft.told import told
 from fieldguide.craft.troubles import ServerProblem, Trouble, in_settings
 from fieldguide.craft.wire import Wire, count
 from fieldguide.errors import EnvironmentProblem, UsageProblem, allowed_names, plain
@@ -101,9 +104,15 @@ class Talk:
         """Return Ollama's version."""
         return plain(self._get("/api/version", None).get("version") or "", 40)
 
-    def chat(self, body: bytes, level: str) -> Reply:
-        """Return the reply to a conversation; raises `ServerProblem`."""
-        return self.insisting.put(lambda: self.once(body, level))
+    def chat(self, body: bytes, level: str, tops: int | None = None) -> Reply:
+        """Return the reply to a conversation, with what is told of `tops` likeliest tokens where the body asks for them; raises `ServerProblem`."""
+
+        def attempt() -> Reply:
+            reply = self.once(body, level)
+            require_told(tops, reply)
+            return reply
+
+        return self.insisting.put(attempt)
 
     def once(self, body: bytes, level: str) -> Reply:
         """Ask once; raises `Trouble`."""
@@ -112,8 +121,8 @@ class Talk:
         said = value.get("message")
         text = said.get("content") if isinstance(said, dict) else None
         if not isinstance(text, str) or value.get("done") is False:
-            told = troubles.message(answered.body) if value.get("error") else "its reply holds no whole message"
-            raise Trouble(told, again=True)
+            why = troubles.message(answered.body) if value.get("error") else "its reply holds no whole message"
+            raise Trouble(why, again=True)
         hide = self.wire.server.hide
         return Reply(
             hide(text)[:MOST_LETTERS],
@@ -124,6 +133,7 @@ class Talk:
             level,
             plain(hide(str(value.get("model") or "")), 200),
             logprobs=bool(value.get("logprobs")),
+            told=told(value.get("logprobs")),
         )
 
     def close(self) -> None:
@@ -133,6 +143,16 @@ class Talk:
 
     def _get(self, path: str, body: bytes | None) -> dict[str, Any]:
         return self.insisting.put(lambda: self.wire.json(path, body)[0])
+
+
+@dataclass(frozen=True)
+class _Form:
+    """A request about any picture, in two pieces with the picture between them; how its answer is kept to the list; tokens told of."""
+
+    head: bytes
+    tail: bytes
+    level: str
+    tops: int | None
 
 
 class Ollama:
@@ -155,21 +175,21 @@ class Ollama:
             "image_size": self.size,
         }
         self._thinks = "thinking" in able
+        self.tops = Tops(self._try, talk.insisting.put)
 
     def ask(self, asking: Asking, pictures: Iterable[Pixels], examples: Mapping[str, Pixels]) -> Iterator[Said]:
         """Yield what is said of each of `pictures`; the first is asked about alone until there was a reply: it waits for the model to load."""
-        body = self.written(asking, {key: sent(pixels, self.size).text for key, pixels in examples.items()})
-        level = "json_schema" if "format" in body else "text"
-        head, _, tail = json.dumps(body).encode().partition(GAP.encode())
+        require_served(asking.how, self.wanted.model)
+        shown = {key: sent(pixels, self.size).text for key, pixels in examples.items()}
+        one = self._weighing(asking, shown) if asking.how == "likelihood" else self._speaking(asking, shown)
         shares = Shares()
         answered: list[bool] = []
 
         def work(pixels: Pixels) -> Said:
             begun = shares.begin()
             try:
-                reply = self.talk.chat(b"".join((head, sent(pixels, self.size).text.encode(), tail)), level)
+                said = one(pixels)
                 answered[:] = [True]
-                said = said_of(asking, reply)
             except ServerProblem as problem:
                 said = failed(problem)
             finally:
@@ -179,10 +199,39 @@ class Ollama:
         flight = Flight(work, self.wanted.at_once, self.ahead)
         yield from flight.results(pictures, alone=lambda: not answered)
 
+    def requests(self, asking: Asking) -> int:
+        """Return how many questions `asking` comes to about one picture."""
+        return self.tops.requests(asking)
+
+    def _speaking(self, asking: Asking, examples: Mapping[str, str]) -> Callable[[Pixels], Said]:
+        form = self._form(asking, None, examples)
+        return lambda pixels: said_of(asking, self._reply(form, sent(pixels, self.size)))
+
+    def _weighing(self, asking: Asking, examples: Mapping[str, str]) -> Callable[[Pixels], Said]:
+        lettered = Lettered(asking, self.tops, lambda coded, tops: self._form(coded, tops, examples), self._reply)
+
+        def one(pixels: Pixels) -> Said:
+            said = lettered(pixels, self.size, self.wanted.model, self.talk.wire.server.url)
+            self.facts |= lettered.facts
+            return said
+
+        return one
+
+    def _form(self, asking: Asking, tops: int | None, examples: Mapping[str, str]) -> _Form:
+        """Return a question as it is sent about any picture, with the log-probabilities of `tops` likeliest tokens where they are wanted."""
+        body = self.written(asking, examples)
+        if tops:
+            body |= {"logprobs": True, "top_logprobs": tops}
+        head, _, tail = json.dumps(body).encode().partition(GAP.encode())
+        return _Form(head, tail, "json_schema" if "format" in body else "text", tops)
+
+    def _reply(self, form: _Form, picture: Sent) -> Reply:
+        return self.talk.chat(b"".join((form.head, picture.text.encode(), form.tail)), form.level, form.tops)
+
     def probe(self) -> dict[str, Any]:
         """Try what this Ollama can do, with a dozen made questions, and note it in `facts`; raises `UsageProblem` where it refuses pictures."""
         found = probe(self._try, self.name, self.wanted.at_once, self.talk.sleep)
-        self.facts["probe"] = found
+        self.facts["probe"], self.tops.most = found, found["top_logprobs"]
         return found
 
     def _try(self, trial: Trial) -> Tried:
@@ -192,10 +241,10 @@ class Ollama:
         body = self._body([turn], {"temperature": 0, "seed": 1, "num_predict": trial.most_tokens})
         if trial.schema or trial.any_json:
             body["format"] = trial.schema or "json"
-        if trial.logprobs:
-            body |= {"logprobs": True, "top_logprobs": 2}
+        if trial.tops:
+            body |= {"logprobs": True, "top_logprobs": trial.tops}
         reply = self.talk.once(json.dumps(body).encode(), "text")
-        return Tried(reply.text, reply.tokens_in, reply.logprobs)
+        return Tried(reply.text, reply.tokens_in, most_told(reply))
 
     def close(self) -> None:
         """End all waiting, and break off what is being asked now."""

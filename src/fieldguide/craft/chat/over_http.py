@@ -14,7 +14,9 @@ from dataclasses import replace
 from typing import Any
 
 from fieldguide.craft.chat import SERVED, Said, Wanted
+from fieldguide.craft.chat.coded import require_served
 from fieldguide.craft.chat.flight import Flight, Shares
+from fieldguide.craft.chat.lettered import Lettered, Tops
 from fieldguide.craft.chat.probe import Trial, Tried, probe
 from fieldguide.craft.chat.sent import ENCODING, USUAL_SIZE, Sent, sent
 from fieldguide.craft.served import GAP, LEVELS, Chat, Patience, Question, Reply
@@ -71,27 +73,42 @@ class Served:
             "image_size": self.size,
         }
         self.chat, self._sleep = chat, sleep
+        self.tops = Tops(self._try, chat.insist)
 
     def ask(self, asking: Asking, pictures: Iterable[Pixels], examples: Mapping[str, Pixels]) -> Iterator[Said]:
-        """Yield what is said of each of `pictures`; the first is asked about alone until there was a reply, so that a wrong key is told once."""
-        question = self.question(asking, {key: sent(pixels, self.size) for key, pixels in examples.items()})
+        """Yield what is said of each of `pictures`; the first is asked about alone until there was a reply, so that a wrong key is told once.
+
+        All questions about one picture (``likelihood``) are put by one of the threads, one after another, and count together or not at all.
+        """
+        require_served(asking.how, self.wanted.model)
+        shown = {key: sent(pixels, self.size) for key, pixels in examples.items()}
+        weighs, schema = asking.how == "likelihood", schema_of(asking) is not None
+        one = self._weighing(asking, shown) if weighs else self._speaking(asking, shown)
         shares = Shares()
 
         def work(pixels: Pixels) -> Said:
             begun = shares.begin()
             try:
-                said = self._one(asking, question, pixels)
+                said = one(pixels)
+            except ServerProblem as problem:
+                said = failed(problem)
             finally:
                 share = shares.end(begun)
             return replace(said, seconds=share)
 
         flight = Flight(work, self.wanted.at_once, self.ahead)
-        yield from flight.results(pictures, alone=lambda: (question.schema is not None) not in self.chat.settled)
+        yield from flight.results(
+            pictures, alone=lambda: schema not in self.chat.settled or (weighs and self.tops.most is None)
+        )
+
+    def requests(self, asking: Asking) -> int:
+        """Return how many questions `asking` comes to about one picture."""
+        return self.tops.requests(asking)
 
     def probe(self) -> dict[str, Any]:
         """Try what the server can do, with a dozen made questions, and note it in `facts`; raises `UsageProblem` where it refuses pictures."""
         found = probe(self._try, self.told or self.name, self.wanted.at_once, self._sleep)
-        self.facts["probe"] = found
+        self.facts["probe"], self.tops.most = found, found["top_logprobs"]
         return found
 
     def _try(self, trial: Trial) -> Tried:
@@ -100,11 +117,10 @@ class Served:
             content.insert(0, {"type": "image_url", "image_url": {"url": sent(trial.picture, self.size).url}})
         messages = ({"role": "user", "content": content if trial.picture is not None else trial.text},)
         wished = trial.schema or ({"type": "object"} if trial.any_json else None)
-        question = Question(self.name, messages, wished, seed=1, most_tokens=trial.most_tokens)
+        question = Question(self.name, messages, wished, seed=1, most_tokens=trial.most_tokens, tops=trial.tops)
         manner = replace(self.chat.manner, level="json_schema" if trial.schema else "json_object")
-        more = {"logprobs": True, "top_logprobs": 2} if trial.logprobs else {}
-        reply = self.chat.once(question, manner, more=more)
-        return Tried(reply.text, reply.tokens_in, reply.logprobs)
+        reply = self.chat.once(question, manner)
+        return Tried(reply.text, reply.tokens_in, most_told(reply))
 
     def close(self) -> None:
         """End all waiting, and break off what is being asked now."""
@@ -122,15 +138,34 @@ class Served:
             LEVELS if asking.schema is not None else (LEVELS[0], LEVELS[-1]),
         )
 
-    def _one(self, asking: Asking, question: Question, pixels: Pixels) -> Said:
-        try:
-            reply = self.chat.ask(question, sent(pixels, self.size).url)
-        except ServerProblem as problem:
-            return failed(problem)
+    def _speaking(self, asking: Asking, examples: Mapping[str, Sent]) -> Callable[[Pixels], Said]:
+        question = self.question(asking, examples)
+        return lambda pixels: said_of(asking, self._reply(question, sent(pixels, self.size)))
+
+    def _weighing(self, asking: Asking, examples: Mapping[str, Sent]) -> Callable[[Pixels], Said]:
+        def write(coded: Asking, tops: int) -> Question:
+            return replace(self.question(coded, examples), tops=tops)
+
+        lettered = Lettered(asking, self.tops, write, self._reply)
+
+        def one(pixels: Pixels) -> Said:
+            said = lettered(pixels, self.size, self.wanted.model, self.chat.server.url)
+            self.facts |= lettered.facts
+            return said
+
+        return one
+
+    def _reply(self, question: Question, picture: Sent) -> Reply:
+        """Return the reply of the model that this run began with; raises `ServerProblem` for every other."""
+        reply = self.chat.ask(question, picture.url)
         if self.told and reply.model and reply.model != self.told:
-            why = f"A model called {plain(reply.model, 80)} answered; it was {plain(self.told, 80)} when the run began."
-            return Said(error=why, lasting=True)
-        return said_of(asking, reply)
+            raise ServerProblem(
+                f"A model called {plain(reply.model, 80)} answered; it was {plain(self.told, 80)} when the run began.",
+                "The answers of one contestant come from one model.",
+                "Let the server run the model of before.",
+                lasting=True,
+            )
+        return reply
 
 
 def failed(problem: ServerProblem) -> Said:
@@ -141,6 +176,11 @@ def failed(problem: ServerProblem) -> Said:
         else problem.given
     )
     return Said(error=why, lasting=problem.lasting)
+
+
+def most_told(reply: Reply) -> int:
+    """Return of how many likeliest tokens a reply tells in one place."""
+    return max((len(token.tops) for token in reply.told), default=0)
 
 
 def schema_of(asking: Asking) -> Mapping[str, Any] | None:

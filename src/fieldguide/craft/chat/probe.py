@@ -1,6 +1,6 @@
 """What a server can do, found by trying: servers take fields they do not know in silence, and say yes to what they then leave out.
 
-At most twelve short questions about made pictures; none of the user's is sent. What cannot be found out is `None`, with a note. Only
+At most thirteen short questions about made pictures; none of the user's is sent. What cannot be found out is `None`, with a note. Only
 pictures that are refused are fatal: nothing else could be asked.
 """
 
@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from fieldguide.craft.chat.coded import WISHED
 from fieldguide.craft.troubles import Trouble
 from fieldguide.errors import UsageProblem, plain
 from fieldguide.records import Pixels
@@ -37,23 +38,23 @@ _ABOUT_PICTURES = ("image", "picture", "multimodal", "multi-modal", "vision", "m
 
 @dataclass(frozen=True)
 class Trial:
-    """One question of the probe. `schema` is wished for strictly; `any_json` wishes for some JSON object; `logprobs` for probabilities."""
+    """One question of the probe: `schema` wishes for it, `any_json` for any object, `tops` for so many tokens' log-probabilities."""
 
     text: str
     picture: Pixels | None = None
     schema: Mapping[str, Any] | None = None
     any_json: bool = False
-    logprobs: bool = False
+    tops: int | None = None
     most_tokens: int = 16
 
 
 @dataclass(frozen=True)
 class Tried:
-    """What came of it: `logprobs` is whether there were any."""
+    """What came of it: `tops` is how many of the likeliest tokens were told in one place, with their log-probabilities."""
 
     text: str
     tokens_in: int | None
-    logprobs: bool
+    tops: int
 
 
 #: Puts a trial once; raises `Trouble`.
@@ -85,14 +86,17 @@ class _Probe:
 def probe(once: Try, model: str, at_once: int, sleep: Callable[[float], object] = time.sleep) -> dict[str, Any]:
     """Return what the server does with pictures, log-probabilities, a wished structure, and `at_once` questions at a time.
 
-    ``{"images", "logprobs", "structured", "at_once": {"asked", "speedup"}, "model", "notes", "seconds"}``; `model` is handed through.
+    ``{"images", "logprobs", "top_logprobs", "structured", "at_once": {"asked", "speedup"}, "model", "notes", "seconds"}``; `model` is handed
+    through. ``top_logprobs`` counts the tokens that are told of in one place.
     Raises `UsageProblem` where it refuses pictures.
     """
     start = time.perf_counter()
     probing = _Probe(once, sleep)
+    images, told = _images(probing, model), _tops(probing)
     found = {
-        "images": _images(probing, model),
-        "logprobs": _logprobs(probing),
+        "images": images,
+        "logprobs": None if told is None else told > 0,
+        "top_logprobs": told,
         "structured": _structured(probing),
         "at_once": _concurrency(probing, at_once),
         "model": model,
@@ -143,12 +147,23 @@ def _images(put: _Probe, model: str) -> bool | None:
     return None if counted and not dropped else False
 
 
-def _logprobs(put: _Probe) -> bool | None:
+def tops(once: Try) -> int:
+    """Return how many likeliest tokens are told with their log-probabilities; raises `Trouble` where that is refused, or cannot be tried."""
+    many, few = (Trial("Say yes.", tops=wished, most_tokens=4) for wished in WISHED)
     try:
-        return put(Trial("Say yes.", logprobs=True, most_tokens=4)).logprobs
+        return once(many).tops
+    except Trouble as trouble:
+        if not trouble.refused:
+            raise
+        return once(few).tops
+
+
+def _tops(put: _Probe) -> int | None:
+    try:
+        return tops(put)
     except Trouble as trouble:
         put.note("log-probabilities are refused" if trouble.refused else "log-probabilities could not be tried", trouble)
-        return False if trouble.refused else None
+        return 0 if trouble.refused else None
 
 
 def _structured(put: _Probe) -> str | None:
