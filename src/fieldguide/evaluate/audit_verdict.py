@@ -72,7 +72,7 @@ def _none(asked: Sequence[Json], told: Told) -> str:
     noise = told.noise if told.noise is not None else 1.0 if told.temperature > 0 else 0.0
     if flipped is not None and flipped["flips"]["low"] > noise:
         what = f"up to {percent_text(flipped['flips'])} of the answers change ({plain(flipped['name'], 60)})"
-        return f"Nothing that was varied moves accuracy distinguishably, but {what}: {size}."
+        return f"Nothing that was varied moves accuracy distinguishably, but {what}; {size}."
     return f"Nothing that was varied moves the answers distinguishably: {size}."
 
 
@@ -146,9 +146,7 @@ def _facts(check: Json, told: Told) -> str:
         parts.append("The prompt without an example was not asked.")
     if kind == "length" and variant_of(check, "halves") is not None and variant_of(check, "halves")["difference"]:  # type: ignore[index]
         gap = variant_of(check, "halves")["difference"]  # type: ignore[index]
-        parts.append(
-            f"With half of the list accuracy changes by {gap_text(gap)}; there, fewer wrong names can be chosen."
-        )
+        parts.append(f"With half of the list accuracy changes by {gap_text(gap)}; there, fewer wrong names can be chosen.")
     return " ".join(begun(one) for one in parts)
 
 
