@@ -165,7 +165,7 @@ def test_settings_that_do_not_fit_are_refused(given: dict[str, Any], why: str) -
         build(Settings, given, "The contestant")
 
 
-def test_each_order_is_a_picture_that_is_sent() -> None:
+def test_each_order_is_a_question_that_is_paid_for() -> None:
     sizes, far = (
         Sizes(100, 20, 30),
         {"model": "served/x", "server": "https://api.example.org/v1", "price_in": 1.0, "price_out": 5.0},
@@ -175,7 +175,7 @@ def test_each_order_is_a_picture_that_is_sent() -> None:
         return vlm_prompt.sends(Settings(**{**far, **more}), TASK, sizes)
 
     one, three = sent(ask="likelihood"), sent(ask="likelihood", orders=3)
-    assert (one.pictures, three.pictures) == (50, 150) and three.tokens_in == 3 * one.tokens_in
+    assert (one.pictures, three.pictures) == (50, 50) and three.tokens_in == 3 * one.tokens_in
     assert three.money == pytest.approx(3 * one.money)
     money = vlm_prompt.estimate(Settings(**far, ask="likelihood", orders=3), TASK, sizes).money
     assert money == pytest.approx(three.money)
@@ -370,7 +370,7 @@ def test_what_a_fit_asked_before_it_was_stopped_counts_for_the_limit(colours: Pa
 
 def test_without_consent_no_validation_picture_is_sent(colours: Path, tmp_path: Path, study: Fake) -> None:
     far = "vlm_prompt/served/far:server=https://api.example.org/v1,ask=likelihood,orders=2,as=far"
-    with pytest.raises(UsageProblem, match="18 pictures would be sent"):
+    with pytest.raises(UsageProblem, match=r"9 pictures would be sent.*in 2 questions each"):
         compare(colours, tmp_path / "s", far)
     assert not study.opened and not (tmp_path / "s").exists()
     assert compare(colours, tmp_path / "s", far, terms=Terms(yes=True)).exit_code == DONE

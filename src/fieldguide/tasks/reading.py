@@ -254,9 +254,12 @@ def words_of(kind: str, detail: str = "") -> str:
 
 
 def answered(error: str) -> bool:
-    """Tell whether a model did answer where `error` stands: in words that name no class, which is wrong and no failure of the run."""
+    """Tell whether a model did answer where `error` stands, so that this is wrong and no failure of the run.
+
+    It answered in words that name no class, or was so unsure that its answer was withheld as the settings wish.
+    """
     kind = error.partition(":")[0]
-    return kind in _WORDS and kind not in LASTING
+    return kind == "too unsure" or (kind in _WORDS and kind not in LASTING)
 
 
 def kind_of(error: str | None) -> str | None:
