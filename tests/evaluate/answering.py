@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,7 +77,11 @@ def facts(
 def _own(model: Model, label: str, classes: int, random: np.random.Generator) -> str:
     if model.blind:
         return "c0"
-    return label if random.random() < model.skill else f"c{random.integers(classes)}"
+    return _drawn(model, label, [f"c{at}" for at in range(classes)], random)
+
+
+def _drawn(model: Model, label: str, among: Sequence[str], random: np.random.Generator) -> str:
+    return label if random.random() < model.skill else among[random.integers(len(among))]
 
 
 def _answers(
@@ -100,7 +104,9 @@ def _answers(
         if answer not in among or (
             not model.blind and one is not None and random.random() < (model.drawn if same else model.noise)
         ):
-            answer = label if random.random() < model.skill else among[random.integers(len(among))]
+            answer = _drawn(model, label, [info.id for info in known], random)
+            while answer not in among:  # names that are not listed leave the others their odds
+                answer = _drawn(model, label, [info.id for info in known], random)
         if random.random() < better:
             answer = label
         if example is not None and random.random() < model.example:

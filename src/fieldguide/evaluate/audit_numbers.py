@@ -11,6 +11,7 @@ import math
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -64,9 +65,13 @@ def difference(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> Json:
     `discordant` are the pictures that exactly one of the two has right. `p_holm` is there for what the check is judged by.
     """
     gained, lost, n = int((after & ~before).sum()), int((before & ~after).sum()), len(before)
-    low, high = difference_interval(n, gained, lost)
-    p = mcnemar(gained, lost)
+    low, high = _interval(n, gained, lost)
+    p = _mcnemar(gained, lost)
     return {"value": (gained - lost) / n, "low": low, "high": high, "p": p, "p_holm": None, "n": n, "discordant": gained + lost}
+
+
+#: The same few counts come again and again: a class in each variation.
+_mcnemar, _interval = lru_cache(4096)(mcnemar), lru_cache(4096)(difference_interval)
 
 
 def _recalls(truth: NDArray[Any], before: NDArray[np.bool_], after: NDArray[np.bool_]) -> list[Json]:
@@ -76,7 +81,7 @@ def _recalls(truth: NDArray[Any], before: NDArray[np.bool_], after: NDArray[np.b
         own = truth == label
         was, now = before[own], after[own]
         gained, lost = int((now & ~was).sum()), int((was & ~now).sum())
-        p.append(mcnemar(gained, lost))
+        p.append(_mcnemar(gained, lost))
         rows.append((str(label), int(own.sum()), float(was.mean()), float(now.mean()), gained + lost))
     adjusted = holm(p)
     return [
@@ -213,23 +218,25 @@ def places(truth: Mapping[str, str], columns: Sequence[tuple[tuple[str, ...], An
     )
     if told["rho"] is None:
         told["rho"] = float(np.sign(np.round(mean, 12)))
-    if len(columns) < WHOLE and math.factorial(len(labels)) > len(columns):
+    every = len(labels) <= _ALL and math.factorial(len(labels)) == len(columns)
+    if len(columns) < WHOLE and not every:
         return {**told, "shift": mean, "outcome": "too few orders to tell"}
     # By picture, way of asking, and the order it is looked at with: where in that order the answer stands.
-    told["p"] = p = aligned(np.stack([stands[:, row].T for row in said], axis=1))
+    told["p"] = p = aligned(np.stack([stands[:, row].T for row in said], axis=1), every=every)
     outcome = "not distinguishable" if p > ALPHA else "earlier" if mean < 0 else "later"
     return {**told, "shift": mean, "outcome": outcome}
 
 
-def aligned(scores: Floats) -> float:
+def aligned(scores: Floats, *, every: bool = False) -> float:
     """Return the two-sided p that answers fit the way they were asked in, and not the other ways, as well as they do.
 
     `scores` is ``"pictures asked looked"``: what the answer to the way `asked` is worth if it is looked at as an answer to the way
     `looked`. If the ways do nothing, which is which is a matter of chance, so they are permuted: whole ways, where there are `WHOLE` or
-    more, because what a change of words does at random it does to many pictures at once; with fewer, the answers about each picture.
+    more, because what a change of words does at random it does to many pictures at once; with fewer, or where these are `every` way
+    that there is, the answers about each picture.
     """
     ways = scores.shape[1]
-    if ways >= WHOLE:
+    if ways >= WHOLE and not every:
         table = scores.sum(axis=0)
         if ways <= _ALL:
             orders = np.array(list(itertools.permutations(range(ways))))

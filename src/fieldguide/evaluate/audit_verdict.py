@@ -146,9 +146,7 @@ def _facts(check: Json, told: Told) -> str:
         parts.append("The prompt without an example was not asked.")
     if kind == "length" and variant_of(check, "halves") is not None and variant_of(check, "halves")["difference"]:  # type: ignore[index]
         gap = variant_of(check, "halves")["difference"]  # type: ignore[index]
-        parts.append(
-            f"With half of the list accuracy changes by {gap_text(gap)}; there, fewer wrong names can be chosen."
-        )
+        parts.append(f"With half of the list accuracy changes by {gap_text(gap)}; there, fewer wrong names can be chosen.")
     return " ".join(begun(one) for one in parts)
 
 
