@@ -4,6 +4,7 @@ look          examine pictures without training
 compare       do the whole page: examine, split, fit, answer, score, report
 redraw        score and draw again, from the files of a study
 explanations  why a contestant, or a published network, answers as it does: maps as arrays, each with its check
+audit         ask a language model again in other words: which of them pull its answers?
 predict       answer for new pictures with a fitted contestant
 load          a fitted contestant, to call `predict(images)` on
 Study         a finished study: verdict, scores, comparison, report
@@ -16,10 +17,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Entry", "Problem", "Study", "compare", "explanations", "load", "look", "predict", "redraw"]
+__all__ = ["Entry", "Problem", "Study", "audit", "compare", "explanations", "load", "look", "predict", "redraw"]
 
 if TYPE_CHECKING:
-    from fieldguide.api import compare, explanations, load, look, predict, redraw
+    from fieldguide.api import audit, compare, explanations, load, look, predict, redraw
     from fieldguide.asked import Entry
     from fieldguide.errors import Problem
     from fieldguide.study import Study

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fieldguide import explaining
-from fieldguide.asked import Entry, Terms
+from fieldguide import explaining, prompt_audit
+from fieldguide.asked import Entry, PromptAudit, Terms
 from fieldguide.bench import Progress
 from fieldguide.data.loose import Files, picture_files
 from fieldguide.errors import UsageProblem
@@ -16,6 +16,7 @@ from fieldguide.looking import Look
 from fieldguide.looking import look as look
 from fieldguide.report.wanted import Wanted
 from fieldguide.runs import load as load_run
+from fieldguide.settings import build
 from fieldguide.study import Study, read_asked
 from fieldguide.study import compare as run_study
 from fieldguide.study import redraw as redraw_study
@@ -24,7 +25,7 @@ from fieldguide.using import FileAnswer, predict_files
 if TYPE_CHECKING:
     from fieldguide.explain.explaining import Explanation
 
-__all__ = ["Look", "compare", "explanations", "load", "look", "predict", "redraw"]
+__all__ = ["Look", "audit", "compare", "explanations", "load", "look", "predict", "redraw"]
 
 
 def compare(
@@ -56,6 +57,24 @@ def redraw(study: str | Path, *, figures: bool = False, folder: bool = False) ->
     the report, ``report/index.html``, with all wrong pictures.
     """
     return redraw_study(Path(study), Wanted(figures=figures, folder=folder))
+
+
+def audit(
+    run: str | Path,
+    checks: Iterable[str] = (),
+    *,
+    terms: Terms | None = None,
+    progress: Progress | None = None,
+    **wish: int,
+) -> dict[str, Any]:
+    """Ask a contestant that was asked in words again, in other words, and return what ``audit.json`` says of its answers.
+
+    `run` is ``STUDY/runs/NAME``, `checks` some of `fieldguide.tasks.varying.CHECKS` (all if none is given), `wish` other fields of
+    `fieldguide.asked.PromptAudit` (``pictures``, ``labels``, ``seed``). The same call again goes on where it was stopped; `terms` are
+    those of `compare`. ``found["verdict"]`` is one sentence, ``found["cost"]["open"]`` counts answers that are missing.
+    """
+    asked = build(PromptAudit, {"check": tuple(checks), **wish}, "The audit")
+    return dict(prompt_audit.audit(Path(run), asked, terms, progress).found)
 
 
 def load(run: str | Path) -> Fitted:
