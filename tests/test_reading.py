@@ -91,11 +91,11 @@ def test_the_names_that_a_prompt_gave_stay_those_that_were_asked_for(study: fiel
     write_classes(
         path, [ClassInfo("cat", "moggy", ("puss",)), ClassInfo("dog", "dog"), ClassInfo("eel", "eel", ("snake", "worm"))]
     )
-    task = reading._task(run, study.manifest)
+    task = reading.task_of(run, study.manifest)
     assert [info.name for info in task.classes] == ["tom", "dog", "eel"]
     assert [info.synonyms for info in task.classes] == [("puss", "moggy"), (), ("the snake fish", "worm")]
     (run / "model" / "vlm_prompt.json").write_text("{")
-    assert [info.name for info in reading._task(run, study.manifest).classes] == ["moggy", "dog", "eel"]
+    assert [info.name for info in reading.task_of(run, study.manifest).classes] == ["moggy", "dog", "eel"]
     (run / "model" / "vlm_prompt.json").unlink()
 
 

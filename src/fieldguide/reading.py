@@ -29,10 +29,10 @@ def write_readings(run: Path, predictions: Sequence[Prediction], manifest: Manif
     if not in_words(predictions):
         (run / FILE).unlink(missing_ok=True)
         return
-    write_json(run / FILE, told(run.name, predictions, manifest, _task(run, manifest), headline_of(settings)))
+    write_json(run / FILE, told(run.name, predictions, manifest, task_of(run, manifest), headline_of(settings)))
 
 
-def _task(run: Path, manifest: Manifest) -> Classify:
+def task_of(run: Path, manifest: Manifest) -> Classify:
     """Return the task under the names of ``classes.toml``; where it has gone, as in the report, the ids are all the names there are.
 
     A prompt may call classes by names of its own, and those are what was asked for: they stay, and what was added since comes to them.

@@ -10,10 +10,12 @@ from fieldguide.data.tables import read_predictions
 from fieldguide.files import damaged, read_own, read_toml, sweep, write_json
 from fieldguide.reading import write_readings
 from fieldguide.records import Manifest, Prediction
+from fieldguide.same_question import Key, asked_of, write_questions
 
 if TYPE_CHECKING:
     from fieldguide.evaluate.answers import AnswerSheet
     from fieldguide.evaluate.fractions import Point
+    from fieldguide.evaluate.same_question import Asked
 
 
 @dataclass
@@ -26,6 +28,7 @@ class _Pile:
     points: list[Point] = field(default_factory=list)
     by_chance: dict[str, bool] = field(default_factory=dict)
     kinds: dict[str, str] = field(default_factory=dict)
+    asked: dict[Key, list[Asked]] = field(default_factory=dict)
 
 
 def score(folder: Path, manifest: Manifest) -> None:
@@ -46,6 +49,7 @@ def score(folder: Path, manifest: Manifest) -> None:
     dropped = _settings(folder / "study.toml").get("leaks") != "keep"
     pile = _scored(folder, manifest, dropped)
     write_differences(folder, manifest, pile.sheets, pile.scores, pile.kinds)
+    write_questions(folder, pile.asked)
     if pile.sheets:
         comparison = compare(pile.sheets, chance(manifest), choose(pile.scores))
         suspects = find_suspects(pile.wider, comparison)
@@ -88,6 +92,8 @@ def _scored(folder: Path, manifest: Manifest, dropped: bool) -> _Pile:
         if fraction < 1:
             continue
         pile.kinds[run.name] = kind_of_run(run, str(settings.get("family", "unknown")))
+        if (asked := asked_of(run, predictions, manifest)) is not None:
+            pile.asked.setdefault(asked[0], []).append(asked[1])
         pile.scores.append(scored)
         pile.sheets.append(answered)
         pile.wider.append(sheet(run.name, predictions, new, manifest.classes))

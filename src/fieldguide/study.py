@@ -309,7 +309,7 @@ def _refuse_foreign(folder: Path) -> None:
     if "study.toml" in names:  # a study whose list was damaged and taken away
         own |= {"source.json", "environment.json", "comparison.json", "suspects.json", "runs"} | DRAWN
         own |= {"measures.parquet", "causes.json", "causes.toml", "slices.json", "kinds.json", "explained.json", "texts"}
-        own |= {"text_ways.json", "text_ratio.json", "text_ratio.csv", "translation.json"}
+        own |= {"questions.json", "text_ways.json", "text_ratio.json", "text_ratio.csv", "translation.json"}
         own |= {f"{runs.ANSWERS}{end}" for end in ("", "-wal", "-shm", "-journal")}
     foreign = sorted(name for name in names - own if not name.startswith("."))
     if foreign:

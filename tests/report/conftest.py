@@ -20,6 +20,7 @@ def _module(name: str) -> ModuleType:
 
 
 _MAKER, _TEXTS, _PROMPTING = _module("make_study"), _module("make_texts"), _module("make_prompting")
+_AUDIT = _module("make_audit")
 
 
 #: Names that try to become something else in Markdown, LaTeX, CSV or SVG.
@@ -65,6 +66,12 @@ def prompting_maker() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def audit_maker() -> ModuleType:
+    """The generator of prompt audits."""
+    return _AUDIT
+
+
+@pytest.fixture(scope="session")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study with evil class and contestant names, one lost picture, and its report; not to be changed."""
     from fieldguide.report.build import build
@@ -73,7 +80,8 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     evil = tuple(_MAKER.Entry(name, "strange", 1.5 + position / 2) for position, name in enumerate(_MAKER.EVIL[:3]))
     manifest = _MAKER.make_study(folder, _MAKER.Plan(names=_MAKER.EVIL, entries=(*_MAKER.ENTRIES, *evil), per_class=(12, 6, 6)))
     _TEXTS.add_texts(folder, _TEXTS.Plan(evil=True, reference=True))
-    _PROMPTING.add_prompting(folder, _PROMPTING.Plan(recorded=_MAKER.EVIL[:1], evil=True))
+    _PROMPTING.add_prompting(folder, _PROMPTING.Plan(recorded=_MAKER.EVIL[:1], weighed=_MAKER.EVIL[1:2], evil=True))
+    _AUDIT.add_audit(folder, evil=True)
     lost = frozenset(row.key for row in manifest.part("test")[:8])
     build(folder, _MAKER.FakeReader(40, lost))
     return folder
@@ -92,6 +100,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tuned = _MAKER.Entry("from_scratch", "backbone", 3.2, epochs=4, more={**_MAKER.TUNED, "weights": "none"})
     _MAKER.make_study(folder, _MAKER.Plan(names=WICKED, entries=(*_MAKER.ENTRIES, tuned, *evil), per_class=(6, 4, 6)))
     _TEXTS.add_texts(folder, _TEXTS.Plan(evil=True))
-    _PROMPTING.add_prompting(folder, _PROMPTING.Plan(recorded=(WICKED[0],), price=None, evil=True))
+    _PROMPTING.add_prompting(folder, _PROMPTING.Plan(recorded=(WICKED[0],), weighed=(WICKED[7],), price=None, evil=True))
+    _AUDIT.add_audit(folder, evil=True)
     draw(folder, _MAKER.FakeReader(40))
     return folder

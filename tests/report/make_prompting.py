@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,7 @@ class Plan:
     price: float | None = 0.5
     evil: bool = False
     examples: int = 3
+    weighed: tuple[str, ...] = ()
 
 
 def add_prompting(folder: Path, plan: Plan = Plan()) -> None:
@@ -75,6 +76,48 @@ def add_prompting(folder: Path, plan: Plan = Plan()) -> None:
             with open(run / "log.jsonl", "a", encoding="utf-8") as log:
                 log.write(json.dumps(facts) + "\n")
             write_json(run / "cost.json", {**read_json(run / "cost.json"), **cost(read_json(run / "cost.json"), plan)})
+        if name in plan.weighed:
+            facts = {"event": "fact", **told(folder, replace(plan, how="likelihood", served=False)), **weighing(plan)}
+            with open(run / "log.jsonl", "a", encoding="utf-8") as log:
+                log.write(json.dumps(facts) + "\n")
+            write_json(run / "cost.json", {**read_json(run / "cost.json"), **cost(read_json(run / "cost.json"), plan)})
+    if plan.weighed and plan.prompted:
+        write_json(folder / "questions.json", questions(plan))
+
+
+def weighing(plan: Plan) -> dict[str, Any]:
+    """Return the facts of a contestant that weighs every name."""
+    forms = [("sum", 0.61, 0.84), ("token", 0.74, 0.8), ("byte", 0.7, 0.81), (_bad(plan, 0, "pmi"), 0.58, 0.85)]
+    told = [
+        {"form": form, "nll": nll, "accuracy": right, "temperature": 1.4 + nll, "pictures": 90} for form, nll, right in forms
+    ]
+    why = {"tree": _bad(plan, 1, "the network takes no mask of that form")}
+    return {
+        "weighing": {"form": forms[3][0], "temperature": 1.98, "orders": 3, "forms": told, "threshold": 0.41},
+        "likelihood": {"way": "copied", "labels": 10, "tokens": 31, "nodes": 21, "why": why},
+    }
+
+
+def questions(plan: Plan) -> dict[str, Any]:
+    """Return ``questions.json``: a free contestant and one that weighs, in 90 pictures."""
+    free = [("strict", 36, 41), ("normalised", 44, 52), ("alias", 61, 73)]
+    ways = [
+        {"way": way, "run": plan.prompted[0], "right": k, "labelled": m, "accuracy": score(k, 90), "against": None}
+        for way, k, m in free
+    ]
+    against = {
+        "difference": {"value": 38 / 90, "low": 0.29, "high": 0.54},
+        "only_this": 42,
+        "only_base": 4,
+        "p": 1e-9,
+        "p_holm": 1e-9,
+        "outcome": "better",
+        "format": {"value": 37 / 90, "low": 0.31, "high": 0.51, "n": 90},
+        "recognition": {"value": 1 / 90, "low": -0.04, "high": 0.07, "gained": 5, "lost": 4},
+    }
+    weighs = {"way": "likelihood", "run": plan.weighed[0], "right": 74, "labelled": 90, "accuracy": score(74, 90)}
+    group = {"model": _bad(plan, 0, "drawn"), "question": "5a" * 32, "base": plan.prompted[0], "n": 90}
+    return {"schema": 1, "alpha": 0.05, "groups": [{**group, "ways": [*ways, {**weighs, "against": against}]}]}
 
 
 def _bad(plan: Plan, at: int, otherwise: str) -> str:

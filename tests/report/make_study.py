@@ -26,6 +26,7 @@ from fieldguide.errors import PictureError
 from fieldguide.evaluate import kinds, slices
 from fieldguide.evaluate.answers import AnswerSheet
 from fieldguide.evaluate.causes import causes
+from fieldguide.evaluate.reliability import abstention, reliability
 from fieldguide.files import write_json, write_toml
 from fieldguide.records import SPLITS, ClassInfo, Manifest, ManifestRow, Prediction
 
@@ -256,7 +257,9 @@ def _write_run(
             for i, (row, said) in enumerate(zip(rows, answers, strict=True))
         ],
     )
-    parts = {"val": part(truth[:n_val], answers[:n_val], ids), "test": part(truth[n_val:], answers[n_val:], ids)}
+    sheets = [_sheet(entry, rows[at], truth[at], answers[at], soft[at], ids) for at in (slice(n_val), slice(n_val, None))]
+    sure = {"reliability": reliability(sheets[1]), "abstention": abstention(*sheets)}
+    parts = {"val": part(truth[:n_val], answers[:n_val], ids), "test": part(truth[n_val:], answers[n_val:], ids) | sure}
     write_json(run / "scores.json", {"schema": 1, "run": entry.name, "parts": parts})
     cost = {
         "fit_seconds": 3.7 * (1 + entry.skill) ** 2 / entry.speed,
@@ -301,6 +304,13 @@ def _write_run(
         asked = {} if entry.train is None else {"train_accuracy": entry.train, "train_pictures": 400}
         events.append({**kept, **asked, "train_loss_plain": 0.1} if asked else kept)
     (run / "log.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events), encoding="utf-8")
+
+
+def _sheet(
+    entry: Entry, rows: list[ManifestRow], truth: Array, answers: Array, soft: Array, ids: tuple[str, ...]
+) -> AnswerSheet:
+    given = np.where(answers[:, None] < 0, np.nan, soft) if entry.probabilities else None
+    return AnswerSheet(entry.name, tuple(row.key for row in rows), truth, answers, given, (None,) * len(rows), ids)
 
 
 def _score(value: float, n: int, k: float | None = None) -> dict[str, Any]:

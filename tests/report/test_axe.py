@@ -20,13 +20,18 @@ _RULES = "{resultTypes: ['violations'], rules: {'target-size': {enabled: true}}}
 
 
 @pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory, maker: ModuleType, prompting_maker: ModuleType) -> Path:
+def plain(
+    tmp_path_factory: pytest.TempPathFactory, maker: ModuleType, prompting_maker: ModuleType, audit_maker: ModuleType
+) -> Path:
     """A study of ordinary names, with its report."""
     from fieldguide.report.build import build
 
     folder = tmp_path_factory.mktemp("plain")
-    maker.make_study(folder, maker.Plan(per_class=(12, 6, 6)))
-    prompting_maker.add_prompting(folder, prompting_maker.Plan(recorded=("clip_adapter",), how="choice"))
+    weigher = maker.Entry("weigher", "vlm_prompt", 3.0)
+    maker.make_study(folder, maker.Plan(entries=(*maker.ENTRIES, weigher), per_class=(12, 6, 6)))
+    plan = prompting_maker.Plan(recorded=("clip_adapter",), how="choice", weighed=("weigher",))
+    prompting_maker.add_prompting(folder, plan)
+    audit_maker.add_audit(folder)
     build(folder, maker.FakeReader(40))
     return folder
 

@@ -66,6 +66,12 @@ def null_error(confidence: Floats) -> dict[str, float]:
     return {"mean": float(errors.mean()), "high": float(np.quantile(errors, 0.95))}
 
 
+def bins_of(confidence: Floats) -> NDArray[np.int64]:
+    """Return the bin of each `confidence`, 0 to `BINS` - 1; a bin holds its upper end, and the first one zero."""
+    bins: NDArray[np.int64] = np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
+    return bins
+
+
 def _confidences(sheet: AnswerSheet) -> tuple[Floats, NDArray[np.bool_]]:
     """Return the probability of each answer, rising, and whether it was right."""
     assert sheet.probabilities is not None
@@ -81,7 +87,7 @@ def _errors(confidence: Floats, right: Floats) -> Floats:
 
     Sum over bins of |right answers - confidence|, over the number of pictures (Naeini et al., 2015; Guo et al., 2017).
     """
-    bins = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
+    bins = bins_of(confidence)
     starts = np.flatnonzero(np.diff(bins, prepend=-1))
     # Counted apart: whole numbers add up to the same in any order, so equal confidences may stand in any.
     gaps: Floats = np.abs(np.add.reduceat(right, starts, axis=1) - np.add.reduceat(confidence, starts))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -166,6 +167,14 @@ def gap_interval(gaps: Floats, alpha: float = 0.05) -> Interval:
     low, high = np.quantile(drawn @ values / len(gaps), (alpha / 2, 1 - alpha / 2))
     mean = float(gaps.mean())
     return min(float(low), mean), max(float(high), mean)
+
+
+def share(count: int, total: int) -> dict[str, Any]:
+    """Return ``{"value", "low", "high", "n"}`` with Wilson's interval; of nothing there is no share."""
+    if not total:
+        return {"value": None, "low": None, "high": None, "n": 0}
+    low, high = wilson(count, total)
+    return {"value": count / total, "low": low, "high": high, "n": total}
 
 
 def newcombe(count_a: int, total_a: int, count_b: int, total_b: int) -> Interval:

@@ -14,6 +14,7 @@ from fieldguide.errors import DataProblem, plain
 from fieldguide.evaluate.answers import AnswerSheet, sheet
 from fieldguide.evaluate.calibration import calibration_null, calibration_score, log_loss_score
 from fieldguide.evaluate.intervals import Counts, class_intervals, f1_interval, wilson
+from fieldguide.evaluate.reliability import abstention, reliability
 from fieldguide.records import SCHEMA_VERSION, Manifest, Prediction, Score
 
 TOP = 5
@@ -35,9 +36,12 @@ def score_run(run: str, predictions: Iterable[Prediction], manifest: Manifest) -
         )
     answered = {prediction.image for prediction in answers}
     seen = any(row.key in answered for row in val)
+    chosen_on = sheet(run, answers, val, manifest.classes) if seen else None
+    counted = sheet(run, answers, test, manifest.classes)
+    sure = {"reliability": reliability(counted), "abstention": abstention(chosen_on, counted)}
     parts = {
-        "val": score_sheet(sheet(run, answers, val, manifest.classes)) if seen else None,
-        "test": score_sheet(sheet(run, answers, test, manifest.classes)),
+        "val": None if chosen_on is None else score_sheet(chosen_on),
+        "test": score_sheet(counted) | sure,
     }
     return {"schema": SCHEMA_VERSION, "run": run, "parts": parts}
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from fieldguide.errors import plain
 from fieldguide.evaluate.answers import AnswerSheet, sheet
-from fieldguide.evaluate.intervals import class_metrics, wilson
+from fieldguide.evaluate.intervals import class_metrics, share
 from fieldguide.evaluate.metrics import confusion_of
 from fieldguide.records import SCHEMA_VERSION, Manifest, ManifestRow, Prediction
 from fieldguide.tasks.classify import Classify
@@ -70,6 +70,14 @@ def reader(task: Classify) -> Callable[[Prediction | None, Reading], Read]:
     return again
 
 
+def sheets(
+    run: str, predictions: Iterable[Prediction], rows: Sequence[ManifestRow], task: Classify, readings: Sequence[Reading]
+) -> dict[Reading, AnswerSheet]:
+    """Return the same stored texts under each of `readings`, lined up with `rows`."""
+    again, given = reader(task), {prediction.image: prediction for prediction in predictions}
+    return {reading: _sheet(run, [again(given.get(row.key), reading) for row in rows], rows, task) for reading in readings}
+
+
 def _part(
     run: str,
     given: Sequence[Prediction | None],
@@ -110,14 +118,6 @@ def _counted(answers: AnswerSheet) -> dict[str, Any]:
         "accuracy": share(answers.correct, answers.n),
         "macro_f1": float(means["macro_f1"]),
     }
-
-
-def share(count: int, total: int) -> dict[str, Any]:
-    """Return ``{"value", "low", "high", "n"}`` with Wilson's interval; of nothing there is no share."""
-    if not total:
-        return {"value": None, "low": None, "high": None, "n": 0}
-    low, high = wilson(count, total)
-    return {"value": count / total, "low": low, "high": high, "n": total}
 
 
 def _filtered(

@@ -22,7 +22,9 @@ from markupsafe import Markup, escape
 from fieldguide.errors import DataProblem
 from fieldguide.files import write_text
 from fieldguide.report import (
+    audits,
     board,
+    calibration,
     causes,
     confusion,
     curves,
@@ -127,7 +129,9 @@ def draw_page(study: Study, picture: Any, most: int, edition: Edition = Edition(
         "optimism": optimism.optimism(study),
         "seeds": seeds.seeds(study),
         "fractions": fractions.fractions(study),
+        "calibration": calibration.calibration(study),
         "prompting": prompting.prompting(study, picture, most * prompting.MOST_PICTURES // gallery.MOST_PICTURES),
+        "audit": audits.audits(study),
         "texts": texts.texts(study),
         "class_rows": rows,
         "class_more": hidden,
@@ -161,6 +165,7 @@ def _unsaid(told: Mapping[str, Any]) -> frozenset[str]:
         "seeds": told["seeds"].shown,
         "fractions": told["fractions"].shown,
         "prompting": told["prompting"],
+        "audit": told["audit"],
         "texts": told["texts"],
     }
     return frozenset(name for name, anything in said.items() if not anything)
@@ -179,7 +184,9 @@ SECTIONS = (
     ("slices", "Slices"),
     ("seeds", "Seeds"),
     ("fractions", "More pictures?"),
+    ("calibration", "How sure?"),
     ("prompting", "In words"),
+    ("audit", "Prompt"),
     ("texts", "Text"),
     ("classes", "Classes"),
     ("classkinds", "By kind"),
@@ -206,6 +213,8 @@ STYLES = (
     "kinds.css",
     "texts.css",
     "prompting.css",
+    "calibration.css",
+    "audit.css",
 )
 SCRIPTS = ("report.js", "gallery.js", "why.js", "slopes.js")
 

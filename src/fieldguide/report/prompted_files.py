@@ -240,3 +240,9 @@ def share(told: Any) -> float | None:
     """Return `told` where it lies between 0 and 1, else `None`."""
     value = number(told)
     return value if value is not None and value <= 1 else None
+
+
+def change(told: Any) -> float | None:
+    """Return `told` where it is a difference of shares, -1 to 1, else `None`."""
+    known = isinstance(told, int | float) and not isinstance(told, bool) and -1 <= told <= 1
+    return float(told) if known else None

@@ -16,10 +16,13 @@ from fieldguide.report.interval_rows import Named, interval_rows
 from fieldguide.report.prompted_files import MOST_RAW, Counted, Example, Kind, Leaning, Part, Prompted
 from fieldguide.report.prompting_asked import Asked, asked, times_named
 from fieldguide.report.prompting_cost import Cost, Hardware, costs, hardware
+from fieldguide.report.prompting_questions import Question, questions
 from fieldguide.report.prompting_split import FILTERED, READINGS, Split, heading, split
+from fieldguide.report.prompting_weighed import FORMS, Weighed, as_read, weighed, weighs
 from fieldguide.report.read import Contestant, Study
-from fieldguide.report.say import MISSING, Value
+from fieldguide.report.say import MISSING, NOT_APPLICABLE, Value
 from fieldguide.report.thumbnails import Thumbnail
+from fieldguide.tasks.asking import WEIGHING
 
 #: Charts that are drawn, and pictures that are shown among the examples of all contestants together.
 MOST_CHARTS, MOST_PICTURES = 6, 40
@@ -104,12 +107,19 @@ class Prompting:
     kinds: tuple[str, ...]
     costs: tuple[Cost, ...]
     hardware: Hardware
+    questions: tuple[Question, ...]
+    weighed: tuple[Weighed, ...]
+    forms: tuple[tuple[str, str], ...]
 
 
 def prompting(study: Study, picture: Callable[[str], Thumbnail], most: int = MOST_PICTURES) -> Prompting | None:
     """Return the section with at most `most` pictures, or `None` where no contestant answered in words."""
     found = [(c, study.prompted.get(c.name)) for c in study.scored]
-    told = [(c, read or Prompted(problem=say.NOT_RECORDED)) for c, read in found if read or c.facts.get("kind") == "prompted"]
+    told = [
+        (c, as_read(c) if weighs(c) else read or Prompted(problem=say.NOT_RECORDED))
+        for c, read in found
+        if read or c.facts.get("kind") == "prompted"
+    ]
     if not told:
         return None
     columns = _columns([read.test for _, read in told])
@@ -129,6 +139,9 @@ def prompting(study: Study, picture: Callable[[str], Thumbnail], most: int = MOS
         kinds=tuple(every),
         costs=took,
         hardware=hardware(took, study),
+        questions=questions(study),
+        weighed=weighed(study),
+        forms=tuple(FORMS.values()),
     )
 
 
@@ -167,7 +180,9 @@ def _run(
         (one.id, filtered): one for one_list, filtered in ((part.readings, False), (part.filtered, True)) for one in one_list
     }
     drawn = _drawn_ones(read)
-    values = tuple((_accuracy(own.get(key), part.n), key == (read.headline, False)) for key in columns)
+    values = tuple(
+        (_accuracy(own.get(key), part.n, _foreign(contestant, read, key)), key == (read.headline, False)) for key in columns
+    )
     named = [
         Named(
             heading(*key) + (" (headline)" if main else ""),
@@ -177,7 +192,7 @@ def _run(
             key[1],
         )
         for key, (value, main) in zip(columns, values, strict=True)
-        if value.number is not None and own[key] in drawn
+        if value.number is not None and own[key] in drawn and not weighs(contestant)
     ]
     title = f"{contestant.name}, test accuracy under every reading"
     head = part.reading(read.headline)
@@ -195,10 +210,19 @@ def _run(
     )
 
 
-def _accuracy(one: Counted | None, n: int | None) -> Value:
+def _foreign(contestant: Contestant, read: Prompted, column: tuple[str, bool]) -> str:
+    """Return why a column is not about a contestant; nothing where it is."""
+    if read.problem:
+        return ""
+    if weighs(contestant):
+        return "" if column == (read.headline, False) else "it gives a probability for every name, and no words to read"
+    return "it answers in words" if column[0] in WEIGHING else ""
+
+
+def _accuracy(one: Counted | None, n: int | None, foreign: str = "") -> Value:
     """Return the accuracy with its interval and what it counts; of how many pictures is told beside it."""
     if one is None:
-        return MISSING
+        return Value(NOT_APPLICABLE, title=foreign) if foreign else MISSING
     pictures = one.n if one.n is not None else n
     value = say.score(one.accuracy)
     if value.absent:

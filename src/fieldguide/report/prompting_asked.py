@@ -11,6 +11,7 @@ from markupsafe import Markup, escape
 from fieldguide.report import say
 from fieldguide.report.prompted_files import Json, Prompted, number, whole, words
 from fieldguide.report.read import Contestant
+from fieldguide.tasks.asking import WEIGHING
 
 #: Characters of a prompt that are shown, and of one of its lines before it is broken.
 MOST_PROMPT, _MOST_LINE, _MOST_NOTES = 16_000, 1_900, 12
@@ -22,6 +23,14 @@ CHOICE = (
 UNFORCED = (
     "A choice was asked for, and nothing forced it: this server was found to force none, so an answer can be off the list."
 )
+WEIGHED = "Nothing was written: every name of the list got a number, and the most probable one is the answer. A free answer may be another."
+#: How an answer was had, and what keeps it to the list where nothing is written.
+_HOWS = {
+    "generate": "free text",
+    "choice": "one of the labels",
+    "likelihood": "how probable every label is, as the whole answer",
+    "decision": "how probable the letter is that stands for each label",
+}
 #: What kept an answer to the list, by the level that is noted.
 _LEVELS = {
     "trie": "a tree of the labels' tokens: nothing else can be said",
@@ -55,13 +64,19 @@ def asked(contestant: Contestant, read: Prompted) -> Asked:
     text = words(prompt.get("text"))
     return Asked(
         facts=tuple(_facts(contestant, prompt, read)) if prompt else (),
-        note=(UNFORCED if level(contestant) == _LEVELS["text"] else CHOICE) if prompt.get("how") == "choice" else "",
+        note=_note(contestant, prompt.get("how")),
         prompt=tuple(_lines(text[:MOST_PROMPT])),
         cut=max(0, len(text) - MOST_PROMPT),
         probe=tuple(_probe(probe)) if probe else (),
         notes=_notes(probe.get("notes")),
         said=(*_notes(prompt.get("notes")), *_notes(contestant.facts.get("notes"))) if prompt else (),
     )
+
+
+def _note(contestant: Contestant, how: object) -> str:
+    if how in WEIGHING:
+        return WEIGHED
+    return (UNFORCED if level(contestant) == _LEVELS["text"] else CHOICE) if how == "choice" else ""
 
 
 def _notes(told: object) -> tuple[str, ...]:
@@ -80,6 +95,8 @@ def times_named(contestant: Contestant, name: str) -> int | None:
 def level(contestant: Contestant) -> str:
     """Return in words what kept the answers to the list."""
     prompt, probe = (_object(contestant.facts.get(name)) for name in ("prompt", "probe"))
+    if prompt.get("how") in WEIGHING:
+        return "nothing is written: each label is weighed"
     if prompt.get("how") != "choice":
         return FREELY if prompt.get("how") == "generate" else say.NOT_RECORDED
     here = "" if contestant.facts.get("server") else "trie"
@@ -92,10 +109,7 @@ def _facts(contestant: Contestant, prompt: Json, read: Prompted) -> Iterator[tup
     source = words(prompt.get("source"))
     yield "Came from", say.pathless(say.shortened(source)) if source else say.NOT_RECORDED
     yield "Hash of what was asked", _said(prompt.get("hash"))
-    yield (
-        "Asked for",
-        {"generate": "free text", "choice": "one of the labels"}.get(words(prompt.get("how")), _said(prompt.get("how"))),
-    )
+    yield "Asked for", _HOWS.get(words(prompt.get("how")), _said(prompt.get("how")))
     yield "Kept to the list by", level(contestant)
     yield (
         "Format of an answer",

@@ -18,13 +18,18 @@ READINGS = {
     "normalised": ("Normalised", "the same in another spelling: case, article, plural, punctuation around it, hyphens, spaces"),
     "alias": ("Alias", "as normalised, or a synonym from classes.toml"),
     "json": ("JSON", "the answer in a JSON object, which is then read as normalised"),
+    "likelihood": ("Likelihood", "the name that is most probable as the whole answer; nothing is written, so nothing is read"),
+    "decision": (
+        "Decision",
+        "the class whose letter is most probable as the next token; nothing is written, so nothing is read",
+    ),
 }
 #: Filtered denominators of the strict reading.
 FILTERED = {"listed": "Filtered: listed names", "any name": "Filtered: any name"}
 #: Readings of which each takes all labels of those before it.
 _WIDER = ("strict", "normalised", "alias")
 #: Kinds of errors where no answer came: neither format nor recognition.
-_NO_ANSWER = frozenset(("server failed", "unreadable picture", "not asked"))
+_NO_ANSWER = frozenset(("server failed", "unreadable picture", "not asked", "no answer", "too unsure"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from fieldguide.data.tables import read_manifest
 from fieldguide.errors import DataProblem
 from fieldguide.files import UNFINISHED, read_json, read_toml
 from fieldguide.records import SCHEMA_VERSION, ClassInfo, Manifest
+from fieldguide.report.audit_files import Audit, read_audits
 from fieldguide.report.explained import Explained, read_explained
 from fieldguide.report.prompted_files import Prompted, noted, read_prompted
 from fieldguide.report.text_files import TextFiles, read_text_files
@@ -88,6 +89,8 @@ class Study:
     slices: Json | None = None
     texts: TextFiles = field(default_factory=TextFiles)
     prompted: Mapping[str, Prompted] = field(default_factory=dict)
+    questions: Json | None = None
+    audits: Mapping[str, Audit] = field(default_factory=dict)
 
     @cached_property
     def scored(self) -> tuple[Contestant, ...]:
@@ -168,6 +171,8 @@ def read_study(folder: Path) -> Study:
         slices=_json(folder / "slices.json"),
         texts=read_text_files(folder, manifest, _json),
         prompted=read_prompted(named),
+        questions=_json(folder / "questions.json"),
+        audits=read_audits(named),
     )
 
 

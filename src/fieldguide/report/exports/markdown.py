@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from fieldguide.report import board, honest, prompting, say, trust
-from fieldguide.report.exports import markdown_prompting, markdown_texts
+from fieldguide.report import audits, board, honest, prompting, say, trust
+from fieldguide.report.exports import markdown_prompting, markdown_sure, markdown_texts
 from fieldguide.report.exports.table import problem
 from fieldguide.report.hashes import hashes
 from fieldguide.report.read import Json, Study
@@ -53,7 +53,9 @@ def report(study: Study) -> str:
         ("Leaderboard", _leaderboard),
         ("Which differences are real?", _differences),
         ("Before and after", _slopes),
+        ("How sure, and how right?", _sureness),
         *((("Asked in words", _prompting),) if prompting.prompting(study, lambda key: Thumbnail(None), 0) else ()),
+        *((("What the prompt does", _audited),) if audits.audits(study) else ()),
         *((("Can text stand in for pictures?", _texts),) if study.texts else ()),
         ("With and without", _doubts),
         ("Can I trust this?", _trust),
@@ -165,6 +167,14 @@ def _slopes(study: Study) -> Iterator[str]:
 
 def _prompting(study: Study) -> Iterator[str]:
     yield from markdown_prompting.section(study, text, table, code)
+
+
+def _sureness(study: Study) -> Iterator[str]:
+    yield from markdown_sure.sureness(study, text, table, code)
+
+
+def _audited(study: Study) -> Iterator[str]:
+    yield from markdown_sure.audited(study, text, table, code)
 
 
 def _texts(study: Study) -> Iterator[str]:

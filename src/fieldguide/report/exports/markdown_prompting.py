@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from fieldguide.report import say
 from fieldguide.report.prompting import Prompting, Run, prompting
 from fieldguide.report.prompting_cost import Cost
+from fieldguide.report.prompting_questions import Question, Way
+from fieldguide.report.prompting_weighed import Form
 from fieldguide.report.read import Study
 from fieldguide.report.say import Value
 from fieldguide.report.thumbnails import Thumbnail
@@ -22,6 +24,8 @@ def section(study: Study, text: Text, table: Table, code: Text) -> Iterator[str]
         return
     yield from (f"- {code(run.contestant.name)}: {_sentences(run, text)}" for run in found.runs)
     yield ""
+    for question in found.questions:
+        yield from _question(question, text, table, code)
     if found.columns:
         yield "Test accuracy under every reading of the same answers; 95 % intervals in brackets."
         yield ""
@@ -48,7 +52,51 @@ def section(study: Study, text: Text, table: Table, code: Text) -> Iterator[str]
         rows = ([code(run.contestant.name), *(text(run.counted(kind).text) for kind in found.kinds)] for run in found.runs)
         yield from table(["Contestant", *map(text, found.kinds)], rows)
         yield ""
+    yield from _weighed(found, text, table, code)
     yield from _cost(found, text, table, code)
+
+
+def _question(question: Question, text: Text, table: Table, code: Text) -> Iterator[str]:
+    yield f"The same question to {text(question.model)}, answered in other ways, on {text(question.n)} test pictures."
+    yield ""
+    yield from (f"- {text(sentence)}" for sentence in question.told)
+    yield ""
+    headings = ["How it was answered", "Contestant", "Accuracy", "Difference, points", "Of it format", "Of it recognition"]
+    yield from table([*headings, "Outcome", "p after Holm"], (_way(way, text, code) for way in question.ways), 2)
+    yield ""
+
+
+def _way(way: Way, text: Text, code: Text) -> list[str]:
+    values = (way.accuracy, way.gap, way.format, way.recognition)
+    p = text(way.p.text) if way.outcome else "–"
+    return [
+        text(way.name),
+        code(way.run),
+        *(_value(value, text) for value in values),
+        text(way.outcome) if way.outcome else "–",
+        p,
+    ]
+
+
+def _weighed(found: Prompting, text: Text, table: Table, code: Text) -> Iterator[str]:
+    """Yield which form of the score was chosen for each contestant that weighs names."""
+    rows = [(one.contestant, form) for one in found.weighed for form in one.forms]
+    for one in found.weighed:
+        yield f"- {code(one.contestant.name)}: " + "; ".join(f"{text(name)}: {text(words)}" for name, words in one.facts) + "."
+    yield ""
+    if rows:
+        yield "Forms of the score on validation pictures, each under the temperature that suits it."
+        yield ""
+        told = (
+            [code(contestant.name), text(form.name) + (" (chosen)" if form.chosen else ""), *_form(form, text)]
+            for contestant, form in rows
+        )
+        yield from table(["Contestant", "Form", "Log loss", "Accuracy", "Temperature", "Pictures"], told, 2)
+        yield ""
+
+
+def _form(form: Form, text: Text) -> list[str]:
+    return [text(value.text) for value in (form.nll, form.accuracy, form.temperature, form.pictures)]
 
 
 def _sentences(run: Run, text: Text) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -49,6 +50,8 @@ def scores(study: Study) -> dict[str, Any]:
         "contestants": [_contestant(contestant) for contestant in study.contestants],
         "on_parts_of_the_training_pictures": [_contestant(contestant) for contestant in study.parts],
         **({"readings": _readings(study)} if study.prompted else {}),
+        **({"questions": _harmless(study.questions)} if study.questions else {}),
+        **({"audits": _audits(study)} if study.audits else {}),
         **({"texts": _texts(study)} if study.texts else {}),
     }
 
@@ -72,12 +75,19 @@ def _part(part: Part) -> dict[str, Any]:
     return cleaned
 
 
+def _audits(study: Study) -> dict[str, Any]:
+    """Return every audit as it was read, by contestant; what was no number or text in its file is ``null``."""
+    return {say.clean(name): _harmless(dataclasses.asdict(audit)) for name, audit in study.audits.items()}
+
+
 def _harmless(value: Any) -> Any:
-    """Return `value` with every text as the page would show it, and without absolute paths."""
+    """Return `value` with every text as the page would show it, without absolute paths, and with what is no finite number left out."""
     if isinstance(value, Mapping):
-        return {key: _harmless(item) for key, item in value.items()}
+        return {say.clean(key): _harmless(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_harmless(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     return say.clean(say.shortened(value)) if isinstance(value, str) else value
 
 
