@@ -87,18 +87,21 @@ def test_failures_of_a_likelihood_are_of_their_kinds(study: Study) -> None:
             test |= {
                 "correct": 60,
                 "failed": 12,
-                "failures": {"server failed: gone": 9, "unreadable picture: torn": 2, "odd": 1},
+                "failures": {"server failed: gone": 7, "too unsure: cat": 2, "unreadable picture: torn": 2, "odd": 1},
             }
         every.append(dataclasses.replace(one, test=test))
     weigher = run(made(dataclasses.replace(study, contestants=tuple(every))), "weigher")
     kinds = {one.name: one.count.number for one in weigher.mistakes}
     assert kinds == {
         "another class of the list": 18,
-        "the server failed": 9,
+        "the server failed": 7,
+        "too unsure to be given": 2,
         "the picture could not be read": 2,
         "there is no answer": 1,
     }
-    assert weigher.split is not None and weigher.split.absent.number == pytest.approx(11 / 90)
+    assert (
+        weigher.split is not None and weigher.split.absent.number == pytest.approx(12 / 90) and weigher.split.format.number == 0
+    )
 
 
 def test_the_same_question_stands_side_by_side_with_what_is_format(study: Study) -> None:

@@ -29,7 +29,7 @@ FILTERED = {"listed": "Filtered: listed names", "any name": "Filtered: any name"
 #: Readings of which each takes all labels of those before it.
 _WIDER = ("strict", "normalised", "alias")
 #: Kinds of errors where no answer came: neither format nor recognition.
-_NO_ANSWER = frozenset(("server failed", "unreadable picture", "not asked"))
+_NO_ANSWER = frozenset(("server failed", "unreadable picture", "not asked", "no answer", "too unsure"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,8 @@ _WAYS = {
     "copied": "as rows of a batch, each behind a copy of what was computed of the picture",
     "naive": "with a whole pass for every name",
 }
+#: How the error of an answer begins that was left out because it was too unsure.
+UNSURE = "too unsure"
 #: Who chose the form.
 _BY = {
     "validation": "validation pictures, by log loss",
@@ -81,10 +83,10 @@ def _kinds(part: Json, n: int, right: int, failed: int) -> Iterator[Kind]:
         yield Kind("other label", KINDS["other label"], n - failed - right, (n - failed - right) / n, ())
     counts: dict[str, int] = {}
     for error, count in _object(part.get("failures")).items():
-        kind = kind_of(str(error)) or "no answer"
+        kind = UNSURE if str(error).startswith(f"{UNSURE}:") else kind_of(str(error)) or "no answer"
         counts[kind] = counts.get(kind, 0) + (whole(count) or 0)
     for kind, count in counts.items():
-        yield Kind(kind, KINDS.get(kind, kind), count, count / n, ())
+        yield Kind(kind, "too unsure to be given" if kind == UNSURE else KINDS.get(kind, kind), count, count / n, ())
 
 
 def weighed(study: Study) -> tuple[Weighed, ...]:
