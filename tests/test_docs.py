@@ -162,3 +162,10 @@ def test_the_page_of_recipes_is_drawn_from_their_files() -> None:
     from fieldguide import recipes
 
     assert re.findall(r"^## (\w+)$", drawn, re.M) == list(recipes.names())
+
+
+def test_the_python_about_audits_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    (block,) = blocks("docs/auditing.md", "python")
+    exec(compile(block, "auditing.md", "exec"), {})
+    told = capsys.readouterr().out
+    assert "example 0 as the example" in told and "'synonyms': 'No class has a synonym" in told

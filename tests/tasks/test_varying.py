@@ -192,6 +192,8 @@ def test_other_names_keep_the_order_and_the_reading() -> None:
     assert "emu, kitty (also: cat, house cat), hound (also: dog, Cat), moray eel." in asking.text()
     assert asking.text().rstrip().endswith("[picture]") and "For example: kitty" in asking.text()
     assert asking.answers == ("kitty", "hound", "moray eel", "emu"), "cat is no other name of the dog"
+    other = (FOUR[1], CAT, *FOUR[2:])
+    assert "? emu, kitty" in asked(of("synonyms", prompt, other)["synonyms"], other).text(), "its order named the cat"
     assert one.name == "the names kitty for cat, hound for dog"
     task = Classify(called(one.prompt, FOUR))
     assert read("kitty", task, "strict", "stop").label == "n01" and read("hound", task, "strict", "stop").label == "dog"
