@@ -84,8 +84,10 @@ def test_the_page_of_prompting_is_what_the_code_does(tmp_path: Path, capsys: pyt
 
 def test_the_page_of_auditing_is_what_the_code_does(tmp_path: Path) -> None:
     from fieldguide import cli
+    from fieldguide.asked import PromptAudit
     from fieldguide.auditing import TRUTH_COLUMNS, audit
     from fieldguide.data.answer_files import ANSWER_COLUMNS, PICTURE_COLUMNS
+    from fieldguide.tasks.varying import CHECKS
 
     page = (ROOT / "docs" / "auditing.md").read_text(encoding="utf-8")
     (table,) = blocks("docs/auditing.md", "csv")
@@ -96,6 +98,10 @@ def test_the_page_of_auditing_is_what_the_code_does(tmp_path: Path) -> None:
     assert rows == [PICTURE_COLUMNS, (*TRUTH_COLUMNS, "label"), ANSWER_COLUMNS]
     known = {command.name or command.callback.__name__ for command in cli.app.registered_commands if command.callback}
     assert {"audit"} == set(re.findall(r"fieldguide (\w+)", "\n".join(blocks("docs/auditing.md", "sh")))) <= known
+    cells = re.findall(r"^\| ([a-z]+(?:, [a-z]+)*) \| ", page.split("### What it varies")[1], re.M)
+    assert [check for cell in cells for check in cell.split(", ")][1 : len(CHECKS) + 1] == list(CHECKS)
+    options = set(re.findall(r"(--[a-z][\w-]*)", page))
+    assert options == {"--example", "--list", "--json", "--yes", *(f"--{name}" for name in PromptAudit.model_fields), "--limit"}
 
 
 def test_the_page_of_explanations_names_every_method() -> None:

@@ -17,7 +17,7 @@ from tests.stub import Stub, serving
 from tests.torture.shell import Shell, in_process
 
 from fieldguide import recipe
-from fieldguide.errors import DONE, USAGE
+from fieldguide.errors import DONE, PARTLY, USAGE
 from fieldguide.files import read_json
 from fieldguide.records import Pixels
 from fieldguide.study import Study
@@ -92,6 +92,10 @@ def test_the_example_is_found_to_pull_and_nothing_is_asked_twice(shell: Shell, t
     section = page.split('id="published"')[1].split("</section>")[0]
     assert "Other pictures than those of the recipe: 48 in 4 classes here, 500 in 10 there" in section
     assert "12 pictures right in llava-no-example alone, 0 in llava alone" in section
+    audited = read_json(study.folder / "runs" / "llava" / "audit.json")
+    assert (audited["part"], audited["pictures"], audited["cost"]["open"]) == ("test", 48, 0) and audited["verdict"] in said.out
+    assert "your example (3) costs 25 points" in audited["verdict"].casefold(), "what the source left open"
+    assert [one["found"] for one in audited["checks"] if one["id"] in ("order", "repeat")] == ["no", "yes"]
     readings = read_json(study.folder / "runs" / "llava" / "readings.json")["parts"]["test"]
     assert {one["id"]: one["right"] for one in readings["filtered"]} == {"listed": 24, "any name": 24}
     assert {one["id"]: one["n"] for one in readings["filtered"]} == {"listed": 36, "any name": 36}
@@ -110,9 +114,12 @@ def test_the_strict_reading_knows_the_names_that_the_prompt_asks_for(shell: Shel
     with llava(eye) as server:
         words = ("recipe", "llava_zero_shot", "--case", "chess", "--data", "four", "--other-data", "--server", server.root)
         assert shell(*words).code == DONE
-        assert {body["options"]["temperature"] for body in put(server, "What chess piece is this?")} == {0.5}
+        temperatures: dict[bool, set[float]] = {False: set(), True: set()}
+        for body in put(server, "What chess piece is this?"):
+            temperatures['"QUEEN"' in body["messages"][0]["content"]].add(body["options"]["temperature"])
+        assert temperatures == {False: {0.5}, True: {0.0}}, "the published words, and those whose list can be turned"
     study = Study(tmp_path / "llava-zero-shot-chess-study", None)  # type: ignore[arg-type]
-    for name in ("llava", "llava-choice"):
+    for name in ("llava", "llava-choice", "llava-listed"):
         found = read_json(study.folder / "runs" / name / "readings.json")["parts"]["test"]["readings"]
         assert parts(study, name)["correct"] == 48 and {one["id"]: one["right"] for one in found}["strict"] == 48
 
@@ -123,6 +130,17 @@ def test_another_machine_is_asked_with_consent_alone(shell: Shell, tmp_path: Pat
     said = shell("recipe", "llava_zero_shot", "--data", "digits", "--other-data", *asked)
     assert said.code == USAGE and "12 pictures to far.example" in said.text and "--yes" in said.text
     assert not (tmp_path / "llava-zero-shot-mnist-study" / "manifest.parquet").exists()
+
+
+def test_a_limit_is_of_the_audit_too_and_the_same_command_goes_on(shell: Shell, tmp_path: Path) -> None:
+    greys(tmp_path / "digits", each=3)
+    with llava(led_astray) as server:
+        words = ("recipe", "llava_zero_shot", "--data", "digits", "--other-data", "--server", server.root)
+        said = shell(*words, "--limit", 50)
+        assert said.code == PARTLY and "answers are missing (the limit of 14 new questions was reached)" in said.text
+        kept = len(put(server, "What number is this?"))
+        assert kept == 50, "36 of the comparison, 14 of the audit"
+        assert shell(*words).code == DONE
 
 
 @pytest.mark.slow(keep=0)

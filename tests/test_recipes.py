@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from fieldguide import families, plan, recipe, recipe_asking, recipes
-from fieldguide.asked import Asked
+from fieldguide.asked import Asked, PromptAudit
 from fieldguide.errors import EnvironmentProblem, UsageProblem
+from fieldguide.records import ClassInfo
 from fieldguide.tasks.prompting import read_prompt
+from fieldguide.tasks.varying import CHECKS, not_applicable
 
 #: Every recipe; of those with cases, every case.
 NAMES = tuple(f"{name}/{case}" if case else name for name in recipes.names() for case in recipes.read(name).cases or (None,))
@@ -189,6 +191,18 @@ def test_the_prompt_without_its_example_is_the_same_but_for_its_last_sentence(ca
     assert whole.model_dump(exclude=told) == bare.model_dump(exclude=told)
     lost = re.fullmatch(re.escape(bare.system[:-1]) + " (For example if you identify .*)\n", whole.system)
     assert lost and lost[1].count("{example}") == 2 and bare.example is None and "{example}" not in bare.system
+
+
+@pytest.mark.parametrize("case", ["mnist", "animals", "chess"])
+def test_the_audit_is_of_one_of_its_contestants_and_of_what_its_prompt_has(case: str) -> None:
+    recipe = recipes.read(f"llava_zero_shot/{case}")
+    for more in ({}, recipe.rehearsal.audit):
+        values = {**recipe.audit, **more}
+        name = values.pop("contestant")
+        assert {"example", "order"} <= set(PromptAudit(**values).check) <= set(CHECKS)
+    prompt = read_prompt(contestants(f"llava_zero_shot/{case}")[name]["settings"]["prompt"])
+    classes = [ClassInfo(f"class {at}", f"class {at}") for at in range(recipe.data.classes)]
+    assert set(not_applicable(prompt, classes, ("example", "order"))) == ({"example"} if case == "chess" else set())
 
 
 @pytest.mark.parametrize("name", ["llava_zero_shot/chessboard", "pets_vit/cats"])

@@ -94,6 +94,14 @@ def test_the_chess_prompt_lists_in_its_own_order_and_misses_a_quote() -> None:
     )
 
 
+def test_the_chess_prompt_that_can_be_reordered_is_the_same_but_for_the_quote() -> None:
+    pieces = [ClassInfo(name, name) for name in ("bishop", "king", "knight", "pawn", "queen", "rook")]
+    (own,), (listed,) = (said(render(read_prompt(name), pieces), "system") for name in ("llava_chess", "llava_chess_listed"))
+    assert listed.replace('"QUEEN"', 'QUEEN"') == own and listed != own
+    turned = read_prompt("llava_chess_listed").model_copy(update={"order": ("rook", "king")})
+    assert 'are "ROOK", "KING", "BISHOP"' in said(render(turned, pieces), "system")[0]
+
+
 def test_the_animals_of_the_published_prompt_stand_in_its_order_with_the_cat_as_example() -> None:
     ids = ("butterfly", "cat", "chicken", "cow", "dog", "elephant", "horse", "sheep", "spider", "squirrel")
     asking = render(read_prompt("llava_animals"), [ClassInfo(id, id) for id in ids])
