@@ -112,9 +112,9 @@ def _more(id: str, classes: Sequence[str], bad: Any) -> dict[str, Any]:
         labels = [
             {
                 "label": bad(at, label),
-                "with": share(58 - 3 * at, 180),
+                "with": share(max(58 - 3 * at, 16), 180),
                 "without": share(14, 1620),
-                "difference": {"value": (58 - 3 * at) / 180 - 14 / 1620, "low": 0.05, "high": 0.4, "p": 0.0001},
+                "difference": {"value": max(58 - 3 * at, 16) / 180 - 14 / 1620, "low": 0.05, "high": 0.4, "p": 0.0001},
             }
             for at, label in enumerate(classes)
         ]

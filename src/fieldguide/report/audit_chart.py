@@ -15,11 +15,11 @@ MOST_PLACES = 200
 
 
 def places(shares: Sequence[tuple[int, float]]) -> Markup:
-    """Return a column for each place, ``(place, share of the answers)``, and where an even share would be; empty without places."""
+    """Return a column for each place, ``(place, share of the answers)``, and where an even share of these would be; empty without places."""
     drawn = list(shares)[:MOST_PLACES]
     if not drawn:
         return Markup("")
-    even = 1 / len(shares)
+    even = sum(taken for _, taken in shares) / len(shares)
     axis = axis_for([0.0, even, *(taken for _, taken in drawn)])
     ground, step = HEIGHT - _BOTTOM, (WIDTH - _LEFT - _RIGHT) / len(drawn)
 

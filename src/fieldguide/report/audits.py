@@ -257,7 +257,7 @@ def _row(check: Check, axis: Axis) -> Row:
         found=_WORDS.get(check.found, say.clean(check.found, 40) or NOT_RECORDED)
         if ok
         else say.clean(check.state, 40) or NOT_RECORDED,
-        sentence=say.glued(say.clean(check.sentence or check.why, 400)),
+        sentence=say.glued(say.clean(check.sentence or check.why, 900)),
         strongest=_change(strongest, axis) if ok and strongest else None,
         of=len(compared),
         flips=_shared(flipped.flips) if ok and flipped else Value(NOT_APPLICABLE),

@@ -141,7 +141,7 @@ def _facts(contestant: Contestant, told: Json) -> Iterator[tuple[str, str]]:
     yield "Orders of the list", NOT_RECORDED if orders is None else "one" if orders == 1 else f"{say.count(orders)}, averaged"
     least = share(told.get("threshold"))
     if "threshold" in told:
-        yield "Answers below", "all are given" if least is None else f"{say.percent(least)} are not given"
+        yield "Unsure answers", "all are given" if least is None else f"not given below {say.percent(least)}"
     left_out = whole(told.get("left_out"))
     if left_out:
         yield "Validation pictures without numbers", say.count(left_out)
