@@ -38,7 +38,7 @@ from fieldguide.failures import fail, problem_of
 from fieldguide.families import Contestant, Fitted
 from fieldguide.files import UNFINISHED, building, damaged, read_own, sweep, write_json, writing
 from fieldguide.records import SCHEMA_VERSION, Example, Image, Manifest, ManifestRow, Prediction
-from fieldguide.tasks.classify import Classify
+from fieldguide.tasks.count import Task
 from fieldguide.tracking import Tracker, nobody
 
 #: Answers are journalled in chunks of this many pictures, always cut at the same places, so that a resumed run forms the same batches.
@@ -53,7 +53,7 @@ class Table:
 
     folder: Path
     manifest: Manifest
-    task: Classify
+    task: Task
     store: Store
     seed: int
     device: str
@@ -168,6 +168,8 @@ def _again_with_seeds(entry: Contestant, table: Table, folder: Path) -> None:
 
 def _examples(rows: Sequence[ManifestRow], table: Table) -> list[Example]:
     veiled = window(table.store)
+    if table.manifest.task == "count":
+        return [Example(Image(row.key, veiled), counts=dict(row.counts or ())) for row in rows]
     return [Example(Image(row.key, veiled), row.label) for row in rows]
 
 

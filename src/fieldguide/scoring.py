@@ -10,6 +10,7 @@ from fieldguide.data.tables import read_predictions
 from fieldguide.files import damaged, read_own, read_toml, sweep, write_json
 from fieldguide.reading import write_readings
 from fieldguide.records import Manifest, Prediction
+from fieldguide.scoring_counts import score_counted
 
 if TYPE_CHECKING:
     from fieldguide.evaluate.answers import AnswerSheet
@@ -43,6 +44,9 @@ def score(folder: Path, manifest: Manifest) -> None:
     from fieldguide.evaluate.subsets import doubts_of, with_and_without
     from fieldguide.evaluate.suspects import find_suspects
 
+    if manifest.task == "count":
+        score_counted(folder, manifest)
+        return
     dropped = _settings(folder / "study.toml").get("leaks") != "keep"
     pile = _scored(folder, manifest, dropped)
     write_differences(folder, manifest, pile.sheets, pile.scores, pile.kinds)
