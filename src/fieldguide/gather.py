@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fieldguide.asked import Asked, fractions
+from fieldguide.asked import Asked, fractions, worths
 from fieldguide.bench import Progress
 from fieldguide.data import budget
 from fieldguide.data.classes import propose, read_classes, write_classes
@@ -23,7 +23,7 @@ from fieldguide.data.split import SplitRule, divide
 from fieldguide.data.store import Originals, Store, size_class
 from fieldguide.data.strata import bare, stratified
 from fieldguide.data.tables import freeze, read_manifest, write_manifest
-from fieldguide.errors import DataProblem, EnvironmentProblem, PictureError, Problem, UsageProblem, plain
+from fieldguide.errors import DataProblem, EnvironmentProblem, PictureError, Problem, UsageProblem, allowed_names, plain
 from fieldguide.files import PASSING, read_json, read_own, read_toml, write_json, write_toml
 from fieldguide.records import SCHEMA_VERSION, Manifest, ManifestRow, SplitName
 from fieldguide.tasks.classify import Classify
@@ -79,6 +79,7 @@ def gather(source: Source, asked: Asked, folder: Path, sizes: Sequence[int], *, 
     Raises `UsageProblem` where the source has changed since and `extend` is not set; with it, new pictures get a split and old
     ones stay where they are.
     """
+    _require_values(source, asked, folder)
     target = folder / "manifest.parquet"
     listing = _listing(source)
     if target.exists():
@@ -111,6 +112,20 @@ def gather(source: Source, asked: Asked, folder: Path, sizes: Sequence[int], *, 
     write_manifest(target, manifest)
     write_json(folder / "source.json", {"schema": SCHEMA_VERSION, "kind": source.kind, "files": listing})
     return manifest
+
+
+def _require_values(source: Source, asked: Asked, folder: Path) -> None:
+    """Raise where a value is given for a class that the source does not count, before anything is written down."""
+    known = _known_classes(folder)
+    named = {info.name for info in read_classes(folder / "classes.toml", sorted(known))} if known else set()
+    known = {*source.counted, *named} if asked.task == "count" else set()
+    for name, number in worths(asked.worth).items():
+        if name not in known:
+            raise UsageProblem(
+                f"There is no class {plain(name)!r} that could be worth {number:g}.",
+                allowed_names(name, known, most=20) if known else "Only what is counted has a value: task = count.",
+                "Correct --worth.",
+            )
 
 
 def _examined(source: Source, asked: Asked, folder: Path, sizes: Sequence[int], progress: Progress) -> Examination:
@@ -162,6 +177,18 @@ def task_of(folder: Path, manifest: Manifest) -> Task:
     """Return the task with the class names of ``classes.toml``."""
     classes = read_classes(folder / "classes.toml", manifest.classes)
     return Count(classes) if manifest.task == "count" else Classify(classes)
+
+
+def labelled(folder: Path) -> Manifest:
+    """Return the manifest of a study of classes; raises `UsageProblem` for a study of counts, whose pictures have no label."""
+    manifest = read_manifest(folder / "manifest.parquet")
+    if manifest.task == "count":
+        raise UsageProblem(
+            f"{plain(folder)} is a study of counts, and its pictures have no class.",
+            "Only a study of classes can be asked this.",
+            f"fieldguide report {plain(folder)}   draws what there is of counts.",
+        )
+    return manifest
 
 
 def proposed_task(manifest: Manifest) -> Task:

@@ -27,6 +27,7 @@ from fieldguide.consenting import Allowance
 from fieldguide.costing import write_cost
 from fieldguide.data.answer_files import read_answers
 from fieldguide.data.classes import write_classes
+from fieldguide.data.count_answers import read_count_answers
 from fieldguide.data.portion import portion
 from fieldguide.data.store import Store
 from fieldguide.data.tables import prediction_from, read_predictions, write_predictions
@@ -217,7 +218,7 @@ def bench_of(entry: Contestant, table: Table, folder: Path, train: Sequence[Mani
         table.device,
         table.online,
         table.progress,
-        hatch(lambda path: read_answers(path, table.manifest)),
+        hatch(lambda path: (read_count_answers if table.manifest.task == "count" else read_answers)(path, table.manifest)),
         table.folder / "store",
         hatch(lambda event, values: table.tracker(entry.name, event, values)),
         texts=hatch(lambda source: read_texts(table.folder, source).only({row.key for row in train})),

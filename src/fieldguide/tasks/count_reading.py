@@ -74,7 +74,7 @@ def read_counts(
     except (ValueError, RecursionError):
         value = _NOTHING
     if isinstance(value, dict):
-        return _counts(value, task, reading, zeros)
+        return counts_of(value, task, reading, zeros)
     if value is not _NOTHING:
         return ReadCounts(None, "no object", f"it is a {_kind(value)}")
     return _among(said, task, reading, zeros)
@@ -91,10 +91,11 @@ def _among(said: str, task: Count, reading: CountReading, zeros: Zeros) -> ReadC
         return ReadCounts(None, "refusal" if of_names.refuses(said) else "no JSON")
     if len(held.found) > 1:
         return ReadCounts(None, "two objects", f"it holds {len(held.found)} JSON objects")
-    return ReadCounts(None, "extra words") if reading == "strict" else _counts(held.found[0], task, reading, zeros)
+    return ReadCounts(None, "extra words") if reading == "strict" else counts_of(held.found[0], task, reading, zeros)
 
 
-def _counts(value: Mapping[str, Any], task: Count, reading: CountReading, zeros: Zeros) -> ReadCounts:
+def counts_of(value: Mapping[str, Any], task: Count, reading: CountReading = "strict", zeros: Zeros = "omitted") -> ReadCounts:
+    """Return what an object of keys and numbers counts, or why it gives no counts."""
     found: dict[str, int] = {}
     for key, number in value.items():
         id = task.names.strict(key) if reading == "strict" else task.names.normalised(key)
