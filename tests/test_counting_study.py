@@ -175,12 +175,12 @@ def test_what_would_run(things: Path, tmp_path: Path) -> None:
 
 def test_a_preset_is_the_floors_and_what_networks_are_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     task, sizes = Count((ClassInfo("dot", "dot"),)), Sizes(40, 12, 20)
-    for missing, number in ((False, 5), (True, 3)):
+    for missing, number in ((False, 6), (True, 4)):
         monkeypatch.setattr(
             plan, "obstacle", lambda entry, online, missing=missing: (entry.settings.network and missing) or None
         )
         chosen = plan.choose("quick", task, sizes, online=False, device="cpu")
-        assert [entry.name for entry in chosen][:3] == [f"count_baseline-{name}" for name in ("mean", "colour", "pixels")]
+        assert [entry.name for entry in chosen][:2] == ["count_baseline-mean", "count_baseline-commonest"]
         assert len(chosen) == number
 
 

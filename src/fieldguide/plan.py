@@ -32,7 +32,7 @@ NETWORKS: dict[Preset, tuple[str, ...]] = {
 #: What a preset runs where things are counted: floors, and regressions on features of the smaller networks.
 COUNTING: dict[Preset, tuple[str, ...]] = {
     preset: (
-        *(f"count_baseline/{features}" for features in ("mean", "colour", "pixels")),
+        *(f"count_baseline/{features}" for features in ("mean", "commonest", "colour", "pixels")),
         *(f"count_baseline/{name}" for name in networks),
     )
     for preset, networks in NETWORKS.items()

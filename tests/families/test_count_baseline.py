@@ -65,6 +65,14 @@ def test_a_constant_is_the_rounded_mean_or_median(held: Any, drawn: Any, tmp_pat
     assert list((answer.counts or {}).values()) == list(expected) and answer.label is None and answer.error is None
 
 
+def test_the_commonest_counts_are_those_of_a_whole_picture(held: Any, drawn: Any, tmp_path: Path) -> None:
+    images = [example.image for example in examples(held, drawn)[:5]]
+    pairs = [(0, 3), (0, 3), (5, 0), (5, 1), (5, 2)]  # five dots are commoner than none, but no such picture is
+    given = [Example(image, counts={"dot": a, "bar": b}) for image, (a, b) in zip(images, pairs, strict=True)]
+    [answer] = fit(given, tmp_path, features="commonest").predict([images[0]])
+    assert answer.counts == {"dot": 0, "bar": 3}
+
+
 def test_a_regression_sees_what_colour_tells_and_is_nearer_than_the_mean(held: Any, drawn: Any, tmp_path: Path) -> None:
     given = examples(held, drawn)
     train, val, test = given[:50], given[50:65], given[65:]

@@ -1,4 +1,4 @@
-"""How many, without counting: the mean of the training counts, or a ridge regression on plain pixels or frozen features.
+"""How many, without counting: the mean of the training counts, the commonest of them, or a ridge regression on plain pixels or frozen features.
 
 The floor under everything that counts. A contestant that is not nearer than the mean has not looked; one that is not nearer than a
 regression has learned what brightness and texture say, and not to count. Regression: scikit-learn's Ridge. Networks: those of
@@ -35,7 +35,7 @@ LEARNS = True
 TASKS = ("count",)
 
 #: What answers without looking.
-CONSTANT = ("mean", "median")
+CONSTANT = ("mean", "median", "commonest")
 #: Features that need no network; every other name is one of timm, torchvision (``torchvision/NAME``) or transformers (``hf/NAME``).
 PLAIN = ("pixels", "colour")
 #: Side of the small copy for plain features, in pixels, where none is given.
@@ -50,7 +50,7 @@ class Settings(Base):
     NAME_FIELD: ClassVar[str | None] = "features"
 
     features: str = "mean"
-    """``mean`` or ``median`` of the training counts for every picture; or what a regression looks at: ``pixels``, ``colour``, or a network."""
+    """``mean``, ``median`` or ``commonest`` of the training counts, for every picture; or what a regression sees: ``pixels``, ``colour``, a network."""
     image_size: int | None = Field(None, ge=2, le=2048)
     """Side of the picture a regression looks at, in pixels; if not given 32, or the network's own."""
     penalties: tuple[float, ...] = Field((0.001, 0.01, 0.1, 1.0, 10.0), min_length=1)
@@ -138,7 +138,7 @@ def fit(train: Sequence[Example], val: Sequence[Example], task: Count, settings:
     """Take the mean, or standardise, fit one ridge regression for each penalty and keep the one that is nearest on validation."""
     truth, kind = _truth(train, task), "floor"
     if settings.features in CONSTANT:
-        constant = truth.mean(axis=0) if settings.features == "mean" else np.median(truth, axis=0)
+        constant = _constant(truth, settings.features)
         bench.fact(kind=kind, parameters=len(task.ids))
         return Baseline(task.ids, settings, np.zeros((0, len(task.ids))), constant)
     from fieldguide.craft.answering import whole
@@ -166,6 +166,14 @@ def fit(train: Sequence[Example], val: Sequence[Example], task: Count, settings:
     kind = "features" if frozen else kind
     bench.fact(kind=kind, parameters=own + (frozen.parameters if frozen else 0), trained_parameters=own, penalty=best[2])
     return best[1]
+
+
+def _constant(truth: Floats, which: str) -> Floats:
+    """Return the answer of a constant, ``"classes"``; the commonest are those of a whole picture, of equals the smallest."""
+    if which == "commonest":
+        rows, often = np.unique(truth, axis=0, return_counts=True)
+        return np.asarray(rows[int(often.argmax())])
+    return np.asarray(truth.mean(axis=0) if which == "mean" else np.median(truth, axis=0))
 
 
 def _ridge(x: Floats, truth: Floats, penalty: float) -> tuple[Floats, Floats]:
