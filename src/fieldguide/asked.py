@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -50,6 +52,14 @@ class Asked(Settings):
     """Recipe that the study follows, as ``fieldguide recipe`` lists it (``NAME/tiny`` for its rehearsal); the report shows its figures."""
     texts: tuple[str, ...] = ()
     """Texts that are brought in before anything is fitted, as NAME=FILE or FILE; may be repeated. A source the study has stays as it is."""
+    task: Literal["classify", "count"] = "classify"
+    """What is asked of each picture: its class, or (count) how many of each class it shows, from lists of boxes or a table of counts."""
+    count: tuple[str, ...] = ()
+    """Of a study of counts: a class that is counted; may be repeated. All that the source counts, if none is given."""
+    worth: tuple[str, ...] = ()
+    """Of a study of counts: what one of a class is worth, as CLASS=NUMBER; may be repeated. With all of them the total value is scored."""
+    exact: Literal["counts", "text"] = "counts"
+    """Of a study of counts: an answer is exact where its counts are right, or where its text is the right one to the letter."""
     contestants: tuple[Entry | str, ...] = ()
     """Contestants as tables, or as words ``[family/]name[:key=value,...]``."""
 
@@ -57,6 +67,12 @@ class Asked(Settings):
     @classmethod
     def _readable(cls, value: str) -> str:
         fractions(value)
+        return value
+
+    @field_validator("worth")
+    @classmethod
+    def _priced(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        worths(value)
         return value
 
     @field_validator("folds")
@@ -170,6 +186,20 @@ def blocks(words: str | None) -> tuple[int, ...] | None:
             raise ValueError("write a block, counted from 0, a range such as 8-11, or several of them with commas")
         found += range(int(span[1]), int(span[2] or span[1]) + 1)
     return tuple(dict.fromkeys(found))
+
+
+def worths(given: Iterable[str]) -> dict[str, float]:
+    """Read CLASS=NUMBER; raises `ValueError` for anything else, and for a class that is given twice."""
+    found: dict[str, float] = {}
+    for words in given:
+        name, equals, number = words.rpartition("=")
+        try:
+            value = float(number)
+        except ValueError:
+            value = math.inf
+        if not equals or not name or not math.isfinite(value) or found.setdefault(name, value) != value:
+            raise ValueError("write what one of a class is worth as CLASS=NUMBER, once for each class, such as dime=10")
+    return found
 
 
 def fractions(split: str) -> tuple[float, float, float]:

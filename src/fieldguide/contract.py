@@ -36,6 +36,7 @@ from fieldguide.files import digest
 from fieldguide.records import Example, Image, Prediction
 from fieldguide.settings import Settings, build
 from fieldguide.trial import TASK, Breach, MemoryReader, Trial, on_the_list, pickled, rows, said, same, toy
+from fieldguide.trial_count import shows, usable
 
 if TYPE_CHECKING:
     from fieldguide.families import Family
@@ -185,11 +186,11 @@ def article_answers_once_in_order(on: Trial) -> None:
     for images in ((*toy().images, *toy().images[:2], toy().images[1]), ()):
         _one_each(list(on.fitted.predict(images)), images)
     for answer in on.answers:
-        if (answer.label is None) != bool(answer.error):
+        if usable(answer, on.task) == bool(answer.error):
             raise Breach(f"label {answer.label!r} with error {answer.error!r}", "a label, or an error that says why not")
         if answer.seconds is not None and not 0 <= answer.seconds < math.inf:
             raise Breach(f"an answer took {answer.seconds} seconds", "a finite time, or None")
-    if not any(answer.label for answer in on.answers):
+    if not any(usable(answer, on.task) for answer in on.answers):
         raise Breach(f"no usable answer at all; the first error is {on.answers[0].error!r}", "some usable answers on the toy")
 
 
@@ -197,7 +198,7 @@ def article_answers_once_in_order(on: Trial) -> None:
 def article_answers_stay_on_the_list(on: Trial) -> None:
     """Answer with class ids of the task; probabilities follow its order and sum to one, and the label is their arg-max."""
     for answer in on.answers:
-        on_the_list(answer)
+        on_the_list(answer, on.task)
 
 
 @_article
@@ -286,7 +287,8 @@ def article_unreadable_is_a_row(on: Trial) -> None:
         # A family that never opens a picture (the commonest class, a file of answers) cannot notice.
         missed = broken & reader.asked
         for answer in answers:
-            if answer.image in missed and (answer.label, answer.probabilities, bool(answer.error)) != (None, None, True):
+            got = (answer.label, answer.probabilities, answer.counts, bool(answer.error))
+            if answer.image in missed and got != (None, None, None, True):
                 raise Breach(f"an unreadable picture got {answer.label!r} and error {answer.error!r}", "no label, and why")
         kept = [(new, old) for new, old in zip(answers, on.answers, strict=True) if new.image not in missed]
         same([new for new, _ in kept], [old for _, old in kept], on.tolerance, "beside an unreadable one")
@@ -296,7 +298,7 @@ def article_unreadable_is_a_row(on: Trial) -> None:
 def article_absent_class(on: Trial) -> None:
     """Fit also where a class has no training picture; it keeps its place among the probabilities."""
     for absent in (TASK.ids[0], TASK.ids[-1]):
-        present = [example for example in toy().train if example.label != absent]
+        present = [example for example in toy().train if not shows(example, absent, on.task)]
         _fits(on, present, toy().val, f"without {absent}")
 
 
@@ -310,7 +312,7 @@ def article_little_validation(on: Trial) -> None:
 @_article
 def article_any_number_of_pictures(on: Trial) -> None:
     """Fit also with one training picture a class, and where the last batch is one picture."""
-    singles = [next(example for example in toy().train if example.label == label) for label in TASK.ids]
+    singles = [next(example for example in toy().train if shows(example, label, on.task)) for label in TASK.ids]
     _fits(on, singles, toy().val, "with one picture a class")
     size = min(int(getattr(on.settings, "batch_size", 8)), len(toy().train) - 1)
     _fits(on, toy().train[: size + 1], toy().val, f"with {size + 1} pictures, so that a batch of one is left")
@@ -395,4 +397,4 @@ def _fits(on: Trial, train: Sequence[Example], val: Sequence[Example], what: str
         raise Breach(f"{what}: {said(error)}", "a fit and answers as ever") from error
     _one_each(answers, toy().images)
     for answer in answers:
-        on_the_list(answer)
+        on_the_list(answer, on.task)

@@ -25,7 +25,8 @@ from fieldguide.craft.replies import Replies
 from fieldguide.craft.served import LEVELS, Chat, Patience, Question, Reply
 from fieldguide.craft.server import Server, server_of
 from fieldguide.craft.troubles import NotAsked, ServerProblem
-from fieldguide.data.tables import read_manifest, read_predictions
+from fieldguide.data.classes import read_classes
+from fieldguide.data.tables import read_predictions
 from fieldguide.data.texts import REPLIES, folder_of, read_texts, write_texts
 from fieldguide.errors import DONE, PARTLY, EnvironmentProblem, UsageProblem, plain
 from fieldguide.files import told_plainly, write_json
@@ -105,8 +106,8 @@ def prepare(study: Path, asked: Describing, name: str | None = None) -> Plan:
     require_study(study)
     server = server_of(asked.server, asked.key_variable)
     fields = read_fields(asked.fields)
-    manifest = read_manifest(study / "manifest.parquet")
-    task = gather.task_of(study, manifest)
+    manifest = gather.labelled(study)
+    task = Classify(read_classes(study / "classes.toml", manifest.classes))
     name = families.folder_name(name or asked.model.rstrip("/").rpartition("/")[2]).removesuffix(".replies")
     plan = Plan(study, name, asked, server, task, {}, "")
     there = _source_there(plan, fields)

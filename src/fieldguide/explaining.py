@@ -13,7 +13,7 @@ from fieldguide import families, gather, runs
 from fieldguide.bench import Progress, Silent
 from fieldguide.data.classes import read_classes
 from fieldguide.data.store import Spare, Store
-from fieldguide.data.tables import read_manifest, read_predictions
+from fieldguide.data.tables import read_predictions
 from fieldguide.errors import DataProblem, PictureError, UsageProblem, plain
 from fieldguide.families import Fitted
 from fieldguide.files import read_own, read_toml, sweep, told_plainly, write_json
@@ -122,7 +122,7 @@ def explain_study(
     require_study(folder)
     progress = progress or Silent()
     with Locked(folder):
-        manifest = read_manifest(folder / "manifest.parquet")
+        manifest = gather.labelled(folder)
         chosen, names, left_out = _chosen(folder, manifest, tuple(only), pictures)
         write_json(folder / f"{FOLDER}.json", {"schema": SCHEMA_VERSION, "pictures": chosen})
         reader = Spare(Store(folder / "store"), gather.originals_of(folder, manifest))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fieldguide.asked import Asked, fractions
+from fieldguide.asked import Asked, fractions, worths
 from fieldguide.bench import Progress
 from fieldguide.data import budget
 from fieldguide.data.classes import propose, read_classes, write_classes
@@ -18,14 +18,16 @@ from fieldguide.data.copies import Care
 from fieldguide.data.examine import Examination, examine, findings_json
 from fieldguide.data.images import MISSING, UNREADABLE, read_file
 from fieldguide.data.loose import read_original
-from fieldguide.data.sources import Source, open_source
+from fieldguide.data.sources import Source, open_counts, open_source
 from fieldguide.data.split import SplitRule, divide
 from fieldguide.data.store import Originals, Store, size_class
+from fieldguide.data.strata import bare, stratified
 from fieldguide.data.tables import freeze, read_manifest, write_manifest
-from fieldguide.errors import DataProblem, EnvironmentProblem, PictureError, Problem, UsageProblem, plain
+from fieldguide.errors import DataProblem, EnvironmentProblem, PictureError, Problem, UsageProblem, allowed_names, plain
 from fieldguide.files import PASSING, read_json, read_own, read_toml, write_json, write_toml
 from fieldguide.records import SCHEMA_VERSION, Manifest, ManifestRow, SplitName
 from fieldguide.tasks.classify import Classify
+from fieldguide.tasks.count import Count, Task
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,9 @@ def care_of(asked: Asked) -> Care:
 
 
 def source_of(asked: Asked, folder: Path, online: bool, labelled: bool = True) -> Source:
-    """Open the source; archives and hub data sets are unpacked below the study. `labelled`: it has to have classes."""
+    """Open the source; archives and hub data sets are unpacked below the study. `labelled`: it has to have classes, or counts."""
+    if asked.task == "count":
+        return open_counts(asked.source, folder / "unpacked", asked.count)
     return open_source(asked.source, folder / "unpacked", online=online, labelled=labelled)
 
 
@@ -75,6 +79,7 @@ def gather(source: Source, asked: Asked, folder: Path, sizes: Sequence[int], *, 
     Raises `UsageProblem` where the source has changed since and `extend` is not set; with it, new pictures get a split and old
     ones stay where they are.
     """
+    _require_values(source, asked, folder)
     target = folder / "manifest.parquet"
     listing = _listing(source)
     if target.exists():
@@ -86,7 +91,7 @@ def gather(source: Source, asked: Asked, folder: Path, sizes: Sequence[int], *, 
         if not change:
             manifest = _moved(old, examination)
         elif extend:
-            manifest = _frozen(examination, asked, settled=old)
+            manifest = _frozen(examination, source, asked, settled=old)
         else:
             raise UsageProblem(
                 f"The pictures have changed since {folder} was made: {change}.",
@@ -98,7 +103,7 @@ def gather(source: Source, asked: Asked, folder: Path, sizes: Sequence[int], *, 
             _retire(folder)
     else:
         examination = _examined(source, asked, folder, sizes, progress)
-        manifest = _frozen(examination, asked)
+        manifest = _frozen(examination, source, asked)
     write_json(folder / "findings.json", findings_json(examination, source))
     if set(manifest.classes) - _known_classes(folder):
         write_classes(folder / "classes.toml", _merged_classes(folder, manifest))
@@ -107,6 +112,20 @@ def gather(source: Source, asked: Asked, folder: Path, sizes: Sequence[int], *, 
     write_manifest(target, manifest)
     write_json(folder / "source.json", {"schema": SCHEMA_VERSION, "kind": source.kind, "files": listing})
     return manifest
+
+
+def _require_values(source: Source, asked: Asked, folder: Path) -> None:
+    """Raise where a value is given for a class that the source does not count, before anything is written down."""
+    known = _known_classes(folder)
+    named = {info.name for info in read_classes(folder / "classes.toml", sorted(known))} if known else set()
+    known = {*source.counted, *named} if asked.task == "count" else set()
+    for name, number in worths(asked.worth).items():
+        if name not in known:
+            raise UsageProblem(
+                f"There is no class {plain(name)!r} that could be worth {number:g}.",
+                allowed_names(name, known, most=20) if known else "Only what is counted has a value: task = count.",
+                "Correct --worth.",
+            )
 
 
 def _examined(source: Source, asked: Asked, folder: Path, sizes: Sequence[int], progress: Progress) -> Examination:
@@ -154,9 +173,29 @@ def _reads(path: Path) -> bool:
     return True
 
 
-def task_of(folder: Path, manifest: Manifest) -> Classify:
+def task_of(folder: Path, manifest: Manifest) -> Task:
     """Return the task with the class names of ``classes.toml``."""
-    return Classify(read_classes(folder / "classes.toml", manifest.classes))
+    classes = read_classes(folder / "classes.toml", manifest.classes)
+    return Count(classes) if manifest.task == "count" else Classify(classes)
+
+
+def labelled(folder: Path) -> Manifest:
+    """Return the manifest of a study of classes; raises `UsageProblem` for a study of counts, whose pictures have no label."""
+    manifest = read_manifest(folder / "manifest.parquet")
+    if manifest.task == "count":
+        raise UsageProblem(
+            f"{plain(folder)} is a study of counts, and its pictures have no class.",
+            "Only a study of classes can be asked this.",
+            f"fieldguide report {plain(folder)}   draws what there is of counts.",
+        )
+    return manifest
+
+
+def proposed_task(manifest: Manifest) -> Task:
+    """Return the task with the names that the classes would get."""
+    named = {info.id: info for info in propose(manifest.classes)}
+    classes = tuple(named[id] for id in manifest.classes)
+    return Count(classes) if manifest.task == "count" else Classify(classes)
 
 
 def _most_bytes(asked: Asked) -> int | None:
@@ -217,17 +256,22 @@ def _originals(source: Source, manifest: Manifest) -> Originals:
 
 def difference(old: Manifest, examination: Examination) -> Change:
     """Return what is new, missing or labelled otherwise, decided by content: a renamed file is the same picture."""
-    had = {(row.key, row.label) for row in old.rows}
-    have = {(row.key, row.label) for row in examination.rows}
-    old_keys, keys = {key for key, _ in had}, {key for key, _ in have}
+    had = {_known(row) for row in old.rows}
+    have = {_known(row) for row in examination.rows}
+    old_keys, keys = {known[0] for known in had}, {known[0] for known in have}
     return Change(
         tuple(sorted(row.path for row in examination.rows if row.key not in old_keys)),
         tuple(sorted(row.path for row in old.rows if row.key not in keys)),
-        tuple(sorted(row.path for row in examination.rows if row.key in old_keys and (row.key, row.label) not in had)),
+        tuple(sorted(row.path for row in examination.rows if row.key in old_keys and _known(row) not in had)),
     )
 
 
-def _frozen(examination: Examination, asked: Asked, settled: Manifest | None = None) -> Manifest:
+def _known(row: ManifestRow) -> tuple[str, str, tuple[tuple[str, int], ...] | None]:
+    """Return what a picture is and what is known of it."""
+    return row.key, row.label, None if row.counts is None else tuple(sorted(row.counts))
+
+
+def _frozen(examination: Examination, source: Source, asked: Asked, settled: Manifest | None = None) -> Manifest:
     rows = examination.rows
     given = sorted({row.split for row in rows if row.split in ("val", "test")})
     if asked.folds and given:
@@ -236,8 +280,10 @@ def _frozen(examination: Examination, asked: Asked, settled: Manifest | None = N
             "Allowed: the source's own split, or cross-validation of a source that has none.",
             "Leave --folds out, or point at the training pictures alone.",
         )
-    usable = sorted({row.label for row in rows if row.excluded is None})
-    if len(usable) < 2:
+    usable: Sequence[str] = sorted({row.label for row in rows if row.excluded is None})
+    if asked.task == "count" and usable:  # whatever they show; without a usable picture it is refused as other sources are
+        usable = source.counted
+    elif len(usable) < 2:
         excluded = sum(row.excluded is not None for row in rows)
         raise DataProblem(
             f"{plain(asked.source)} has {len(usable)} {'class' if len(usable) == 1 else 'classes'} with usable pictures"
@@ -251,7 +297,7 @@ def _frozen(examination: Examination, asked: Asked, settled: Manifest | None = N
             places[row.key] = row.fold
         elif row.split is not None:
             places[row.key] = row.split
-    manifest = freeze(divide(rows, rule_of(asked), places), usable, asked.seed)
+    manifest = freeze(bare(divide(stratified(rows), rule_of(asked), places)), usable, asked.seed, asked.task)
     if asked.split != "test-only" and not manifest.folds:
         _check_parts(manifest, asked)
     return manifest
@@ -271,7 +317,10 @@ def _moved(old: Manifest, examination: Examination) -> Manifest:
     """Return the same list with the paths of today."""
     today: dict[tuple[str, str], str] = {(row.key, row.label): row.path for row in reversed(examination.rows)}
     return freeze(
-        (dataclasses.replace(row, path=today.get((row.key, row.label), row.path)) for row in old.rows), old.classes, old.seed
+        (dataclasses.replace(row, path=today.get((row.key, row.label), row.path)) for row in old.rows),
+        old.classes,
+        old.seed,
+        old.task,
     )
 
 
@@ -319,11 +368,12 @@ def _listing(source: Source) -> list[list[Any]]:
             stamp: list[int | None] = [status.st_size, status.st_mtime_ns]
         except (OSError, ValueError):  # ValueError: a zero byte in a path a table names
             stamp = [None, None]
-        listing.append([file.name, file.label, file.split, file.group, *stamp])
+        counts = [] if file.counts is None else [[list(pair) for pair in file.counts]]
+        listing.append([file.name, file.label, file.split, file.group, *stamp, *counts])
     return listing
 
 
-def shape_rows(rows: Sequence[ManifestRow], asked: Asked) -> Manifest:
-    """Return the manifest that would be made of `rows` (for `look`)."""
-    usable = sorted({row.label for row in rows if row.excluded is None})
-    return freeze(divide(rows, rule_of(asked), None), usable, asked.seed)
+def shape_rows(rows: Sequence[ManifestRow], asked: Asked, counted: Sequence[str] = ()) -> Manifest:
+    """Return the manifest that would be made of `rows` (for `look`); `counted` are the classes of a source that counts."""
+    usable = counted or sorted({row.label for row in rows if row.excluded is None})
+    return freeze(bare(divide(stratified(rows), rule_of(asked), None)), usable, asked.seed, asked.task)

@@ -12,7 +12,7 @@ from fieldguide.asked import Entry
 from fieldguide.errors import EnvironmentProblem, Problem, UsageProblem, plain
 from fieldguide.families import Contestant, Sizes
 from fieldguide.records import Estimate
-from fieldguide.tasks.classify import Classify
+from fieldguide.tasks.count import Count, Task
 
 Preset = Literal["quick", "good", "best"]
 
@@ -28,6 +28,14 @@ NETWORKS: dict[Preset, tuple[str, ...]] = {
     "quick": ("mobilenetv3_small_100", "vit_tiny_patch16_224"),
     "good": ("mobilenetv3_large_100", "resnet50", "vit_small_patch16_224", "convnext_tiny"),
     "best": ("efficientnet_b4", "convnext_small", "swinv2_small_window8_256", "vit_base_patch16_224"),
+}
+#: What a preset runs where things are counted: floors, and regressions on features of the smaller networks.
+COUNTING: dict[Preset, tuple[str, ...]] = {
+    preset: (
+        *(f"count_baseline/{features}" for features in ("mean", "commonest", "colour", "pixels")),
+        *(f"count_baseline/{name}" for name in networks),
+    )
+    for preset, networks in NETWORKS.items()
 }
 #: Seconds a preset may take on this machine, all contestants together.
 BUDGET: dict[Preset, float] = {"quick": 300, "good": 3600, "best": 8 * 3600}
@@ -100,6 +108,20 @@ def obstacle(contestant: Contestant, online: bool) -> Problem | None:
     return None
 
 
+def other_task(contestant: Contestant, task: str) -> Problem | None:
+    """Return what stands in the way of a contestant whose family does not do what the study is about; `None` where it does."""
+    known = families.tasks(contestant.family)
+    if task in known:
+        return None
+    able = [name for name in families.names() if task in families.tasks(name)]
+    does = {"classify": "names classes", "count": "counts"}
+    return UsageProblem(
+        f"{plain(contestant.name)} {does[known[0]]}, and this study {'counts things' if task == 'count' else 'is about classes'}.",
+        f"Allowed in a study with task = {task}: {', '.join(able)}.",
+        "Leave it out" + (", or add --task count for pictures with counts." if task == "classify" else "."),
+    )
+
+
 def sizes_wanted(contestants: Iterable[Contestant]) -> tuple[int, ...]:
     """Return the pixel sizes the contestants will ask for, so that every picture is decoded in one pass."""
     wanted = set()
@@ -110,13 +132,15 @@ def sizes_wanted(contestants: Iterable[Contestant]) -> tuple[int, ...]:
     return tuple(sorted(wanted))
 
 
-def choose(preset: Preset, task: Classify, sizes: Sizes, *, online: bool, device: str) -> tuple[Contestant, ...]:
+def choose(preset: Preset, task: Task, sizes: Sizes, *, online: bool, device: str) -> tuple[Contestant, ...]:
     """Return a preset's contestants: floors, and networks that are reachable and fit the budget on this machine.
 
     A network whose full fine-tuning would take more than its share of the budget trains its last two blocks, then its head
     alone; a larger one than that is left out. Beside the first of them stands logistic regression on its frozen features: the cheap
     floor that fine-tuning has to beat. Where no pretrained weights are reachable, small networks start from scratch.
     """
+    if isinstance(task, Count):
+        return tuple(entry for entry in read_contestants(COUNTING[preset]) if obstacle(entry, online) is None)
     chosen = list(read_contestants(FLOORS))
     share = BUDGET[preset] / len(NETWORKS[preset])
     for name in NETWORKS[preset]:
@@ -133,9 +157,7 @@ def choose(preset: Preset, task: Classify, sizes: Sizes, *, online: bool, device
     return tuple(chosen)
 
 
-def estimates(
-    contestants: Sequence[Contestant], task: Classify, sizes: Sizes, online: bool, seeds: int = 1
-) -> tuple[Planned, ...]:
+def estimates(contestants: Sequence[Contestant], task: Task, sizes: Sizes, online: bool, seeds: int = 1) -> tuple[Planned, ...]:
     """Return every contestant with its expected cost, all its fits together, or its obstacle."""
     planned = []
     for contestant in contestants:

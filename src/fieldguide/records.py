@@ -95,13 +95,25 @@ class Texts:
 
 
 @dataclass(frozen=True, slots=True)
+class Box:
+    """One thing on a picture, of the class `label`; its left upper corner and its size in pixels of the original."""
+
+    label: str
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True, slots=True)
 class ManifestRow:
     """One picture file of the source.
 
     `split` and `fold` are `None` where `excluded` gives the reason why the picture takes no part. `fold` counts from 0 and
     is set only in a cross-validated study, whose rows all have split ``"test"`` (of their own fold).
     `notes` are the conversions its pixels went through, as codes of `fieldguide.data.images`. `marks` say for which reasons
-    (`MARKS`) scores are also shown without it.
+    (`MARKS`) scores are also shown without it. In a study of counts `label` is empty, `counts` are (class, number) pairs for the
+    classes it shows, and `boxes` where those things are, as far as the source says.
     """
 
     key: str
@@ -117,16 +129,22 @@ class ManifestRow:
     bytes: int | None = None
     notes: tuple[str, ...] = ()
     marks: tuple[str, ...] = ()
+    counts: tuple[tuple[str, int], ...] | None = None
+    boxes: tuple[Box, ...] = ()
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """The frozen list: the same for every contestant, and the denominator of every score."""
+    """The frozen list: the same for every contestant, and the denominator of every score.
+
+    `task` says what is known of each picture: its class, or how many of each class it shows.
+    """
 
     rows: tuple[ManifestRow, ...]
     classes: tuple[str, ...]
     seed: int
     hash: str
+    task: Literal["classify", "count"] = "classify"
 
     def part(self, split: SplitName | None = None, fold: int | None = None) -> tuple[ManifestRow, ...]:
         """Return the rows that take part, in manifest order; of one split or one fold where asked."""

@@ -27,6 +27,7 @@ from fieldguide.consenting import Allowance
 from fieldguide.costing import write_cost
 from fieldguide.data.answer_files import read_answers
 from fieldguide.data.classes import write_classes
+from fieldguide.data.count_answers import read_count_answers
 from fieldguide.data.portion import portion
 from fieldguide.data.store import Store
 from fieldguide.data.tables import prediction_from, read_predictions, write_predictions
@@ -38,7 +39,7 @@ from fieldguide.failures import fail, problem_of
 from fieldguide.families import Contestant, Fitted
 from fieldguide.files import UNFINISHED, building, damaged, read_own, sweep, write_json, writing
 from fieldguide.records import SCHEMA_VERSION, Example, Image, Manifest, ManifestRow, Prediction
-from fieldguide.tasks.classify import Classify
+from fieldguide.tasks.count import Task
 from fieldguide.tracking import Tracker, nobody
 
 #: Answers are journalled in chunks of this many pictures, always cut at the same places, so that a resumed run forms the same batches.
@@ -53,7 +54,7 @@ class Table:
 
     folder: Path
     manifest: Manifest
-    task: Classify
+    task: Task
     store: Store
     seed: int
     device: str
@@ -168,6 +169,8 @@ def _again_with_seeds(entry: Contestant, table: Table, folder: Path) -> None:
 
 def _examples(rows: Sequence[ManifestRow], table: Table) -> list[Example]:
     veiled = window(table.store)
+    if table.manifest.task == "count":
+        return [Example(Image(row.key, veiled), counts=dict(row.counts or ())) for row in rows]
     return [Example(Image(row.key, veiled), row.label) for row in rows]
 
 
@@ -220,7 +223,7 @@ def bench_of(entry: Contestant, table: Table, folder: Path, train: Sequence[Mani
         table.device,
         table.online,
         table.progress,
-        hatch(lambda path: read_answers(path, table.manifest)),
+        hatch(lambda path: (read_count_answers if table.manifest.task == "count" else read_answers)(path, table.manifest)),
         table.folder / "store",
         hatch(lambda event, values: table.tracker(entry.name, event, values)),
         texts=hatch(lambda source: read_texts(table.folder, source).only({row.key for row in train})),

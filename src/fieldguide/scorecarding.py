@@ -30,13 +30,12 @@ from fieldguide import teaching
 from fieldguide.asked import Translation
 from fieldguide.bench import Progress, Silent
 from fieldguide.data.store import Spare, Store
-from fieldguide.data.tables import read_manifest
 from fieldguide.data.texts import folder_of, lacking, names, read_texts
 from fieldguide.errors import UsageProblem, allowed_names, plain
 from fieldguide.evaluate.translation import Real, Spoken, card
 from fieldguide.files import sweep as tidy
 from fieldguide.files import told_plainly, write_json
-from fieldguide.gather import originals_of
+from fieldguide.gather import labelled, originals_of
 from fieldguide.locked import Locked
 from fieldguide.machine import device
 from fieldguide.records import SCHEMA_VERSION, SPLITS, Manifest, Texts
@@ -73,7 +72,7 @@ def scorecard(folder: Path, asked: Translation, *, online: bool = False, progres
     require_study(folder)
     with Locked(folder):
         tidy(folder)
-        manifest = read_manifest(folder / "manifest.parquet")
+        manifest = labelled(folder)
         sources = _sources(folder, manifest, asked)
         scene, text_model = _scene(folder, manifest, asked, online, progress or Silent())
         cards = [_card(scene, texts, wanted) for texts in sources]

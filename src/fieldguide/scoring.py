@@ -11,6 +11,7 @@ from fieldguide.files import damaged, read_own, read_toml, sweep, write_json
 from fieldguide.reading import write_readings
 from fieldguide.records import Manifest, Prediction
 from fieldguide.same_question import Key, asked_of, write_questions
+from fieldguide.scoring_counts import score_counted
 
 if TYPE_CHECKING:
     from fieldguide.evaluate.answers import AnswerSheet
@@ -46,6 +47,9 @@ def score(folder: Path, manifest: Manifest) -> None:
     from fieldguide.evaluate.subsets import doubts_of, with_and_without
     from fieldguide.evaluate.suspects import find_suspects
 
+    if manifest.task == "count":
+        score_counted(folder, manifest)
+        return
     dropped = _settings(folder / "study.toml").get("leaks") != "keep"
     pile = _scored(folder, manifest, dropped)
     write_differences(folder, manifest, pile.sheets, pile.scores, pile.kinds)

@@ -22,6 +22,7 @@ from fieldguide.files import read_own
 from fieldguide.machine import device
 from fieldguide.records import Manifest, Sending
 from fieldguide.tasks.classify import Classify
+from fieldguide.tasks.count import Task
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def agree(contestants: Iterable[Contestant], asked: Asked, folder: Path, call: C
     return Allowance(call.terms, frozenset(one.host for one in found))
 
 
-def within(contestants: Iterable[Contestant], task: Classify, left: dict[str, int], limit: int | None) -> list[Sending]:
+def within(contestants: Iterable[Contestant], task: Task, left: dict[str, int], limit: int | None) -> list[Sending]:
     """Return what is sent for so many pictures `left` by name, about which all contestants together may put `limit` questions."""
     found: list[Sending] = []
     for entry in contestants:

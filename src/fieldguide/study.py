@@ -17,7 +17,6 @@ from fieldguide import gather as gathering
 from fieldguide import plan as planning
 from fieldguide.asked import Asked, Entry, Terms, study_folder
 from fieldguide.bench import Progress, Silent
-from fieldguide.data.classes import propose
 from fieldguide.data.examine import examine
 from fieldguide.data.split import SplitShape, shape
 from fieldguide.data.store import Originals, Spare, Store
@@ -35,10 +34,10 @@ from fieldguide.measuring import measure_pictures, require_by_hand
 from fieldguide.records import Manifest, Sending
 from fieldguide.report.wanted import DRAWN, REPORT, Drawn, Wanted
 from fieldguide.scoring import score as _score
+from fieldguide.scoring_counts import counting_terms
 from fieldguide.sending import Call, agree
 from fieldguide.settings import build
-from fieldguide.tasks.classify import Classify
-from fieldguide.tasks.reading import answered
+from fieldguide.tasks.count_reading import answered
 from fieldguide.text_ways import compare_ways
 from fieldguide.tracking import tracker
 
@@ -197,9 +196,8 @@ def dry_run(asked: Asked, folder: Path, *, online: bool = False, progress: Progr
     with tempfile.TemporaryDirectory() as scratch:
         source = gathering.source_of(asked, Path(scratch), online)
         examination = examine(source, progress=progress or Silent(), care=gathering.care_of(asked))
-    manifest = gathering.shape_rows(examination.rows, asked)
-    sizes = _sizes_of(manifest)
-    task = Classify(propose(manifest.classes))
+    manifest = gathering.shape_rows(examination.rows, asked, source.counted)
+    sizes, task = _sizes_of(manifest), gathering.proposed_task(manifest)
     contestants = planning.read_contestants(asked.contestants)
     contestants = contestants or planning.choose(asked.preset or "quick", task, sizes, online=online, device=device())
     done = tuple(contestant.name for contestant in contestants if _whole(contestant, asked, folder))
@@ -250,7 +248,7 @@ def _settled(asked: Asked, folder: Path) -> Asked:
             "Restore study.toml, or choose another folder with --out.",
         )
     old = build(Asked, _toml(path), str(path))
-    for name in ("source", "split", "folds", "seed", "alike", "leaks"):
+    for name in ("source", "split", "folds", "seed", "alike", "leaks", "task", "count"):
         was, now = getattr(old, name), getattr(asked, name)
         if was != now:
             raise UsageProblem(
@@ -266,7 +264,7 @@ def _settled(asked: Asked, folder: Path) -> Asked:
         "recipe": asked.recipe or old.recipe,
         "texts": tuple(dict.fromkeys((*old.texts, *asked.texts))),
     }
-    return asked.model_copy(update={**update, "seeds": _seeds(asked, old, folder)})
+    return asked.model_copy(update={**update, **counting_terms(asked, old), "seeds": _seeds(asked, old, folder)})
 
 
 def _say_kept(
@@ -340,7 +338,10 @@ def _obstacles(contestants: Iterable[Contestant], asked: Asked, folder: Path, on
 
 
 def _without_texts(contestant: Contestant, asked: Asked, folder: Path) -> Problem | None:
-    """Return the problem of a contestant that names texts which the study does not have and is not to get."""
+    """Return the problem of a contestant of another task, or one that names texts which the study does not have and is not to get."""
+    other = planning.other_task(contestant, asked.task)
+    if other is not None:
+        return other
     wanted = getattr(contestant.settings, "texts", None)
     return None if wanted in text_sources(asked.texts) else lacking(folder, wanted)
 

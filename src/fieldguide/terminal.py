@@ -168,6 +168,9 @@ def drawn(done: Any) -> None:
 def leaderboard(study: Any) -> None:
     """Print contestants by test accuracy with tie groups, and the chance line among them."""
     comparison = study.comparison
+    if comparison.get("task") == "count":
+        counts(study)
+        return
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("contestant", overflow="fold", min_width=12)
     table.add_column("tie", no_wrap=True)
@@ -206,6 +209,38 @@ def leaderboard(study: Any) -> None:
         points = (f"{point['pictures']:,} pictures {percent(point['accuracy'])}" for point in told["points"])
         say(f"{told['name']}: {', '.join(points)}")
         say(told["sentence"], "bold")
+    for name, outcome in study.outcomes.items():
+        if outcome in ("failed", "not run"):
+            failure = study.failure(name)
+            say(f"{name}: {outcome}. {failure.get('given', '')} {failure.get('next', '')}", "red")
+
+
+def counts(study: Any) -> None:
+    """Print contestants that count: how often exact, how far off and which way, and how many answers could be read."""
+    comparison = study.comparison
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("contestant", overflow="fold", min_width=12)
+    table.add_column("tie", no_wrap=True)
+    for title in ("exact %", "error", "bias", "in all", "val", "read %", "fit"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for name in comparison["order"]:
+        parts = study.scores(name)["parts"]
+        found = parts["test"]["metrics"]
+        values = [found[metric]["value"] for metric in ("mae", "bias", "total_mae")]
+        values.append(parts["val"]["metrics"]["mae"]["value"] if parts["val"] else None)
+        table.add_row(
+            Text(plain(name, 60)),
+            Text(comparison["letters"].get(name, "")),
+            Text(percent(found["exact"])),
+            *(Text("-" if value is None else f"{value:.2f}") for value in values),
+            Text(percent(found["parsed"], interval=False)),
+            Text(duration(study.cost(name).get("fit_seconds"))),
+        )
+    out.print(table)
+    for row in comparison.get("errors", []):
+        if row["outcome"] in ("a nearer", "b nearer"):
+            near, far = (row["a"], row["b"]) if row["outcome"] == "a nearer" else (row["b"], row["a"])
+            say(f"{near} is nearer than {far}: by {abs(row['difference']):.2f} in a count (p = {row['p_holm']:.2g}).", "dim")
     for name, outcome in study.outcomes.items():
         if outcome in ("failed", "not run"):
             failure = study.failure(name)

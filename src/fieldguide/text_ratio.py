@@ -31,11 +31,11 @@ import numpy as np
 from fieldguide import recipes
 from fieldguide.asked import TextRatio
 from fieldguide.bench import Progress, Silent
-from fieldguide.data.tables import read_manifest
 from fieldguide.data.texts import folder_of, names, read_texts
 from fieldguide.errors import UsageProblem, allowed_names, plain
 from fieldguide.files import read_toml, told_plainly, write_csv, write_json
 from fieldguide.files import sweep as tidy
+from fieldguide.gather import labelled
 from fieldguide.locked import Locked
 from fieldguide.records import SCHEMA_VERSION, SPLITS, Manifest, Texts
 from fieldguide.study import require_study
@@ -128,7 +128,7 @@ def text_ratio(folder: Path, asked: TextRatio, *, online: bool = False, progress
     require_study(folder)
     with Locked(folder):
         tidy(folder)
-        manifest = read_manifest(folder / "manifest.parquet")
+        manifest = labelled(folder)
         sources = _sources(folder, manifest, order)
         seconds: dict[str, float] = {}
         rows = _timed(seconds, "features", lambda: text_rows.gathered(folder, manifest, sources, order, online, progress))
@@ -196,7 +196,7 @@ def dry_run(folder: Path, asked: TextRatio, *, online: bool = False, progress: P
 
     order = read_order(asked)
     require_study(folder)
-    manifest = read_manifest(folder / "manifest.parquet")
+    manifest = labelled(folder)
     sources = _sources(folder, manifest, order)
     return text_strips.costs(text_rows.sized(folder, manifest, sources, order, online), order)
 

@@ -10,12 +10,10 @@ import contextlib
 import hashlib
 import math
 import os
-import pickletools
 import shutil
 import sys
 import tempfile
 import weakref
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -30,6 +28,9 @@ from fieldguide.errors import PictureError
 from fieldguide.records import ClassInfo, Example, Image, Pixels, Prediction
 from fieldguide.settings import Settings
 from fieldguide.tasks.classify import Classify
+from fieldguide.tasks.count import Count, Task
+from fieldguide.trial_count import counting, toy_counts, wrong_counts
+from fieldguide.trial_files import pickled as pickled
 
 if TYPE_CHECKING:
     from fieldguide.families import Family, Fitted
@@ -42,8 +43,6 @@ FP32_TOLERANCE = 1e-5
 BF16_TOLERANCE = 3e-2
 #: How far the probabilities of one answer may be from summing to one.
 SUM_TOLERANCE = 1e-5
-
-_PICKLES = frozenset({".pt", ".pth", ".pkl", ".pickle", ".bin", ".joblib", ".ckpt"})
 
 
 class Breach(Exception):
@@ -106,7 +105,8 @@ def _part(random: np.random.Generator, per_class: int) -> tuple[Example, ...]:
     drawn = [(_picture(random, kind), label) for kind, label in enumerate(TASK.ids) for _ in range(per_class)]
     by_key = {key_of(pixels): (pixels, label) for pixels, label in drawn}
     reader = MemoryReader({key: by_key[key][0] for key in sorted(by_key)})
-    return tuple(Example(Image(key, reader), by_key[key][1]) for key in sorted(by_key))
+    kinds = {key: TASK.index[by_key[key][1]] for key in sorted(by_key)}
+    return tuple(Example(Image(key, reader), by_key[key][1], toy_counts(key, kinds[key], TASK.ids)) for key in kinds)
 
 
 def _picture(random: np.random.Generator, kind: int) -> Pixels:
@@ -166,6 +166,11 @@ class Trial:
         """What the family is called in messages."""
         return str(getattr(self.family, "__name__", type(self.family).__name__)).rpartition(".")[2]
 
+    @cached_property
+    def task(self) -> Any:
+        """What the family is asked to do: the first of its TASKS, to name classes where it has none."""
+        return counting(TASK) if getattr(self.family, "TASKS", ("classify",))[0] == "count" else TASK
+
     def bench(self, seed: int = 0) -> Bench:
         """Return a bench with a fresh, empty scratch folder on the CPU, offline."""
         return Bench(Path(tempfile.mkdtemp(prefix="scratch-", dir=self.folder)), seed, recorded=recorded_answers)
@@ -175,7 +180,7 @@ class Trial:
     ) -> Fitted:
         """Fit on the toy's parts or those given; tuples, so that a family that sorts what it was given is caught."""
         examples = tuple(toy().train if train is None else train), tuple(toy().val if val is None else val)
-        return self.family.fit(*examples, TASK, self.settings, bench or self.bench())
+        return self.family.fit(*examples, self.task, self.settings, bench or self.bench())
 
     @cached_property
     def first_bench(self) -> Bench:
@@ -347,14 +352,17 @@ def same(new: Sequence[Prediction], old: Sequence[Prediction], tolerance: float,
         top = sorted(b or (), reverse=True)[:2]
         # Either of two that lie so close may come out first.
         tie = close and len(top) == 2 and top[0] - top[1] <= 2 * tolerance
-        agree = (now.label == was.label or tie) and (close or a is b is None) and bool(now.error) == bool(was.error)
-        if not agree:
-            seen = f"{way}: {now.label} {a or now.error or ''}, but before {was.label} {b or was.error or ''}"
+        alike = (now.label == was.label or tie) and (close or a is b is None) and now.counts == was.counts
+        if not alike or bool(now.error) != bool(was.error):
+            seen = f"{way}: {now.label} {a or now.counts or now.error or ''}, but before {was.label} {b or was.counts or was.error or ''}"
             raise Breach(seen, f"the same answer to {tolerance:g}")
 
 
-def on_the_list(answer: Prediction) -> None:
-    """Raise `Breach` unless label and probabilities of an answer are of the task's classes, in its order, and agree."""
+def on_the_list(answer: Prediction, task: Task = TASK) -> None:
+    """Raise `Breach` unless label and probabilities, or counts, of an answer are of the task's classes, in its order, and agree."""
+    wrong = wrong_counts(answer, task) if isinstance(task, Count) else None
+    if wrong is not None:
+        raise Breach(*wrong)
     table = answer.probabilities
     if answer.label is not None and answer.label not in TASK.index:
         raise Breach(f"the label {answer.label!r}", f"one of {', '.join(TASK.ids)} (ids, not display names)")
@@ -366,27 +374,6 @@ def on_the_list(answer: Prediction) -> None:
         raise Breach(f"probabilities {table} (sum {sum(table)})", "finite, at least 0, summing to 1")
     if answer.label is not None and table[TASK.index[answer.label]] < max(table):
         raise Breach(f"{answer.label} with probabilities {table}", "the class with the highest probability")
-
-
-def pickled(path: Path) -> str | None:
-    """Return why a file counts as a pickle, or `None`. Archives are looked into: a torch file is a zip with a pickle inside."""
-    if path.suffix.casefold() in _PICKLES:
-        return "has the suffix of a pickle"
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            inside = [name for name in archive.namelist() if Path(name).suffix.casefold() in _PICKLES]
-        return f"holds {inside[0]}" if inside else None
-    content = path.read_bytes()
-    if content[:1] == b"\x80" and content[1:2] <= b"\x05" and content[-1:] == b".":
-        return "begins and ends like a pickle"
-    if content.startswith(b"\x93NUMPY") and b"'|O'" in content[:256]:
-        return "is an array of objects, which NumPy pickles"
-    if len(content) > 4 and content[-1:] == b".":
-        with contextlib.suppress(ValueError, UnicodeDecodeError, IndexError):
-            last = list(pickletools.genops(content))[-1]
-            if last[2] == len(content) - 1:
-                return "reads as a pickle from end to end"
-    return None
 
 
 def said(error: BaseException) -> str:

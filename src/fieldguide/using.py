@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,10 @@ from fieldguide.sending import at_work
 
 @dataclass(frozen=True)
 class FileAnswer:
-    """The answer for one file. `label` is a class id, `name` its display name; `confidence` is 0 to 1 where there is one."""
+    """The answer for one file. `label` is a class id, `name` its display name; `confidence` is 0 to 1 where there is one.
+
+    Of a contestant that counts there are `counts` by class id instead, and `name` says them in words.
+    """
 
     path: Path
     label: str | None
@@ -25,6 +28,7 @@ class FileAnswer:
     confidence: float | None
     probabilities: tuple[float, ...] | None
     error: str | None
+    counts: Mapping[str, int] | None = None
 
 
 @told_plainly()
@@ -48,14 +52,21 @@ def predict_files(
         for path, answer in zip(paths, fitted.predict(iter(images)), strict=True):
             sure = max(answer.probabilities) if answer.probabilities and answer.label is not None else None
             name = None if answer.label is None else names.get(answer.label, answer.label)
-            answers.append(FileAnswer(path, answer.label, name, sure, answer.probabilities, answer.error))
+            if answer.counts is not None:
+                shown = [f"{count} {names.get(id, id)}" for id, count in answer.counts.items() if count]
+                name = ", ".join(shown) or "nothing"
+            answers.append(FileAnswer(path, answer.label, name, sure, answer.probabilities, answer.error, answer.counts))
             bar.advance()
     return answers
 
 
 def write_answers(target: Path, run: Path, answers: Sequence[FileAnswer]) -> None:
-    """Write CSV: path, label, name, confidence, error, and a probability for each class."""
+    """Write CSV: path, label, name, confidence, error, and a probability for each class; of counts path, error and a number for each."""
     ids = read_own(Path(run) / "model" / "fieldguide.json")["classes"]
+    if any(answer.counts is not None for answer in answers):
+        table = ([str(one.path), one.error, *((one.counts or {}).get(id) for id in ids)] for one in answers)
+        write_csv(target, ["path", "error", *ids], table)
+        return
     header = ["path", "label", "name", "confidence", "error", *(f"p_{id}" for id in ids)]
     rows = (
         [

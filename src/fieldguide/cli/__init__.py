@@ -119,7 +119,10 @@ def look(
 
 
 @app.command()
-@asks("split", "folds", "seed", "seeds", "preset", "alike", "leaks", "store_gb", "texts", "Terms.yes", "Terms.limit")
+@asks(
+    *("split", "folds", "seed", "seeds", "preset", "alike", "leaks", "store_gb", "texts", "task", "count", "worth", "exact"),
+    *("Terms.yes", "Terms.limit"),
+)
 def compare(
     source: Annotated[
         str, typer.Argument(help="Folder of class folders, split folders, table, archive, hf:NAME, or a study.toml.")

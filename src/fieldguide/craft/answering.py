@@ -1,4 +1,4 @@
-"""From class probabilities to predictions, the same way for every local network."""
+"""From class probabilities, or counts, to predictions, the same way for every local network."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from fieldguide.data.batches import Preprocessing, evaluation_batches
 from fieldguide.errors import PictureError
 from fieldguide.records import Image, Prediction
+from fieldguide.tasks.count import MOST
 
 if TYPE_CHECKING:
     from fieldguide.craft.encoders import Sees
@@ -36,24 +37,63 @@ def answer(
     `probabilities` maps ``"pictures 3 size size"`` to ``"pictures classes"``, rows summing to one. A picture that cannot be
     read, or whose probabilities are not finite, becomes a row with `error`.
     """
+    for key, row, seconds, error in _rows(images, preprocessing, batch_size, len(ids), probabilities):
+        if row is None:
+            yield Prediction(key, seconds=seconds, error=error)
+        else:
+            yield Prediction(key, ids[int(row.argmax())], tuple(float(p) for p in row), seconds=seconds)
+
+
+def answer_counts(
+    images: Iterable[Image],
+    preprocessing: Preprocessing,
+    batch_size: int,
+    ids: Sequence[str],
+    counts: Callable[[Tensor], NDArray[np.float64]],
+) -> Iterator[Prediction]:
+    """Yield one prediction for each image, in order, with a whole count for each class: the nearest to what `counts` says, 0 at least.
+
+    `counts` maps ``"pictures 3 size size"`` to ``"pictures classes"``. Failures are rows as in `answer`.
+    """
+    for key, row, seconds, error in _rows(images, preprocessing, batch_size, len(ids), counts):
+        if row is None:
+            yield Prediction(key, seconds=seconds, error=error)
+        else:
+            told = {id: int(count) for id, count in zip(ids, whole(row), strict=True)}
+            yield Prediction(key, counts=told, seconds=seconds)
+
+
+def whole(counts: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the nearest whole counts; a half goes up, and nothing goes below 0."""
+    rounded: NDArray[np.int64] = np.clip(np.floor(counts + 0.5), 0, MOST).astype(np.int64)
+    return rounded
+
+
+def _rows(
+    images: Iterable[Image],
+    preprocessing: Preprocessing,
+    batch_size: int,
+    width: int,
+    numbers: Callable[[Tensor], NDArray[np.float64]],
+) -> Iterator[tuple[str, NDArray[np.float64] | None, float, str | None]]:
+    """Yield (content hash, numbers of `width`, seconds, error) of each image, in order; without numbers there is an error."""
     batches = evaluation_batches(images, preprocessing, batch_size)
     while True:
         start = time.perf_counter()
         batch = next(batches, None)
         if batch is None:
             return
-        table = probabilities(batch.pixels) if batch.images else np.zeros((0, len(ids)))
+        table = numbers(batch.pixels) if batch.images else np.zeros((0, width))
         seconds = (time.perf_counter() - start) / (len(batch.images) + len(batch.failed))
         rows = {image.key: row for image, row in zip(batch.images, table, strict=True)}
         errors = {image.key: str(error) for image, error in batch.failed}
         for key in batch.order:
             if key in errors:
-                yield Prediction(key, seconds=seconds, error=errors[key])
+                yield key, None, seconds, errors[key]
             elif not np.isfinite(rows[key]).all():
-                yield Prediction(key, seconds=seconds, error="not a number: the network's output is not finite")
+                yield key, None, seconds, "not a number: the network's output is not finite"
             else:
-                row = rows[key]
-                yield Prediction(key, ids[int(row.argmax())], tuple(float(p) for p in row), seconds=seconds)
+                yield key, rows[key], seconds, None
 
 
 def answer_kept(

@@ -28,7 +28,7 @@ def read_answers(path: Path, manifest: Manifest) -> dict[str, Prediction]:
     rows = read_table(path)
     if not rows:
         raise UsageProblem(f"{plain(path)} has no rows.", "One row for each picture.", "Give a file with answers.")
-    picture = _column(path, rows[0], PICTURE_COLUMNS, "names the picture")
+    picture = column_of(path, rows[0], PICTURE_COLUMNS, "names the picture")
     by_class = {id: id for id in manifest.classes} if all(id in rows[0] for id in manifest.classes) else {}
     by_class = by_class or (
         {id: f"p_{id}" for id in manifest.classes} if all(f"p_{id}" in rows[0] for id in manifest.classes) else {}
@@ -36,12 +36,12 @@ def read_answers(path: Path, manifest: Manifest) -> dict[str, Prediction]:
     answer = (
         None
         if by_class and not set(ANSWER_COLUMNS) & set(rows[0])
-        else _column(path, rows[0], ANSWER_COLUMNS, "holds the answer")
+        else column_of(path, rows[0], ANSWER_COLUMNS, "holds the answer")
     )
-    keys = _lookup(manifest)
+    keys = lookup(manifest)
     found: dict[str, Prediction] = {}
     for row in rows:
-        key = keys.get(_path(str(row.get(picture)))) or keys.get(_composed(str(row.get(picture))))
+        key = keys.get(as_path(str(row.get(picture)))) or keys.get(composed(str(row.get(picture))))
         if key is None:
             continue
         text = None if answer is None or row.get(answer) is None else str(row[answer])
@@ -98,7 +98,8 @@ def _whole(row: Mapping[Any, Any]) -> dict[str, Any]:
     return dict(row)
 
 
-def _column(path: Path, row: Mapping[str, Any], allowed: Sequence[str], purpose: str) -> str:
+def column_of(path: Path, row: Mapping[str, Any], allowed: Sequence[str], purpose: str) -> str:
+    """Return the first of the columns `allowed` that a table has; raises `UsageProblem` where it has none."""
     for name in allowed:
         if name in row:
             return name
@@ -109,17 +110,17 @@ def _column(path: Path, row: Mapping[str, Any], allowed: Sequence[str], purpose:
     )
 
 
-def _path(text: str) -> str:
+def as_path(text: str) -> str:
     """Return a path as it is looked up: forward slashes, no leading ``./``."""
     return str(PurePosixPath(text.replace("\\", "/"))).lstrip("./")
 
 
-def _composed(text: str) -> str:
+def composed(text: str) -> str:
     """Return a path with its letters composed: some systems take accents apart."""
-    return unicodedata.normalize("NFC", _path(text))
+    return unicodedata.normalize("NFC", as_path(text))
 
 
-def _lookup(manifest: Manifest) -> dict[str, str]:
+def lookup(manifest: Manifest) -> dict[str, str]:
     """Return content hashes by every unambiguous way to name a picture: hash, path, each end of the path, letters composed.
 
     A whole path, letter by letter, comes first; two paths that differ only in how accents are coded are told apart by it.
@@ -127,16 +128,16 @@ def _lookup(manifest: Manifest) -> dict[str, str]:
     table: dict[str, str | None] = {}
     for row in manifest.rows:
         names = {row.key}
-        for whole in (_path(row.path), _composed(row.path)):
+        for whole in (as_path(row.path), composed(row.path)):
             parts = PurePosixPath(whole).parts
             names |= {"/".join(parts[start:]) for start in range(len(parts))}
         for name in names:
             table[name] = row.key if table.get(name, row.key) == row.key else None
     whole_paths: dict[str, str | None] = {}
     for row in manifest.rows:
-        for name in {_composed(row.path), _path(row.path)}:
+        for name in {composed(row.path), as_path(row.path)}:
             whole_paths[name] = row.key if whole_paths.get(name, row.key) == row.key else None
-    table |= whole_paths | {_path(row.path): row.key for row in manifest.rows}
+    table |= whole_paths | {as_path(row.path): row.key for row in manifest.rows}
     return {name: key for name, key in table.items() if key}  # a file that could not be read has no hash, and takes no answer
 
 

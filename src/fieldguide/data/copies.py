@@ -16,6 +16,7 @@ from fieldguide.records import ManifestRow, SplitName
 
 #: Beginnings of reasons for an exclusion that are not the loader's.
 DUPLICATE, TWO_CLASSES, LEAKED = "duplicate of", "same picture in two classes", "also in the"
+TWO_COUNTS = "same picture with two counts"
 
 #: Which copy of a picture is kept when the source itself made the split: the one that is scored.
 _RANK: Mapping[SplitName | None, int] = {"test": 0, "val": 1, "train": 2, None: 2}
@@ -96,7 +97,11 @@ def settle(rows: Sequence[ManifestRow], copies: Copies, care: Care) -> list[Mani
 
 def _exclude_same_bytes(rows: list[ManifestRow], copies: Copies, care: Care) -> None:
     for together in copies.same_bytes:
-        labels = sorted({rows[at].label for at in together})
+        labels = sorted({_known(rows[at]) for at in together})
+        if len(labels) > 1 and any(rows[at].counts is not None for at in together):
+            for at in together:
+                rows[at] = replace(rows[at], excluded=f"{TWO_COUNTS}: {'; '.join(labels)}"[:500])
+            continue
         if len(labels) > 1:
             for at in together:
                 rows[at] = replace(rows[at], excluded=f"{TWO_CLASSES}: {', '.join(labels)}")
@@ -109,6 +114,11 @@ def _exclude_same_bytes(rows: list[ManifestRow], copies: Copies, care: Care) -> 
         for at in together:
             if at not in stays:
                 rows[at] = replace(rows[at], excluded=_copy_reason(rows[first], rows[at]))
+
+
+def _known(row: ManifestRow) -> str:
+    """Return what is known of a picture, in words: its class, or how many of each class it shows."""
+    return row.label if row.counts is None else ", ".join(f"{count} {label}" for label, count in sorted(row.counts) if count)
 
 
 def _settle_kin(rows: list[ManifestRow], together: Group, care: Care, marks: dict[int, set[str]]) -> None:

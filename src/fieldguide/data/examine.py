@@ -175,7 +175,7 @@ def _in_order(files: Iterable[SourceFile], threads: int, work: Callable[[SourceF
 
 def _look(file: SourceFile, store: PixelSink | None, classes: tuple[int, ...]) -> _Seen:
     """Read and decode one file; for the store in every size class it lacks, in any case once, to see that the file is whole."""
-    row = ManifestRow("", file.name, file.label, file.split, group=file.group)
+    row = ManifestRow("", file.name, file.label, file.split, group=file.group, counts=file.counts, boxes=file.boxes)
     try:
         data = images.read_file(file.path)
         row = replace(row, key=images.content_hash(data), bytes=len(data))

@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, Literal, cast
 
+from fieldguide.data.strata import stratified
 from fieldguide.records import SPLITS, Manifest, ManifestRow, SplitName
 
 Part = Hashable
@@ -192,13 +193,14 @@ class SplitShape:
 
 
 def shape(manifest: Manifest, rule: SplitRule) -> SplitShape:
-    """Return the sizes of a split and how far it is from the fractions asked for."""
-    active = manifest.part()
+    """Return the sizes of a split and how far it is from the fractions asked for; of counts, by steps of their total."""
+    active = stratified(manifest.part())
+    classes = tuple(sorted({row.label for row in active})) if manifest.task == "count" else manifest.classes
     names: list[Any] = list(range(rule.folds)) if rule.folds else ["test"] if rule.test_only else list(SPLITS)
     share = dict(
         zip(names, [1 / rule.folds] * rule.folds if rule.folds else [1.0] if rule.test_only else rule.fractions, strict=True)
     )
-    table = {label: dict.fromkeys(names, 0) for label in manifest.classes}
+    table = {label: dict.fromkeys(names, 0) for label in classes}
     for row in active:
         table[row.label][row.fold if rule.folds else row.split] += 1
     sizes = {str(name): sum(counts[name] for counts in table.values()) for name in names}

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fieldguide.errors import DataProblem
 from fieldguide.files import digest, system_problem, writing
-from fieldguide.records import SCHEMA_VERSION, Manifest, ManifestRow, Prediction
+from fieldguide.records import SCHEMA_VERSION, Box, Manifest, ManifestRow, Prediction
 
 _MANIFEST = pa.schema(
     [
@@ -31,6 +32,17 @@ _MANIFEST = pa.schema(
         ("marks", pa.list_(pa.string())),
     ]
 )
+#: A list of counts has two columns more; one of classes stays as it always was.
+_COUNTED = pa.schema(
+    [
+        *_MANIFEST,
+        ("counts", pa.map_(pa.string(), pa.int64())),
+        (
+            "boxes",
+            pa.list_(pa.struct([("label", pa.string()), *((side, pa.float64()) for side in ("x", "y", "width", "height"))])),
+        ),
+    ]
+)
 _PREDICTIONS = pa.schema(
     [
         ("run", pa.string()),
@@ -47,7 +59,9 @@ _PREDICTIONS = pa.schema(
 )
 
 
-def freeze(rows: Iterable[ManifestRow], classes: Sequence[str], seed: int) -> Manifest:
+def freeze(
+    rows: Iterable[ManifestRow], classes: Sequence[str], seed: int, task: Literal["classify", "count"] = "classify"
+) -> Manifest:
     """Return a manifest in its canonical order, with its hash.
 
     Rows are ordered by content hash (then path), so the hash depends on what the pictures are and how they are labelled
@@ -57,25 +71,31 @@ def freeze(rows: Iterable[ManifestRow], classes: Sequence[str], seed: int) -> Ma
     listed = sorted(
         (row.key, row.label, row.split or "", -1 if row.fold is None else row.fold, row.excluded or "") for row in ordered
     )
-    return Manifest(ordered, tuple(classes), seed, digest(listed, list(classes), seed))
+    known: list[Any] = [listed, list(classes), seed]
+    if task == "count":
+        known.append(sorted([row.key, sorted([label, count] for label, count in row.counts or ())] for row in ordered))
+    return Manifest(ordered, tuple(classes), seed, digest(*known), task)
 
 
 def write_manifest(target: Path, manifest: Manifest) -> None:
     """Write ``manifest.parquet``."""
     meta = {"classes": json.dumps(manifest.classes), "seed": str(manifest.seed), "hash": manifest.hash}
     # `dataclasses.asdict` copies every value deeply, which takes longer than writing them.
-    _write(target, [{name: getattr(row, name) for name in _MANIFEST.names} for row in manifest.rows], _MANIFEST, meta)
+    records = [{name: getattr(row, name) for name in _MANIFEST.names} for row in manifest.rows]
+    if manifest.task == "count":
+        for record, row in zip(records, manifest.rows, strict=True):
+            record |= {"counts": row.counts, "boxes": [dataclasses.asdict(box) for box in row.boxes]}
+        _write(target, records, _COUNTED, {**meta, "task": manifest.task})
+        return
+    _write(target, records, _MANIFEST, meta)
 
 
 def read_manifest(path: Path) -> Manifest:
     """Read ``manifest.parquet`` and verify its hash; raises `DataProblem` where it was changed by hand or is damaged."""
-    records, meta = _read(path, _MANIFEST)
-    rows = [
-        ManifestRow(**{**record, "notes": tuple(record["notes"] or ()), "marks": tuple(record["marks"] or ())})
-        for record in records
-    ]
+    records, meta = _read(path, _MANIFEST, _COUNTED)
+    rows = [ManifestRow(**{**record, **_tuples(record)}) for record in records]
     try:
-        manifest = freeze(rows, json.loads(meta["classes"]), int(meta["seed"]))
+        manifest = freeze(rows, json.loads(meta["classes"]), int(meta["seed"]), "count" if "task" in meta else "classify")
         whole = manifest.hash == meta["hash"]
     except (KeyError, ValueError, TypeError, RecursionError):  # missing, no number, empty where it must not be, nested too deep
         whole = False
@@ -86,6 +106,15 @@ def read_manifest(path: Path) -> Manifest:
             "Restore the file, or make a new study with `fieldguide compare` and another --out.",
         )
     return manifest
+
+
+def _tuples(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the lists of a row as the tuples of `ManifestRow`."""
+    found: dict[str, Any] = {name: tuple(record[name] or ()) for name in ("notes", "marks")}
+    if "counts" in record:
+        found["counts"] = None if record["counts"] is None else tuple((label, count) for label, count in record["counts"])
+        found["boxes"] = tuple(Box(**box) for box in record["boxes"] or ())
+    return found
 
 
 def write_predictions(target: Path, predictions: Iterable[Prediction]) -> None:
@@ -121,7 +150,7 @@ def _write(target: Path, records: list[dict[str, Any]], schema: pa.Schema, meta:
         pq.write_table(table, temporary)
 
 
-def _read(path: Path, schema: pa.Schema) -> tuple[list[dict[str, Any]], dict[str, str]]:
+def _read(path: Path, *schemas: pa.Schema) -> tuple[list[dict[str, Any]], dict[str, str]]:
     try:
         table = pq.read_table(path)
     except (pa.ArrowException, OSError) as error:
@@ -147,10 +176,10 @@ def _read(path: Path, schema: pa.Schema) -> tuple[list[dict[str, Any]], dict[str
             f"This fieldguide reads versions up to {SCHEMA_VERSION}.",
             "Upgrade: pip install --upgrade fieldguide",
         )
-    if "schema" not in meta or not table.schema.equals(schema):
+    if "schema" not in meta or not any(table.schema.equals(schema) for schema in schemas):
         raise DataProblem(
             f"{path} is a Parquet file, but not the table that belongs there.",
-            f"Its columns: {', '.join(schema.names)}, as fieldguide wrote them.",
+            f"Its columns: {', '.join(schemas[0].names)}, as fieldguide wrote them.",
             "Restore the file, or delete that one file and run the same `fieldguide compare` again.",
         )
     return records, meta

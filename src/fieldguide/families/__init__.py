@@ -15,6 +15,8 @@ than after an hour), `pixels(settings) -> int` (the size it will ask for, so tha
 `estimate(settings, task, sizes) -> Estimate`. A family that sends pictures elsewhere offers `where(settings) -> str | None` (the host;
 `None` where they stay on this machine) and `sends(settings, task, sizes) -> Sending | None`, which is told before somebody agrees;
 what it fits has ``at(bench)``, the same thing at the bench of another sitting, and ``lacking(keys)``, how many pictures have no answer yet.
+`TASKS` names what it can do: ``("classify",)`` where it is absent, ``("count",)``, or both; a family that counts is given a
+`fieldguide.tasks.count.Count` as its task, examples with `counts`, and answers with counts instead of a label.
 `made_of(settings) -> dict[str, str]` names by hash what settings only point to, such as a prompt in a file. What `fit` returns may have
 ``sight()``, a `fieldguide.craft.sight.Sight` through which `fieldguide.explain` looks inside; without one, it is explained by what it
 answers when parts of a picture are covered, unless its ``gives_probabilities`` is False: then it is asked nothing, and its ``unexplained``
@@ -41,7 +43,7 @@ from fieldguide.errors import EnvironmentProblem, UsageProblem, allowed_names, p
 from fieldguide.files import digest
 from fieldguide.records import Estimate, Example, Image, Prediction, Sending
 from fieldguide.settings import Settings, build
-from fieldguide.tasks.classify import Classify
+from fieldguide.tasks.count import Task
 
 ENTRY_POINTS = "fieldguide.families"
 _FILES = frozenset({".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".json", ".toml", ".safetensors"})
@@ -68,8 +70,8 @@ class Family(Protocol):
     Settings: type[Settings]
     LEARNS: bool
 
-    def fit(self, train: Sequence[Example], val: Sequence[Example], task: Classify, settings: Any, bench: Bench) -> Fitted:
-        """Return a new, frozen thing that answers."""
+    def fit(self, train: Sequence[Example], val: Sequence[Example], task: Any, settings: Any, bench: Bench) -> Fitted:
+        """Return a new, frozen thing that answers; `task` is a `Classify`, or a `Count` for a family that counts."""
         ...
 
     def load(self, folder: Path) -> Fitted:
@@ -122,6 +124,14 @@ def learns(entry: Contestant) -> bool:
     """Tell whether `entry` uses training pictures: what its family says of its settings, or of all."""
     room: Any = family(entry.family)
     return bool(room.learns(entry.settings)) if room.LEARNS and hasattr(room, "learns") else bool(room.LEARNS)
+
+
+def tasks(name: str) -> tuple[str, ...]:
+    """Return the tasks that the family `name` can do, as ``study.toml`` calls them; both where its package is missing."""
+    try:
+        return tuple(getattr(family(name), "TASKS", ("classify",)))
+    except ModuleNotFoundError:
+        return ("classify", "count")
 
 
 def by_chance(name: str) -> bool:
@@ -236,7 +246,7 @@ def _wants_tuple(annotation: Any) -> bool:
     return typing.get_origin(annotation) is tuple or any(_wants_tuple(arg) for arg in typing.get_args(annotation))
 
 
-def estimate(entry: Contestant, task: Classify, sizes: Sizes) -> Estimate:
+def estimate(entry: Contestant, task: Task, sizes: Sizes) -> Estimate:
     """Return what `entry` is expected to cost; unknown where its family does not say."""
     room: Any = family(entry.family)
     return room.estimate(entry.settings, task, sizes) if hasattr(room, "estimate") else Estimate()
@@ -255,7 +265,7 @@ def where(entry: Contestant) -> str | None:
     return host
 
 
-def sends(entry: Contestant, task: Classify, sizes: Sizes) -> Sending | None:
+def sends(entry: Contestant, task: Task, sizes: Sizes) -> Sending | None:
     """Return what `entry` would send elsewhere; `None` where its pictures stay on this machine."""
     room: Any = family(entry.family)
     sending: Sending | None = room.sends(entry.settings, task, sizes) if hasattr(room, "sends") else None

@@ -27,6 +27,7 @@ from fieldguide.report import (
     calibration,
     causes,
     confusion,
+    counting,
     curves,
     efficiency,
     fitting,
@@ -112,6 +113,8 @@ class _Look:
 
 def draw_page(study: Study, picture: Any, most: int, edition: Edition = Edition()) -> str:
     """Return the page with at most `most` pictures of errors; `picture` gives the thumbnail of a content hash."""
+    if study.manifest.task == "count":
+        return _counting_page(study, picture, most, edition)
     shots = gallery.gallery(study, picture, most)
     drawn, without = curves.curves(study)
     rows, hidden = board.class_rows(study)
@@ -156,6 +159,22 @@ def draw_page(study: Study, picture: Any, most: int, edition: Edition = Edition(
     }
     head["edition"] = edition
     return _environment().get_template("page.html.j2").render(**head, **told)
+
+
+def _counting_page(study: Study, picture: Any, most: int, edition: Edition) -> str:
+    """Return the page of a study of counts, which has sections of its own."""
+    values = {
+        "study": study,
+        "look": _look(edition.folder),
+        "compared": study.comparison or {},
+        "sections": counting.SECTIONS,
+        "edition": edition,
+        "counting": counting.counting(study, picture, most),
+        "trust": trust.trust(study),
+        "hashes": hashes.hashes(study),
+        "study_lines": _lines(study.text),
+    }
+    return _environment().get_template("counting_page.html.j2").render(**values)
 
 
 def _unsaid(told: Mapping[str, Any]) -> frozenset[str]:
@@ -215,6 +234,7 @@ STYLES = (
     "prompting.css",
     "calibration.css",
     "audit.css",
+    "counting.css",
 )
 SCRIPTS = ("report.js", "gallery.js", "why.js", "slopes.js")
 

@@ -40,7 +40,9 @@ def draw(folder: Path, reader: Pictures, wanted: Wanted = REPORT) -> Drawn:
     write_text(page, build.render(study, reader, edition=build.Edition(beside=with_pages)))
     changed = exports.write(folder, study)
     notes: list[str] = []
-    if wanted.figures or (changed and pictures.exists()):
+    if wanted.figures and study.manifest.task == "count":
+        notes.append("There are no figures of a study of counts yet; its numbers are in leaderboard.csv and scores.json.")
+    elif wanted.figures or (changed and pictures.exists()):
         notes += _kept_up(lambda: figures.draw(pictures, study), pictures, wanted.figures, figures.OWN)
     if with_pages:
         notes += _kept_up(lambda: pages.write(place, study, reader), place, wanted.folder, pages.OWN)
@@ -48,7 +50,7 @@ def draw(folder: Path, reader: Pictures, wanted: Wanted = REPORT) -> Drawn:
         if path.exists() and (size := path.stat().st_size) > HEAVY:
             notes.append(f"{path.relative_to(folder)} has {size / 1e6:.0f} MB: browsers may take long to open it.")
     exports.finish(folder, study)
-    return Drawn(pictures if wanted.figures else None, place if with_pages else None, tuple(notes))
+    return Drawn(pictures if wanted.figures and pictures.exists() else None, place if with_pages else None, tuple(notes))
 
 
 def _kept_up(draw: Callable[[], tuple[str, ...] | None], target: Path, asked: bool, own: re.Pattern[str]) -> tuple[str, ...]:

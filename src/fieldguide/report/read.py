@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from fieldguide.bench import read_log
 from fieldguide.data.classes import read_classes
-from fieldguide.data.tables import read_manifest
+from fieldguide.data.tables import read_manifest, read_predictions
 from fieldguide.errors import DataProblem
 from fieldguide.files import UNFINISHED, read_json, read_toml
 from fieldguide.records import SCHEMA_VERSION, ClassInfo, Manifest
@@ -28,11 +28,16 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One contestant's answer for one picture; `probability` is that of `label`, where the family has probabilities."""
+    """One contestant's answer for one picture; `probability` is that of `label`, where the family has probabilities.
+
+    Where things are counted there are `counts` by class instead, and the text `raw` of who answers in words.
+    """
 
     label: str | None
     probability: float | None
     error: str | None
+    counts: Mapping[str, int] | None = None
+    raw: str | None = None
 
 
 @dataclass(frozen=True)
@@ -136,7 +141,7 @@ def read_study(folder: Path) -> Study:
     )
     comparison = _json(folder / "comparison.json")
     wanted = frozenset(row.key for row in manifest.part("test"))
-    index = {name: position for position, name in enumerate(manifest.classes)}
+    index = {name: position for position, name in enumerate(manifest.classes)} if manifest.task == "classify" else None
     runs = folder / "runs"
     found = (
         sorted(path for path in runs.iterdir() if path.is_dir() and not path.name.startswith(UNFINISHED))
@@ -191,7 +196,7 @@ def family_slots(families: Iterable[str]) -> dict[str, int]:
 
 
 def _contestant(
-    folder: Path, settings: Json, slots: Mapping[str, int], wanted: frozenset[str], index: Mapping[str, int]
+    folder: Path, settings: Json, slots: Mapping[str, int], wanted: frozenset[str], index: Mapping[str, int] | None
 ) -> Contestant:
     scores, problem = _json(folder / "scores.json"), _json(folder / "failed.json")
     events = read_log(folder / "log.jsonl")
@@ -244,13 +249,16 @@ def _epochs(events: list[dict[str, Any]]) -> tuple[Json, ...]:
     return tuple(told[epoch] for epoch in sorted(told))
 
 
-def _answers(path: Path, wanted: frozenset[str], index: Mapping[str, int]) -> dict[str, Answer]:
-    """Return the answers for the `wanted` pictures.
+def _answers(path: Path, wanted: frozenset[str], index: Mapping[str, int] | None) -> dict[str, Answer]:
+    """Return the answers for the `wanted` pictures; without an `index` of classes they are counts.
 
     Read batch by batch and column by column: a table of probabilities is large, and one number of each row is needed.
     """
     if not path.exists():
         return {}
+    if index is None:
+        counted = (answer for answer in read_predictions(path) if answer.image in wanted)
+        return {one.image: Answer(None, None, one.error, one.counts, one.raw) for one in counted}
     answers: dict[str, Answer] = {}
     try:
         for batch in pq.ParquetFile(path).iter_batches(4096, columns=["image", "label", "error", "probabilities"]):

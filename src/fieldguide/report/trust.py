@@ -163,6 +163,8 @@ def _rule(study: Study) -> SplitRule | None:
 
 def _by_class(rows: Iterable[ManifestRow], study: Study) -> dict[str, int]:
     sizes = Counter(row.label for row in rows)
+    if study.manifest.task == "count":  # then a class has the pictures that show it
+        sizes = Counter(label for row in rows for label, number in row.counts or () if number)
     return {info.id: sizes.get(info.id, 0) for info in study.classes}
 
 

@@ -78,6 +78,11 @@ def objects(text: str) -> Objects:
     return Objects(tuple(found))
 
 
+def only(text: str) -> Any:
+    """Return the one JSON value that `text` is from end to end; raises `ValueError` or `RecursionError` where it is none."""
+    return json.JSONDecoder(object_pairs_hook=_together, parse_constant=_refuse).decode(text)
+
+
 def _together(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for key, value in pairs:

@@ -62,7 +62,7 @@ _WORDS: Mapping[str, str] = {
 #: What other rooms say of the same, by how it begins.
 _ELSEWHERE = {"empty answer": "empty", "no recorded answer": "no answer"}
 #: Why a server says that a text ended, where that means that there is no answer.
-_ENDED = {"length": "cut", "max_tokens": "cut", "too long": "cut", "refusal": "refusal", "content_filter": "refusal"}
+ENDED = {"length": "cut", "max_tokens": "cut", "too long": "cut", "refusal": "refusal", "content_filter": "refusal"}
 
 _TAG = re.compile(r"<(/?)(?:think|thinking|thought|thoughts|reasoning)>", re.IGNORECASE)
 #: How a refusal opens, in folded form. It is looked for at the start of a text alone.
@@ -115,8 +115,8 @@ def read(text: str, task: Classify, reading: Reading = "strict", finish: str = "
 
     An answer that was cut is none, even where what is there is a name: "bear" may have become "bear cub".
     """
-    if finish in _ENDED:
-        return Read(None, _ENDED[finish])
+    if finish in ENDED:
+        return Read(None, ENDED[finish])
     if reading == "strict":
         label = task.names.strict(text)
         return Read(label) if label is not None else Read(None, _why(text, task))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
-from fieldguide.data.sources import archive, coco, folder, hub, table
+from fieldguide.data.sources import archive, coco, coco_counts, count_table, folder, hub, table
 from fieldguide.data.sources.common import Source, SourceFile, SourceKind, finish
 from fieldguide.errors import DataProblem, UsageProblem, nearest, plain
 from fieldguide.files import twice
 
-__all__ = ["Source", "SourceFile", "SourceKind", "open_source"]
+__all__ = ["Source", "SourceFile", "SourceKind", "open_counts", "open_source"]
 
 
 def open_source(where: str, unpack_to: Path, *, online: bool = False, labelled: bool = True) -> Source:
@@ -43,6 +44,33 @@ def open_source(where: str, unpack_to: Path, *, online: bool = False, labelled: 
         f"{plain(where)} is a file of a kind that is no source.",
         "A folder of class folders, a table (.csv, .tsv, .jsonl, .parquet), an archive (.zip, .tar, .tar.gz) or hf:owner/name.",
         f"Give the folder that holds {'the list and its pictures' if coco.is_list(path) else 'the class folders'}.",
+    )
+
+
+def open_counts(where: str, unpack_to: Path, wanted: Sequence[str] = ()) -> Source:
+    """Return the source at `where` with the counts of its pictures: a folder or archive with ``*.coco.json`` lists, or a table of counts.
+
+    `wanted` are the classes that are counted, all if none is given. Raises as `open_source`.
+    """
+    path = Path(os.path.expanduser(where))
+    try:
+        twice(lambda: os.stat(path), where)
+    except (OSError, ValueError) as error:
+        raise _no_such(where, path, error) from None
+    packed = not path.is_dir() and archive.is_archive(path)
+    if path.suffix.lower() in table.TABLE_SUFFIXES and not path.is_dir():
+        return finish("table", where, count_table.only(count_table.read_count_table(path, where, wanted), wanted, where))
+    root = archive.unpacked(path, unpack_to) if packed else path
+    lists = coco.find_lists(root) if root.is_dir() else []
+    if not lists:
+        raise UsageProblem(
+            f"{plain(where)} says of no picture how many of each class it shows.",
+            "A folder or archive with lists as COCO has them (train/_annotations.coco.json, or *.coco.json at its top), or a table "
+            "with a column for each class or the columns image,label,count.",
+            "Give the folder that holds the lists, or leave out --task count.",
+        )
+    return finish(
+        "archive" if packed else "coco", where, count_table.only(coco_counts.read_counted(root, lists), wanted, where)
     )
 
 

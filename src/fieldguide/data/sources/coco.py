@@ -10,7 +10,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,18 @@ def find_lists(root: Path) -> list[PictureList]:
     return found
 
 
+@dataclass
+class Placed:
+    """The pictures of all lists as they lie: `files` are (name of the list, number in it from 1, file).
+
+    `again` are (list, number, number) of pictures that a list names twice, `contents` the lists as they were read, by name.
+    """
+
+    contents: dict[str, Any]
+    files: list[tuple[str, int, SourceFile]] = field(default_factory=list)
+    again: list[tuple[str, int, int]] = field(default_factory=list)
+
+
 def read_lists(root: Path, lists: list[PictureList]) -> Found:
     """List the pictures that `lists` name, without a label, and tell what lies beside them.
 
@@ -58,38 +70,49 @@ def read_lists(root: Path, lists: list[PictureList]) -> Found:
     damaged or too large, or where none names a picture.
     """
     found = Found()
+    placed = placed_by(root, lists, found)
+    found.files = [file for _, _, file in placed.files]
+    for listed in lists:
+        own = sum(name == listed.name for name, _, _ in placed.files)
+        found.notes.append(f"{plain(listed.name)} lists {own:,} pictures for detection or counting; they have no class.")
+    return found
+
+
+def placed_by(root: Path, lists: list[PictureList], found: Found) -> Placed:
+    """Return where the pictures of `lists` lie, and note in `found` what is passed over; raises as `read_lists` does."""
     root = root.resolve()
+    placed = Placed({listed.name: _read(listed) for listed in lists})
     known: set[str] = set()
     for listed in lists:
         seen: dict[str, int] = {}
-        for number, name in _names(listed, found):
+        for number, name in _names(listed, placed.contents[listed.name], found):
             file = _file(root, listed, name, found)
             if file is None:
                 continue
             first = seen.setdefault(os.path.normpath(file.path), number)
             if first != number:
                 found.ignored.append((f"{listed.name}, picture {number}", f"names the same picture as picture {first}"))
+                placed.again.append((listed.name, first, number))
                 continue
-            found.files.append(file)
+            placed.files.append((listed.name, number, file))
             known.add(os.path.realpath(file.path))
-        found.notes.append(f"{plain(listed.name)} lists {len(seen):,} pictures for detection or counting; they have no class.")
-    if not found.files:
-        raise _damaged(lists[0], "it names no picture" + (f" ({found.ignored[0][1]})" if found.ignored else ""))
+    if not placed.files:
+        raise damaged(lists[0], "it names no picture" + (f" ({found.ignored[0][1]})" if found.ignored else ""))
     own = {listed.name for listed in lists}
     beside = Found()
     for path, name in Walk(root, beside).below(()):
         if os.path.realpath(path) not in known:
             found.ignored.append((name, "in no list"))
     found.ignored += [(name, "the list of pictures" if name in own else reason) for name, reason in beside.ignored]
-    return found
+    return placed
 
 
 def no_classes(origin: str, lists: list[PictureList]) -> DataProblem:
     """Return the error for a comparison of such a set."""
     return DataProblem(
         f"{plain(origin)} is a set for detection or counting ({plain(lists[0].name)}): its pictures have no class.",
-        "Class folders (FOLDER/class/picture.jpg), or a table with the columns path,label.",
-        f"fieldguide look {plain(origin)}   examines the pictures all the same.",
+        "Class folders (FOLDER/class/picture.jpg), or a table with the columns path,label; or a study of counts.",
+        f"fieldguide compare {plain(origin)} --task count   counts them; fieldguide look {plain(origin)}   examines the pictures.",
     )
 
 
@@ -146,12 +169,11 @@ def _place(root: Path, listed: PictureList, parts: list[str]) -> Path:
     return next((place for folder in folders if os.path.exists(place := folder.joinpath(*parts))), beside.joinpath(*parts))
 
 
-def _names(listed: PictureList, found: Found) -> Iterator[tuple[int, str]]:
+def _names(listed: PictureList, content: Any, found: Found) -> Iterator[tuple[int, str]]:
     """Yield number (from 1) and file name of each picture of a list."""
-    content = _read(listed)
     images = content.get("images") if isinstance(content, dict) else None
     if not isinstance(images, list):
-        raise _damaged(listed, "it has no list called images")
+        raise damaged(listed, "it has no list called images")
     for number, image in enumerate(images, start=1):
         name = image.get("file_name") if isinstance(image, dict) else None
         if isinstance(name, str) and name.strip():
@@ -165,13 +187,14 @@ def _read(listed: PictureList) -> Any:
         with open(listed.path, "rb") as stream:
             data = stream.read(MOST_JSON + 1)
         if len(data) > MOST_JSON:
-            raise _damaged(listed, f"it has more than {MOST_JSON / 1e6:.0f} MB")
+            raise damaged(listed, f"it has more than {MOST_JSON / 1e6:.0f} MB")
         return json.loads(data)
     except (OSError, ValueError, RecursionError) as error:
-        raise _damaged(listed, getattr(error, "strerror", None) or str(error)) from error
+        raise damaged(listed, getattr(error, "strerror", None) or str(error)) from error
 
 
-def _damaged(listed: PictureList, why: str) -> DataProblem:
+def damaged(listed: PictureList, why: str) -> DataProblem:
+    """Return the error for a list that cannot be used."""
     return DataProblem(
         f"The list {plain(listed.name)} cannot be used: {plain(why)}.",
         "JSON as COCO has it, with images that have a file_name, of at most " + f"{MOST_JSON / 1e6:.0f} MB.",

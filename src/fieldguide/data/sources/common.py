@@ -12,7 +12,7 @@ from typing import Literal
 
 from fieldguide.errors import DataProblem, plain
 from fieldguide.files import twice
-from fieldguide.records import SplitName
+from fieldguide.records import Box, SplitName
 
 SourceKind = Literal["folder", "table", "archive", "hub", "coco", "pictures"]
 
@@ -21,7 +21,8 @@ SourceKind = Literal["folder", "table", "archive", "hub", "coco", "pictures"]
 class SourceFile:
     """One candidate picture of a source: it is read later, and where it is none the reason stands in its row.
 
-    `name` is what the user knows it by: its posix path inside the source. `label` is empty where pictures carry no class.
+    `name` is what the user knows it by: its posix path inside the source. `label` is empty where pictures carry no class. Where a
+    source is read for its counts, `counts` are (class, number) pairs for the classes it shows, in the source's order.
     """
 
     path: Path
@@ -29,6 +30,8 @@ class SourceFile:
     label: str
     split: SplitName | None = None
     group: str | None = None
+    counts: tuple[tuple[str, int], ...] | None = None
+    boxes: tuple[Box, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,7 @@ class Source:
     """Where pictures and labels come from.
 
     `files` are sorted by name. `ignored` are (name, reason) of what lies there and is no candidate. `notes` are sentences on
-    how the source was read.
+    how the source was read. `counted` are the classes of a source that was read for its counts, in its own order.
     """
 
     kind: SourceKind
@@ -44,6 +47,7 @@ class Source:
     files: tuple[SourceFile, ...]
     ignored: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
+    counted: tuple[str, ...] = ()
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -58,6 +62,7 @@ class Found:
     files: list[SourceFile] = field(default_factory=list)
     ignored: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    counted: list[str] = field(default_factory=list)
 
 
 #: Names of splits that folders, columns and data sets use.
@@ -193,7 +198,7 @@ def require_classes(found: Found, origin: str, hint: str) -> None:
 def finish(kind: SourceKind, origin: str, found: Found) -> Source:
     """Return a `Source` in its one order; a source that calls everything train names no split at all."""
     files, notes = found.files, list(found.notes)
-    if kind not in ("coco", "pictures") and files and all(file.split == "train" for file in files):
+    if (kind not in ("coco", "pictures") or found.counted) and files and all(file.split == "train" for file in files):
         files = [replace(file, split=None) for file in files]
         notes.append("The source calls every picture train; validation and test are cut from them.")
     return Source(
@@ -202,4 +207,5 @@ def finish(kind: SourceKind, origin: str, found: Found) -> Source:
         tuple(sorted(files, key=lambda file: (file.name, file.label))),
         tuple(sorted(set(found.ignored))),
         tuple(notes),
+        tuple(found.counted),
     )

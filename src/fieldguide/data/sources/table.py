@@ -51,11 +51,11 @@ def read_table(table: Path, origin: str) -> Found:
     Paths are relative to the table's folder. A file that is not there stays listed, and is found missing when it is read.
     """
     found = Found()
-    header, rows = _open(table)
+    header, rows = opened(table)
     columns = choose_columns(header, origin, found.notes)
     seen: dict[Path, tuple[_Row, SourceFile]] = {}
     for number, record in enumerate(rows, start=1):
-        row = _Row(number, *(_text(record.get(columns[name]), name, number) if name in columns else None for name in COLUMNS))
+        row = _Row(number, *(text_of(record.get(columns[name]), name, number) if name in columns else None for name in COLUMNS))
         file = _file(table.parent, row, found)
         if file is None:
             continue
@@ -69,10 +69,12 @@ def read_table(table: Path, origin: str) -> Found:
     return found
 
 
-def choose_columns(header: Sequence[str], origin: str, notes: list[str]) -> dict[str, str]:
+def choose_columns(
+    header: Sequence[str], origin: str, notes: list[str], required: Sequence[str] = ("path", "label")
+) -> dict[str, str]:
     """Return the name of the column for each of path, label, split and group that the table has.
 
-    Raises `UsageProblem` without a path or a label column.
+    Raises `UsageProblem` without one that is `required`: a path or a label column.
     """
     folded = {name.strip().casefold(): name for name in header}
     chosen: dict[str, str] = {}
@@ -84,7 +86,7 @@ def choose_columns(header: Sequence[str], origin: str, notes: list[str]) -> dict
             notes.append(
                 f"The {role} is read from the column {present[0]!r}; {', '.join(map(repr, present[1:]))} was not used."
             )
-    for role in ("path", "label"):
+    for role in required:
         if role not in chosen:
             near = next((near[0] for name in COLUMNS[role] if (near := nearest(name, header))), None)
             hint = f"Rename {plain(near)!r} to {role!r}?" if near else f"Add a column named {role!r}."
@@ -140,7 +142,7 @@ def _same_path(earlier: tuple[_Row, SourceFile], row: _Row, file: SourceFile, fo
     found.ignored.append((f"row {row.number}", f"names the same picture as row {before.number}"))
 
 
-def _text(value: Any, role: str, number: int) -> str | None:
+def text_of(value: Any, role: str, number: int) -> str | None:
     """Return a cell as text; whole numbers lose their ``.0``, empty cells and NaN are absent."""
     if role == "label" and isinstance(value, list):
         if len(value) > 1:
@@ -159,7 +161,7 @@ def _text(value: Any, role: str, number: int) -> str | None:
     return str(value).strip() or None
 
 
-def _open(table: Path) -> tuple[list[str], Iterable[Mapping[str, Any]]]:
+def opened(table: Path) -> tuple[list[str], Iterable[Mapping[str, Any]]]:
     """Return column names and rows."""
     suffix = table.suffix.lower()
     try:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from fieldguide.files import write_csv, write_text
-from fieldguide.report.exports import latex, markdown, scores, table
+from fieldguide.report.exports import counts, latex, markdown, scores, table
 from fieldguide.report.read import Study
 
 #: Everything that is written beside ``report.html``.
@@ -18,6 +18,9 @@ def write(folder: Path, study: Study) -> bool:
 
     ``scores.json`` comes last: as long as it is the old one, what is drawn from scores counts as old, too.
     """
+    if study.manifest.task == "count":
+        counts.write(folder, study)
+        return scores_text(study) != _old(folder / "scores.json")
     write_text(folder / "report.md", markdown.report(study))
     write_text(folder / "leaderboard.tex", latex.leaderboard(study))
     write_csv(folder / "leaderboard.csv", table.HEADINGS, table.rows(study))
@@ -31,7 +34,8 @@ def finish(folder: Path, study: Study) -> None:
 
 def scores_text(study: Study) -> str:
     """Return ``scores.json``; keys are sorted, NaN is refused. In one line: programs read it, and with line breaks it takes ten times as long."""
-    return json.dumps(scores.scores(study), separators=(",", ":"), sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    told = counts.scores(study) if study.manifest.task == "count" else scores.scores(study)
+    return json.dumps(told, separators=(",", ":"), sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _old(path: Path) -> str | None:

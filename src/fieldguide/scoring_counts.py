@@ -1,0 +1,90 @@
+"""From counts to scores: every ``scores.json`` of a study of counts, and its ``comparison.json``, from the files of the study alone."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fieldguide.asked import Asked, worths
+from fieldguide.data.classes import read_classes
+from fieldguide.data.tables import read_predictions
+from fieldguide.errors import UsageProblem, allowed_names, plain
+from fieldguide.files import damaged, read_toml, sweep, write_json
+from fieldguide.records import ClassInfo, Manifest
+from fieldguide.tasks.count import PLAIN, Count
+from fieldguide.tasks.count_asking import count_prompt_names, read_count_prompt
+
+if TYPE_CHECKING:
+    from fieldguide.evaluate.counting import CountSheet, Exact
+
+
+def counting_terms(asked: Asked, old: Asked) -> dict[str, Any]:
+    """Return what an older study said of values and of exactness, unless something else is asked for now: neither changes an answer."""
+    return {"worth": asked.worth or old.worth, "exact": asked.exact if "exact" in asked.model_fields_set else old.exact}
+
+
+def score_counted(folder: Path, manifest: Manifest) -> None:
+    """Score the study in `folder` and compare its contestants; those on a part of the training pictures have scores and are not compared.
+
+    Raises `UsageProblem` where a value is given for a class that the study does not count.
+    """
+    from fieldguide.evaluate.counting import count_sheet, score_count_run
+    from fieldguide.evaluate.counting_pairs import compare_counts
+
+    asked = _toml(folder / "study.toml")
+    task = _task(folder, manifest)
+    worth = values(asked.get("worth", ()), task)
+    exact: Exact = "text" if asked.get("exact") == "text" else "counts"
+    sheets: list[CountSheet] = []
+    scores: list[dict[str, Any]] = []
+    for run in sorted(path.parent for path in (folder / "runs").glob("*/predictions.parquet")):
+        sweep(run)
+        settings, predictions = _toml(run / "settings.toml"), read_predictions(run / "predictions.parquet")
+        say = _say(settings, task)
+        scored = score_count_run(run.name, predictions, manifest, worth=worth, say=say, exact=exact)
+        write_json(run / "scores.json", scored)
+        if float(settings.get("fraction", 1.0)) == 1:
+            scores.append(scored)
+            sheets.append(count_sheet(run.name, predictions, manifest.part("test"), manifest.classes, say, exact))
+    for name in ("suspects.json", "causes.json", "kinds.json", "slices.json", *(() if sheets else ("comparison.json",))):
+        (folder / name).unlink(missing_ok=True)
+    if sheets:
+        write_json(folder / "comparison.json", compare_counts(sheets, manifest, scores))
+
+
+def values(given: Any, task: Count) -> dict[str, float]:
+    """Return what one of each class is worth by class id; it may be given by id or by name."""
+    found = {}
+    for name, number in worths(given).items():
+        id = task.names.strict(name)
+        if id is None:
+            raise UsageProblem(
+                f"There is no class {plain(name)!r} that could be worth {number:g}.",
+                allowed_names(name, [*task.ids, *(info.name for info in task.classes)], most=20),
+                "Correct --worth.",
+            )
+        found[id] = number
+    return found
+
+
+def _task(folder: Path, manifest: Manifest) -> Count:
+    """Return the task under the names of ``classes.toml``; where it has gone, the ids are all the names there are."""
+    path = folder / "classes.toml"
+    return Count(read_classes(path, manifest.classes) if path.exists() else tuple(ClassInfo(id, id) for id in manifest.classes))
+
+
+def _say(settings: Mapping[str, Any], task: Count) -> Callable[[Mapping[str, int]], str]:
+    """Return what writes the right answer to the question that a contestant was asked; in one line, where it names none."""
+    own = settings.get("settings")
+    named = own.get("prompt") if isinstance(own, Mapping) else None
+    written = read_count_prompt(named).written(task) if named in count_prompt_names() else PLAIN
+    return lambda counts: task.say(counts, written)
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        return read_toml(path) if path.exists() else {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise damaged(path, error) from error
