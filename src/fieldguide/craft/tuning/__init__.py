@@ -7,7 +7,9 @@
     looked.py       what a frozen vision tower makes of each picture, computed once
     rates.py        schedules, published ones among them
     heads.py        three ways to be taught one answer: its words, its share among all labels, a linear layer
+    saying.py       answers from stored features
     training.py     the loop
+    teaching.py     all of it together: a model, lessons, a plan
     keeping.py      adapters on disk, and merged models
 
 Built on transformers and peft with a loop of our own. trl's SFTTrainer (1.16) was the other choice and cannot do what is needed without

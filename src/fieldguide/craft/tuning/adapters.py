@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -64,7 +65,7 @@ def opened(wanted: Wanted, tuning: Tuning, seed: int, *, checkpointing: bool = F
     full = tuning.method == "full"
     asked = wanted.precision
     # Steps of training are smaller than what bf16 can tell apart: weights that are all trained are kept in fp32.
-    chat = open_local(replace(wanted, precision="fp32") if full else wanted, load=loader(tuning))
+    chat = open_local(replace(wanted, precision="fp32") if full else wanted, load=loader(tuning, wanted.device))
     base = digest(chat.revision, "nf4") if tuning.method == "qlora" else chat.revision
     chat.model.requires_grad_(False)
     wrapped = None if full else _adapted(chat.model, tuning, seed)
@@ -81,9 +82,9 @@ def opened(wanted: Wanted, tuning: Tuning, seed: int, *, checkpointing: bool = F
     return student
 
 
-def loader(tuning: Tuning) -> quantised.Load:
-    """Return what reads the weights."""
-    return quantised.loaded if tuning.method == "qlora" else local_files.loaded
+def loader(tuning: Tuning, device: str) -> quantised.Load:
+    """Return what reads the weights, in four bits onto `device` where so much is asked."""
+    return partial(quantised.loaded, device=device) if tuning.method == "qlora" else local_files.loaded
 
 
 def named(student: Student) -> None:

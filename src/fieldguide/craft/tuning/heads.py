@@ -10,7 +10,7 @@ All labels are read in one row behind the prompt as a tree (`fieldguide.craft.ch
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import torch
@@ -22,6 +22,7 @@ from fieldguide.craft.chat.scoring import Tree, planted
 from fieldguide.craft.tuning import Lesson
 from fieldguide.craft.tuning.adapters import Student
 from fieldguide.craft.tuning.rows import Batch, Row, Rows, loss
+from fieldguide.craft.tuning.saying import said
 from fieldguide.errors import DataProblem, plain
 from fieldguide.records import Image
 
@@ -32,6 +33,7 @@ class Head(Protocol):
     """What is taught: a loss over lessons, and the answers that come of it. `module` has parameters of its own, or is `None`."""
 
     module: nn.Module | None
+    rows: Rows
 
     def weight(self, lesson: Lesson) -> int:
         """Return how many terms a lesson adds to the loss."""
@@ -64,13 +66,8 @@ class Words:
 
     def answers(self, lessons: Sequence[Lesson]) -> Iterator[str | None]:
         """Yield what the model says when it is asked."""
-        chat = self.rows.chat
-        # What it computed once for the prompt came from the weights of before.
-        chat.close()
-        pictures = (lesson.image.pixels(chat.size) for lesson in lessons)
-        for said in chat.ask(self.rows.asking, pictures, self.rows.examples):
-            yield None if said.error else said.text
-        chat.close()
+        for one in said(self.rows, [lesson.image for lesson in lessons]):
+            yield None if one.error else one.text
 
 
 @dataclass
@@ -184,7 +181,7 @@ def behind(network: Any, batch: Batch, rows: Sequence[Row], tree: Tree, labels: 
     inputs["input_ids"] = torch.cat([ids, tree.tokens.to(device).expand(many, -1)], dim=1)
     inputs["attention_mask"] = _mask(real, tree, network.dtype)
     inputs["position_ids"] = positions
-    for name in prefixes._along(batch.inputs):
+    for name in prefixes._along({name: one for name, one in batch.inputs.items() if isinstance(one, Tensor)}):
         if name not in ("input_ids", "attention_mask"):
             inputs[name] = F.pad(inputs[name], (0, count))
     if "cross_attention_mask" in inputs:
@@ -240,8 +237,3 @@ def require_weighable(head: Labels, lesson: Lesson) -> None:
             "Allowed: architectures in which a token sees what its mask lets it see, and no more.",
             "Teach by words instead.",
         )
-
-
-def replaced(head: Head, rows: Rows) -> Head:
-    """Return the same head with other rows."""
-    return replace(head, rows=rows)  # type: ignore[type-var]

@@ -38,7 +38,7 @@ SHARE = 0.5
 #: What the size of a picture is called in a part, and what ends the name of a feature that a model takes picture by picture.
 _SIZE, _SPLIT = "size", "-split"
 #: What a model calls the features that enter by cross-attention.
-_CROSSING = "cross_attention_states"
+CROSSING = "cross_attention_states"
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,8 +111,8 @@ class Looked:
         """Return what the network is given instead of pixels."""
         device = self.chat.model.device
         by_name = {name: [one.features[name].to(device) for one in looks] for name in looks[0].features}
-        if _CROSSING in by_name:
-            return {_CROSSING: torch.cat(by_name[_CROSSING])}
+        if CROSSING in by_name:
+            return {CROSSING: torch.cat(by_name[CROSSING])}
         deep = [
             by_name[name] if name.endswith(_SPLIT) else torch.cat(by_name[name]) for name in sorted(by_name) if name != "pooled"
         ]
@@ -127,10 +127,10 @@ def _names(stream: Any, key: str) -> list[str]:
 def features(model: Any, inputs: Inputs) -> dict[str, Tensor]:
     """Return what the text is given of one picture: ``"tokens width"`` under ``pooled``, and of deeper layers ``deep000`` ..."""
     inner = model.model
-    if _CROSSING in inspect.signature(model.forward).parameters:
+    if CROSSING in inspect.signature(model.forward).parameters:
         own = {name: inputs[name] for name in ("pixel_values", "aspect_ratio_ids", "aspect_ratio_mask")}
         seen = inner.multi_modal_projector(inner.vision_model(**own).last_hidden_state)
-        return {_CROSSING: seen.reshape(-1, seen.shape[-2], inner.hidden_size)}
+        return {CROSSING: seen.reshape(-1, seen.shape[-2], inner.hidden_size)}
     known = inspect.signature(inner.get_image_features).parameters
     out = inner.get_image_features(**{name: tensor for name, tensor in inputs.items() if name in known}, return_dict=True)
     pooled = out.pooler_output

@@ -124,8 +124,9 @@ def _linear(model: nn.Module) -> Iterator[str]:
     last: Any = getattr(model, "get_output_embeddings", lambda: None)()
     whole: tuple[str, ...] = ()
     for path, module in model.named_modules():
-        # Attention of torch itself takes the weights out of its last layer and never calls it.
-        if isinstance(module, nn.MultiheadAttention):
+        # Attention of torch itself stands in the heads of vision towers, whose one vector for a picture no language model reads; and it
+        # takes the weights out of its last layer without calling it.
+        if any(isinstance(below, nn.MultiheadAttention) for below in module.children()):
             whole = (*whole, f"{path}.")
         if isinstance(module, nn.Linear) and module is not last and not path.startswith(whole or ("\0",)):
             yield path

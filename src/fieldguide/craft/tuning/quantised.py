@@ -46,14 +46,13 @@ def library() -> Any:
             sys.modules["kernels"] = kernels
 
 
-def loaded(model: str, folder: Path, dtype: torch.dtype) -> Any:
+def loaded(model: str, folder: Path, dtype: torch.dtype, *, device: str = "cpu") -> Any:
     """Return the network with the linear layers of both towers in four bits; projector, embeddings and what gives logits stay as they are."""
     from transformers import BitsAndBytesConfig
 
     library()
     left = _left(folder, dtype)
     config = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_compute_dtype=dtype, llm_int8_skip_modules=left, **_KIND)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     network = local_files.loaded(model, folder, dtype, quantization_config=config, device_map={"": device})
     return held(network)
 

@@ -15,6 +15,7 @@ import torch
 from PIL import Image as Pillow
 from torch import Tensor
 from torch.nn import functional as F
+from transformers import LogitsProcessor, LogitsProcessorList
 
 from fieldguide.craft.chat import prefix as prefixes
 from fieldguide.craft.chat.local import Local, _Prompt
@@ -60,12 +61,16 @@ class Batch:
 
 @dataclass
 class Rows:
-    """Makes rows of lessons for one `asking`; pictures are read when they are asked for, and none is kept."""
+    """Makes rows of lessons for one `asking`; pictures are read when they are asked for, and none is kept.
+
+    `looked` are stored features that stand for pixels; `alike` tells whether answers from them are those from pixels, once that is known.
+    """
 
     chat: Local
     asking: Asking
     examples: Mapping[str, Pixels] = field(default_factory=dict)
     looked: Looked | None = None
+    alike: bool | None = None
     _prompts: dict[tuple[int, ...], Inputs] = field(default_factory=dict, repr=False)
     _answers: dict[str, tuple[int, ...]] = field(default_factory=dict, repr=False)
 
@@ -197,22 +202,40 @@ def agrees(network: Any, rows: Rows, stored: Rows, lesson: Lesson) -> str:
     return "" if near else f"the loss is {instead:.4f} with them, and {plainly:.4f} without"
 
 
+class _Said(LogitsProcessor):  # type: ignore[misc]
+    """Lets a model say nothing but `answer`; `start` is the length of the prompt."""
+
+    def __init__(self, answer: Sequence[int], start: int) -> None:
+        self.answer, self.start = answer, start
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Return `scores` with minus infinity for all but the next token of the answer."""
+        only = torch.full_like(scores, -torch.inf)
+        only[:, self.answer[input_ids.shape[1] - self.start]] = 0.0
+        return only
+
+
 @torch.no_grad()
 def require_honest(network: Any, rows: Rows, lesson: Lesson) -> None:
-    """Raise `DataProblem` where what comes first in an answer is foreseen otherwise in training than when the model is asked.
+    """Raise `DataProblem` where an answer is foreseen otherwise in training than when the model says it, token by token.
 
     So it would be where an architecture lets the prompt see the answer, or looks at the picture only as long as nothing was said.
     """
-    row = rows.row(lesson)
-    inputs = rows.batch([row]).inputs
-    alone = {
-        name: tensor[:, : row.prompt] if name in prefixes._along(row.inputs) or name == "cross_attention_mask" else tensor
-        for name, tensor in inputs.items()
-    }
-    asked = network(**alone, use_cache=False, logits_to_keep=1).logits[0, -1].float()
-    taught = network(**inputs, use_cache=False).logits[0, row.prompt - 1].float()
-    allowed = prefixes.CLOSE if network.dtype == torch.float32 else prefixes.NARROW * float(asked.max() - asked.min())
-    far = float((asked - taught).abs().max())
+    asked, row = rows.asked(lesson.image), rows.row(lesson)
+    made = network.generate(
+        **asked.inputs,
+        do_sample=False,
+        max_new_tokens=len(row.answer),
+        logits_processor=LogitsProcessorList([_Said(row.answer, row.prompt)]),
+        output_logits=True,
+        return_dict_in_generate=True,
+        pad_token_id=rows.chat.pad,
+    )
+    said = torch.stack(list(made.logits), dim=1)[0].float()
+    taught = network(**rows.batch([row]).inputs, use_cache=False).logits[0, row.prompt - 1 : -1].float()
+    ends = said[said > -torch.inf]
+    allowed = prefixes.CLOSE if network.dtype == torch.float32 else prefixes.NARROW * float(ends.max() - ends.min())
+    far = float((said - taught).abs().max())
     if not far <= allowed:
         raise DataProblem(
             f"This model foresees an answer otherwise when it is taught than when it is asked: logits differ by {far:.2g}.",

@@ -107,7 +107,8 @@ class Course:
         self.best = self._copied()
         self.folder = bench.scratch / "checkpoints"
         lessons = [[(one.image.key, one.answer) for one in some] for some in (train, val)]
-        made = [student.base, student.tuning.told(), student.precision, type(head).__name__]
+        asked = [head.rows.asking.hash, type(head).__name__, head.rows.looked is not None]
+        made = [student.base, student.tuning.told(), student.precision, *asked]
         self.identity = digest(asdict(plan), made, lessons, bench.seed)
         self.pieces = int(decisions.known(bench).get("pieces", 1))
 
