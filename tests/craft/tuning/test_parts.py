@@ -113,5 +113,5 @@ def test_adapters_in_another_part_than_was_said_are_noticed(tiny_chats: Path, mo
         return tuple(path for path in parts._linear(model) if path.rpartition(".")[2] in names)
 
     monkeypatch.setattr(parts, "targets", by_name)
-    with pytest.raises(UsageProblem, match="Of vision, .* parameters would be trained"):
+    with pytest.raises(UsageProblem, match=r"Of vision, .* parameters would be trained"):
         student(tiny_chats, tuning=Tuning(parts=frozenset({"language", "attention"})))
