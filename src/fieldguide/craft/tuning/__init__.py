@@ -10,6 +10,7 @@
     saying.py       answers from stored features
     training.py     the loop
     teaching.py     all of it together: a model, lessons, a plan
+    answering.py    what a taught model answers
     keeping.py      adapters on disk, and merged models
 
 Built on transformers and peft with a loop of our own. trl's SFTTrainer (1.16) was the other choice and cannot do what is needed without

@@ -89,6 +89,7 @@ def loader(tuning: Tuning, device: str) -> quantised.Load:
 
 def named(student: Student) -> None:
     """Give the model the name of what it now is: its answers are none of the weights that it began with."""
+    student.chat.close()  # what it computed once for a prompt came from other weights
     student.chat.revision = digest(student.base, student.tuning.told(), _content(student.trained()))
 
 

@@ -94,6 +94,10 @@ class Labels:
         right = _places(self.rows, lessons).to(self.student.network.device)
         return F.cross_entropy(self.sums([lesson.image for lesson in lessons]), right, reduction="sum")
 
+    def weighed(self, images: Sequence[Image]) -> Tensor:
+        """Return what a softmax makes shares of."""
+        return self.sums(images)
+
     def sums(self, images: Sequence[Image]) -> Tensor:
         """Return log-likelihoods ``"pictures labels"`` of all labels, by one pass; gradients flow."""
         rows = [self.rows.asked(image) for image in images]
@@ -133,6 +137,10 @@ class Linear:
         """Return the cross-entropy of the right labels."""
         right = _places(self.rows, lessons).to(self.student.network.device)
         return F.cross_entropy(self.logits([lesson.image for lesson in lessons]), right, reduction="sum")
+
+    def weighed(self, images: Sequence[Image]) -> Tensor:
+        """Return what a softmax makes shares of."""
+        return self.logits(images)
 
     def logits(self, images: Sequence[Image]) -> Tensor:
         """Return ``"pictures labels"`` in float32."""

@@ -97,9 +97,14 @@ def load(folder: Path, wanted: Wanted) -> tuple[Student, Told]:
         )
     _put(student, folder)
     adapters.named(student)
+    return student, told_of(folder)
+
+
+def told_of(folder: Path) -> Told:
+    """Return what `save` wrote of prompt, classes and head; no model is opened."""
+    values = read_json(folder / _TOLD)
     head = load_file(folder / _HEAD) if (folder / _HEAD).exists() else None
-    told = Told(from_json(values["prompt"]), tuple((id, name) for id, name in values["classes"]), head)
-    return student, told
+    return Told(from_json(values["prompt"]), tuple((id, name) for id, name in values["classes"]), head)
 
 
 def _put(student: Student, folder: Path) -> None:
