@@ -44,6 +44,7 @@ HEAVY = {
     "scipy",
     "datasets",
     "peft",
+    "bitsandbytes",
     "open_clip",
     "pandas",
     "matplotlib",

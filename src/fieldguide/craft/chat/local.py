@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -287,13 +287,16 @@ class Local:
         return Said(text, "length" if end is None else "stop", tokens_out=len(tokens) if end is None else end + 1)
 
 
-def open_local(wanted: Wanted) -> Local:
-    """Return a model of transformers, its weights in place; raises a `Problem` where it is not here, damaged, or cannot look."""
+def open_local(wanted: Wanted, load: Callable[[str, Path, torch.dtype], Any] = local_files.loaded) -> Local:
+    """Return a model of transformers, its weights in place; raises a `Problem` where it is not here, damaged, or cannot look.
+
+    `load` reads the weights of a named model from its folder.
+    """
     folder = local_files.fetched(wanted.model, wanted.online)
     config = local_files.require_known(wanted.model, folder)
     precision = _precision(wanted, folder)
     processor = local_files.processor_of(wanted.model, folder)
-    model = local_files.loaded(wanted.model, folder, _TYPES[precision]).to(wanted.device)
+    model = load(wanted.model, folder, _TYPES[precision]).to(wanted.device)
     hand = Hand(processor)
     own = model.generation_config.eos_token_id
     stops = {*(own if isinstance(own, list | tuple) else [own]), processor.tokenizer.eos_token_id, hand.end}

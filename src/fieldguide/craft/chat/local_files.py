@@ -103,8 +103,8 @@ def _require_safetensors(model: str, folder: Path, *, pickled: bool = False) -> 
     )
 
 
-def loaded(model: str, folder: Path, dtype: torch.dtype) -> Any:
-    """Return the network with its weights, every tensor of it from the file."""
+def loaded(model: str, folder: Path, dtype: torch.dtype, **more: Any) -> Any:
+    """Return the network with its weights, every tensor of it from the file; `more` is told to transformers."""
     _require_safetensors(model, folder)
     try:
         with of_transformers._quiet():
@@ -116,6 +116,7 @@ def loaded(model: str, folder: Path, dtype: torch.dtype) -> Any:
                 local_files_only=True,
                 trust_remote_code=False,
                 use_safetensors=True,
+                **more,
             )
     except Exception as error:  # the library raises many unrelated types for files that are damaged or missing
         if out_of_memory(error):

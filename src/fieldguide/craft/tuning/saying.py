@@ -1,0 +1,90 @@
+"""Answers to pictures whose features are stored: the same words as when the picture is shown, without looking at it again.
+
+What the model says is decoded as `Local` decodes it; only the pixels are replaced by what the vision tower once made of them. The first
+picture is asked about in both ways, and where its answers differ (or an architecture wants its pixels) pictures are shown as ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+import torch
+from transformers import LogitsProcessorList, StoppingCriteriaList
+
+from fieldguide.craft.chat import Said
+from fieldguide.craft.chat import prefix as prefixes
+from fieldguide.craft.chat.local import _Prompt
+from fieldguide.craft.chat.trie import Decided, Finite, OnlyAnswers
+from fieldguide.craft.tuning.looked import CROSSING
+from fieldguide.craft.tuning.rows import Row, Rows
+from fieldguide.craft.zoo import of_transformers
+from fieldguide.errors import out_of_memory
+from fieldguide.records import Image
+
+
+def said(rows: Rows, images: Sequence[Image]) -> Iterator[Said]:
+    """Yield what is said of each of `images`, in order, with the weights as they are now."""
+    chat = rows.chat
+    # What it computed once for the prompt came from the weights of before.
+    chat.close()
+    if images and rows.looked is not None and _may(rows, images[0]):
+        for _, group in groupby(images, lambda image: rows.asked(image).inputs["input_ids"].shape):
+            some = list(group)
+            for start in range(0, len(some), chat.batch):
+                yield from _from_store(rows, some[start : start + chat.batch])
+    else:
+        yield from chat.ask(rows.asking, (image.pixels(chat.size) for image in images), rows.examples)
+    chat.close()
+
+
+def _may(rows: Rows, image: Image) -> bool:
+    """Tell whether stored features give the answer that the picture gives."""
+    asking = rows.asking
+    if asking.temperature > 0 or asking.how not in ("generate", "choice"):
+        return False
+    if rows.alike is None:
+        shown = next(rows.chat.ask(asking, [image.pixels(rows.chat.size)], rows.examples))
+        try:
+            rows.alike = not shown.error and next(_from_store(rows, [image])).text == shown.text
+        except Exception as error:  # an architecture that was not made for this fails in ways of its own
+            if out_of_memory(error):
+                raise
+            rows.alike = False
+    return rows.alike
+
+
+@torch.inference_mode()
+def _from_store(rows: Rows, images: Sequence[Image]) -> Iterator[Said]:
+    """Yield answers to pictures whose prompts are alike in length."""
+    chat, prompt = rows.chat, rows._prompt()
+    made = [rows.asked(image) for image in images]
+    inputs = rows.batch(made).inputs
+    if CROSSING in inputs:
+        raise ValueError("what enters by cross-attention would enter again with every token")
+    given = dict(inputs)
+    if hasattr(chat.model.model, "get_rope_index"):
+        given["position_ids"] = prefixes._positions(chat.model, inputs, None)
+    length, finite = given["input_ids"].shape[1], Finite(len(made))
+    steps, ends = LogitsProcessorList([finite]), StoppingCriteriaList([])
+    if prompt.trie is not None:
+        steps.append(OnlyAnswers(prompt.trie, length))
+        ends.append(Decided(prompt.trie, length))
+    with of_transformers._quiet():
+        out = chat.model.generate(
+            **given,
+            do_sample=False,
+            max_new_tokens=rows.asking.most_tokens if prompt.trie is None else prompt.trie.depth,
+            eos_token_id=sorted(chat.stops),
+            pad_token_id=chat.pad,
+            logits_processor=steps,
+            stopping_criteria=ends,
+        )
+    for number, tokens in enumerate(out[:, length:].tolist()):
+        yield _one(rows, prompt, made[number], tokens, broken=bool(finite.broken[number]))
+
+
+def _one(rows: Rows, prompt: _Prompt, row: Row, tokens: Sequence[int], *, broken: bool) -> Said:
+    if broken:
+        return Said(error="not a number: the network's output is not finite", tokens_in=row.prompt)
+    return rows.chat._read(prompt, tokens)
