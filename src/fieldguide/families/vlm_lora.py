@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from fieldguide.bench import Bench
-from fieldguide.errors import Problem
+from fieldguide.errors import Problem, UsageProblem
 from fieldguide.files import digest, read_json, write_json, write_text
 from fieldguide.records import ClassInfo, Estimate, Example, Image, Prediction
 from fieldguide.settings import Settings as Base
@@ -167,6 +167,16 @@ class Tuned:
         """Return how many of these content hashes have no answer yet."""
         wanted = set(pictures)
         return len(wanted) if self.shelf is None else self.shelf.lacking(wanted)
+
+    def merge(self, target: Path) -> Path:
+        """Write a whole model with what was learned merged in; this one is used up. Raises `UsageProblem` for what is not in its words."""
+        if self.settings.head == "linear":
+            raise UsageProblem(
+                "What was taught is a layer beside the language model, which no model of transformers has a place for.",
+                "Allowed: what was taught with head=words or head=labels.",
+                "Train again with one of these, or go on with the adapter.",
+            )
+        return self.taught.merge(target)
 
     def save(self, folder: Path) -> None:
         """Write the adapter, or the trained weights, with all that names what they belong to; the base weights are not copied."""

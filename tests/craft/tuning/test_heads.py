@@ -18,6 +18,7 @@ from fieldguide.craft.tuning.teaching import taught
 from fieldguide.errors import DataProblem
 
 
+@pytest.mark.slow(keep=2)
 @pytest.mark.parametrize("architecture", architectures())
 def test_labels_are_weighed_as_the_scorer_weighs_them(tiny_chats: Path, architecture: str) -> None:
     made, (some, shelf) = student(tiny_chats, architecture), lessons(3)
