@@ -51,8 +51,9 @@ def test_what_is_trained_and_where_the_loss_stands_is_told(tmp_path: Path) -> No
         "used": False,
         "why": "vision or projector is trained, so features change with every step",
     }
-    assert (facts["kind"], facts["prompt"]["name"], facts["tuning"]["method"]) == ("prompted", "plain", "lora")
+    assert (facts["kind"], facts["prompt"]["name"], facts["tuning"]["method"]) == ("tuned", "plain", "lora")
     assert facts["revision"] != facts["base_revision"]
+    assert facts["trained_parameters"] == facts["trained_parts"]["vision"]["trained"] < facts["parameters"]
 
 
 def test_a_linear_layer_is_not_merged_and_words_are(tmp_path: Path) -> None:

@@ -207,7 +207,7 @@ def fit(train: Sequence[Example], val: Sequence[Example], task: Classify, settin
     _note(bench, settings, prompt, asking)
     student, head = taught(_teaching(settings, asking, len(lessons), bench), lessons, looked_at, bench, _judge(known, settings))
     chat = student.chat
-    bench.fact(**{**chat.facts, "model": settings.model, "kind": "prompted", "revision": chat.revision})
+    bench.fact(**{**chat.facts, "model": settings.model, "kind": "tuned", "revision": chat.revision, **student.sizes()})
     told = Told(asking, tuple((info.id, info.name) for info in known.classes))
     made = Taught(told, settings.head, chat.revision, chat.size, lambda: (student, head))
     shelf = made.shelf(bench, settings.model)
@@ -344,7 +344,7 @@ def _note(bench: Bench, settings: Settings, prompt: Prompt, asking: Asking) -> N
         "seed": None,
         "notes": list(asking.made.get("notes", ())),
     }
-    bench.fact(kind="prompted", prompt=told, head=settings.head, price_in=None, price_out=None)
+    bench.fact(kind="tuned", prompt=told, head=settings.head, price_in=None, price_out=None)
 
 
 def made_of(settings: Settings) -> dict[str, str]:
