@@ -280,6 +280,9 @@ def test_what_cannot_be_told_is_not_told() -> None:
         "not applicable",
         "The prompt gives no example.",
     )
+    two = facts(Model(), 0, 40, 4, checks=["order"])
+    order = check(content(replace(two, varied=two.varied[:3])), "order")
+    assert order["places"]["outcome"] == "too few orders to tell" and "too few orders to tell." in order["sentence"]
     few = content(facts(Model(), 0, 3, 3))
     assert "too few" in few["verdict"]
     silent = content(of_words("ab", "--", other="--"))

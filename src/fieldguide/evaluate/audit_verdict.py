@@ -142,6 +142,10 @@ def _facts(check: Json, told: Told) -> str:
         parts.append(
             f"The pull towards the example is {gap_text({**gap, 'p_holm': gap['p_holm']})}, not distinguishable from none."
         )
+    stands = check.get("places")
+    if stands and not holds(stands):
+        tested = "" if stands["p_holm"] is None else f" ({stands['orders']} orders, {p_text(stands['p_holm'])})"
+        parts.append(f"Whether places of the list take more: {stands['outcome']}{tested}.")
     if kind == "example" and variant_of(check, "no-example") is None:
         parts.append("The prompt without an example was not asked.")
     if kind == "length" and variant_of(check, "halves") is not None and variant_of(check, "halves")["difference"]:  # type: ignore[index]
