@@ -297,3 +297,24 @@ def test_the_module_writes_nothing(pictures: Path, monkeypatch: pytest.MonkeyPat
     ask(order(pictures, "What?"), Silent(), Parrot())
     assert list(here.iterdir()) == [] and len(list(pictures.iterdir())) == 5
     assert asking.__doc__
+
+
+def test_probable_answers_are_told_in_place_of_one(pictures: Path) -> None:
+    from fieldguide.tasks.weighed import Weighed, dumps
+
+    class Scale(Parrot):
+        def say(self, pixels: Pixels) -> Said:
+            said = super().say(pixels)
+            sums = (-1.0, -3.0) if "red" in said.text else (-3.0, -1.0)
+            return said if said.error else replace(said, text=dumps(Weighed(sums, found=(True, "red" not in said.text))))
+
+    scale = Scale()
+    answered = ask(order(pictures, "Red?", choice="yes,no", likelihood=True), Silent(), scale)
+    assert [asking.how for asking in scale.heard] == ["likelihood"] and scale.heard[0].answers == ("yes", "no")
+    told = {one.path.name: one.text for one in answered if one.error is None}
+    assert told["0.png"] == "88.1%  yes\n11.9%  no (at most)" and told["1.png"].startswith("88.1%  no\n")
+    assert {one.held for one in answered} == {None} and sum(one.error is not None for one in answered) == 2
+    many = ask(order(pictures, prompt="plain", classes="red,green", likelihood=True), Silent(), scale)
+    assert scale.heard[-1].how == "likelihood" and {one.read for one in many} == {None}
+    with pytest.raises(UsageProblem, match="none are named"):
+        askings(order(pictures, "Red?", likelihood=True))

@@ -12,9 +12,9 @@ from fieldguide.errors import DONE
 ROOT = Path(__file__).parent.parent
 
 
-def test_the_contestants_are_nine_and_of_every_family() -> None:
+def test_the_contestants_are_ten_and_of_every_family() -> None:
     found = plan.read_contestants(demo.CONTESTANTS)
-    assert len(found) == 9 and "nine contestants" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(found) == 10 and "ten contestants" in (ROOT / "README.md").read_text(encoding="utf-8")
     assert {one.family for one in found} == set(families.names()) - {"recorded"}
     assert all(plan.obstacle(one, online=False) is None for one in found), "it runs offline"
 
@@ -25,15 +25,18 @@ def test_the_list_of_classes_stands_before_the_picture() -> None:
     from fieldguide.tasks.asking import Shown
     from fieldguide.tasks.prompting import read_prompt, render
 
-    (asked,) = (one for one in plan.read_contestants(demo.CONTESTANTS) if one.family == "vlm_prompt")
+    asked, scored = (one for one in plan.read_contestants(demo.CONTESTANTS) if one.family == "vlm_prompt")
+    assert (asked.name, scored.name) == ("asked", "scored")
+    same = [one.settings.model_copy(update={"ask": "generate"}) for one in (asked, scored)]
+    assert same[0] == same[1], "the same model is asked the same"
 
     (turn,) = render(read_prompt(asked.settings.prompt), propose(map(str, range(10)))).messages  # type: ignore[attr-defined]
     assert turn.parts[-1] == Shown() and "0, 1, 2, 3" in str(turn.parts[0])
 
 
 def test_an_encoder_and_a_language_model_stand_side_by_side(tmp_path: Path) -> None:
-    """Both note a prompt, and only one of them was asked anything."""
-    names = {"zero-shot", "asked"}
+    """All note a prompt; the encoder was asked nothing, and of the model free answers and probabilities stand beside each other."""
+    names = {"zero-shot", "asked", "scored"}
     source = write_drawings(tmp_path / "digits", ["0", "1", "7"], per_class=7)
     chosen = [one for one in demo.CONTESTANTS if one.name in names]
     study = fieldguide.compare(source, chosen, out=tmp_path / "s", split="test-only")
@@ -41,3 +44,6 @@ def test_an_encoder_and_a_language_model_stand_side_by_side(tmp_path: Path) -> N
     assert study.exit_code == DONE, "an answer beside the format is wrong, and no failure of the run"
     assert study.scores("asked")["parts"]["test"]["failed"] > 0
     assert study.cost("asked")["asked"] == 21 and study.cost("zero-shot")["asked"] is None
+    free, scored = (study.scores(name)["parts"]["test"] for name in ("asked", "scored"))
+    assert scored["failed"] == 0 and scored["correct"] > free["correct"], "what is lost in the format is won back"
+    assert scored["metrics"]["log_loss"]["value"] is not None and free["metrics"]["log_loss"]["value"] is None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -128,6 +130,45 @@ def test_stopped_at_a_limit_and_broken_in_a_tournament_it_goes_on_to_the_same_nu
     assert found.keys() == whole.keys()
     assert {key: one.probabilities for key, one in found.items()} == {key: one.probabilities for key, one in whole.items()}
     assert study.cost("asked")["questions_each"] == 2
+
+
+@pytest.mark.slow(keep=0)
+@pytest.mark.parametrize("model", SERVERS)
+def test_killed_in_the_middle_of_a_tournament_it_goes_on_to_the_same_numbers(
+    pictures: Path, tmp_path: Path, model: str
+) -> None:
+    """The server kills whoever asks, twice, each time between the two questions about a picture."""
+    plainly = looks(colour, FEW, mind)
+    process: list[subprocess.Popen[bytes]] = []
+
+    def script(body: dict[str, Any], number: int) -> Answer:
+        seen, text = decoded(body)
+        if process and seen and "B = " in text and process[-1].poll() is None:
+            weighed.append(seen[-1].tobytes())
+            if len(weighed) > 4 and weighed[-2:-1] == weighed[-1:]:
+                weighed.clear()
+                process[-1].kill()
+        return plainly(body, number)
+
+    weighed: list[bytes] = []
+    with SERVERS[model](plainly) as server:
+        whole = answers(compare(pictures, tmp_path / "whole", word(server, model, ask="likelihood", score="sum", at_once=1)))
+    out, port = tmp_path / "parts", int(server.root.rpartition(":")[2])
+    with SERVERS[model](script, port=port) as server:
+        words = word(server, model, ask="likelihood", score="sum", at_once=1)
+        kept = [0]
+        for _ in range(2):
+            command = [sys.executable, "-m", "fieldguide", "compare", str(pictures), words, "--out", str(out)]
+            process.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+            assert process[-1].wait(120) in (0, -9)
+            kept.append(weighed_in(out))
+        process.clear()
+        study = compare(pictures, out, words)
+    assert kept[1] == 2 and kept == sorted(kept), "killed at the second question about a third picture, each time"
+    assert study.exit_code == DONE
+    assert {key: one.probabilities for key, one in answers(study).items()} == {
+        key: one.probabilities for key, one in whole.items()
+    }
 
 
 @pytest.mark.parametrize("model", SERVERS)

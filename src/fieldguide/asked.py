@@ -236,6 +236,8 @@ class FreeQuestion(Settings):
     """A further question about the same pictures; may be repeated."""
     choice: str | None = None
     """Answers that are allowed, separated by commas; nothing else can then be said."""
+    likelihood: bool = False
+    """Tell how probable each allowed answer is, in place of one; needs --choice, or --prompt with --classes."""
     prompt: str | None = None
     """Ask with a prompt instead of a question: one of ``fieldguide prompts``, a TOML file, or an Ollama Modelfile. Needs --classes."""
     classes: str | None = None

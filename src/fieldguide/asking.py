@@ -9,13 +9,13 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from fieldguide import families, gather, terminal
 from fieldguide.asked import FreeQuestion
 from fieldguide.consenting import require
 from fieldguide.craft.chat import SERVED, behind_server
-from fieldguide.craft.chat.costs import tokens_of
+from fieldguide.craft.chat.costs import of_picture
 from fieldguide.craft.chat.door import Door, where
 from fieldguide.craft.chat.opening import require_named
 from fieldguide.craft.server import server_of
@@ -26,7 +26,7 @@ from fieldguide.errors import DONE, PARTLY, DataProblem, EnvironmentProblem, Pic
 from fieldguide.files import read_toml, told_plainly
 from fieldguide.records import ClassInfo, Image, Pixels, Sending
 from fieldguide.settings import build
-from fieldguide.tasks.asking import Asking, Message, Shown
+from fieldguide.tasks.asking import Asking, How, Message, Shown
 from fieldguide.tasks.classify import Classify
 from fieldguide.tasks.prompting import Prompt, called, prompt_names, read_prompt, render
 from fieldguide.tasks.reading import Reading, read, words_of
@@ -45,6 +45,8 @@ _SHOWN = (
     ClassInfo("barn_owl", "barn owl", (), "a pale owl with a white face in the shape of a heart"),
     ClassInfo("eagle_owl", "eagle owl", (), "a very large owl with orange eyes and long ear tufts"),
 )
+#: Answers whose probability is told, the likeliest first.
+_LISTED = 10
 #: How the family of prompted models is written before a model where it is a contestant.
 _ROOM = "vlm_prompt/"
 
@@ -115,9 +117,8 @@ def askings(order: Order) -> list[tuple[str, Asking]]:
     how = order.how
     if how.prompt is not None:
         prompt, classes = read_prompt(how.prompt), classes_of(how.classes)
-        return [
-            (f"prompt {prompt.name}", replace(render(prompt, classes), seed=how.seed if prompt.seed is None else prompt.seed))
-        ]
+        asking = render(prompt, classes, "likelihood" if how.likelihood else "generate")
+        return [(f"prompt {prompt.name}", replace(asking, seed=how.seed if prompt.seed is None else prompt.seed))]
     choices = tuple(dict.fromkeys(part.strip() for part in (how.choice or "").split(",") if part.strip()))
     if how.choice is not None and len(choices) < 2:
         raise UsageProblem(
@@ -125,7 +126,13 @@ def askings(order: Order) -> list[tuple[str, Asking]]:
             "Two answers or more, separated by commas.",
             "--choice yes,no",
         )
-    way: Literal["generate", "choice"] = "choice" if choices else "generate"
+    if how.likelihood and not choices:
+        raise UsageProblem(
+            "--likelihood tells how probable answers are, and none are named.",
+            "The answers that are allowed, separated by commas; or a prompt with its classes.",
+            "--choice yes,no --likelihood",
+        )
+    way: How = "likelihood" if how.likelihood else "choice" if choices else "generate"
     return [
         (said, Asking((Message("user", (Shown(), said)),), choices, way, None, how.temperature, how.seed, how.most_tokens))
         for said in order.questions
@@ -208,13 +215,13 @@ def _each(chat: Chat, asking: Asking, paths: Sequence[Path], images: Sequence[Im
     for number, said in enumerate(chat.ask(asking, pixels(), {})):
         yield from (_unseen(paths[place], unread[place]) for place in range(done, shown[number]))
         done = shown[number] + 1
-        yield _answered(paths[shown[number]], said, asking.how == "choice")
+        yield _answered(paths[shown[number]], _in_words(said, asking), asking.how == "choice")
     yield from (_unseen(paths[place], unread[place]) for place in range(done, len(images)))
 
 
 def _understood(how: FreeQuestion) -> Callable[[Answered], str | None]:
     """Return what tells how an answer to a prompt is read; a free question has no wrong answer, so nothing is told of one."""
-    if how.prompt is None:
+    if how.prompt is None or how.likelihood:
         return lambda one: None
     prompt = read_prompt(how.prompt)
     task = Classify(called(prompt, classes_of(how.classes)))
@@ -232,6 +239,21 @@ def _understood(how: FreeQuestion) -> Callable[[Answered], str | None]:
 
 def _unseen(path: Path, why: str) -> Answered:
     return Answered(path, "", error=why, seen=False)
+
+
+def _in_words(said: Said, asking: Asking) -> Said:
+    """Return what is said with probabilities written out, likeliest first; those of names that a server did not tell of are bounds."""
+    if asking.how != "likelihood" or said.error is not None:
+        return said
+    from fieldguide.craft.chat.weighing import Weighing, told
+    from fieldguide.tasks.weighed import loads
+
+    row = [loads(said.text)]
+    table, known = Weighing().probabilities(row), told(row)
+    order = sorted(range(len(table)), key=lambda at: -table[at])
+    lines = [f"{table[at]:.1%}  {plain(asking.answers[at], 80)}{'' if known[at] else ' (at most)'}" for at in order[:_LISTED]]
+    rest = len(order) - _LISTED
+    return replace(said, text="\n".join([*lines, *([f"and {rest} less probable ones"] if rest > 0 else [])]))
 
 
 def _answered(path: Path, said: Said, choice: bool) -> Answered:
@@ -352,8 +374,10 @@ def _require_reachable(order: Order) -> None:
 
 def _sending(host: str, asked: Sequence[tuple[str, Asking]], pictures: int, size: int | None) -> Sending:
     """Return what would be sent to `host`, and about how many tokens that is."""
-    counts = [tokens_of(asking, size) for _, asking in asked]
+    each = [of_picture(asking, size, served=True) for _, asking in asked]
     said = [
-        out if asking.answers else min(asking.most_tokens, _FREE) for (_, asking), (_, out) in zip(asked, counts, strict=True)
+        one.tokens_out if asking.answers else min(asking.most_tokens, _FREE)
+        for (_, asking), one in zip(asked, each, strict=True)
     ]
-    return Sending(host, pictures * len(asked), pictures * sum(read for read, _ in counts), pictures * sum(said))
+    questions, read = sum(one.questions for one in each), sum(one.tokens_in for one in each)
+    return Sending(host, pictures * questions, pictures * read, pictures * sum(said))

@@ -1,5 +1,7 @@
 """The demo: a floor, an honest baseline, a weak contestant, three small networks from scratch, an encoder that reads words, and a language model.
 
+The language model takes part twice: it answers as it likes, and it tells how probable each answer is, to the same question.
+
 That encoder and that model have seen synthetic digits among drawn shapes, and none of the demo's.
 """
 
@@ -45,6 +47,7 @@ CONTESTANTS = (
     Entry(name="zero-shot", family="dual_encoder", settings={"model": "drawn", "templates": _SAID}),
     Entry(name="text-adapter", family="text_adapter", settings={"model": "drawn", "templates": _SAID}),
     Entry(name="asked", family="vlm_prompt", settings={"model": "drawn"}),
+    Entry(name="scored", family="vlm_prompt", settings={"model": "drawn", "ask": "likelihood"}),
 )
 
 

@@ -17,6 +17,7 @@ from tests.rooms import write_colours
 from tests.torture.faults import Plan, start
 from tests.torture.small_study import partial
 
+import fieldguide
 from fieldguide.craft.chat.kept import Answers
 from fieldguide.data.tables import read_predictions
 from fieldguide.errors import DONE
@@ -61,15 +62,6 @@ def numbers(study: Path) -> tuple[dict[str, Any], np.ndarray]:
     return chosen, np.array([one.probabilities for one in rows])
 
 
-@pytest.fixture(scope="module", autouse=True)
-def libraries() -> None:
-    """Import here, by using them once, what the forked children need."""
-    from fieldguide.craft.chat import Wanted
-    from fieldguide.craft.chat.local import open_local
-
-    open_local(Wanted())
-
-
 @pytest.mark.parametrize("orders", [1, 2])
 def test_killed_while_weighing(orders: int, tmp_path: Path, told: Callable[[str], None]) -> None:
     base, word = tmp_path / "base", WORD.format(orders=orders)
@@ -81,7 +73,8 @@ def test_killed_while_weighing(orders: int, tmp_path: Path, told: Callable[[str]
         assert found.code in (DONE, -signal.SIGKILL), found.text
         return found.code
 
-    assert compare("whole") == DONE
+    # In this process, which imports with it what the forked children need.
+    assert fieldguide.compare(pictures, [word], out=base / "whole").exit_code == DONE
     chosen, expected = numbers(base / "whole")
     with Answers(base / "whole" / "answers.sqlite") as kept:
         every = len(kept)

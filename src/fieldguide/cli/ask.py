@@ -12,6 +12,7 @@ _FIELDS = (
     "key_variable",
     "also",
     "choice",
+    "likelihood",
     "prompt",
     "classes",
     "temperature",

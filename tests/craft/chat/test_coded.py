@@ -174,6 +174,30 @@ def test_questions_about_a_picture_share_all_that_stands_before_the_letters(way:
     assert one.tokens_in == sum(counts) and one.tokens_out == 4
 
 
+def test_pictures_are_asked_about_at_once_and_each_by_itself(way: str) -> None:
+    serve, opened = WAYS[way]
+    with serve(looks(kind=Kind(seconds=0.01), mind=seeing(MANY))) as server:
+        chat = opened(server, at_once=3)
+        said = list(chat.ask(asking(MANY), [PICTURES[at % 3] for at in range(12)], {}))
+        chat.close()
+    assert {one.error for one in said} == {None} and server.most == 3
+    assert all(said[at].text == said[at % 3].text for at in range(12))
+
+
+@pytest.mark.parametrize("letters", range(6200, 7800, 200))
+def test_questions_about_a_picture_get_the_same_room(letters: int) -> None:
+    """Ollama loads a model anew where the room changes; it changes at 4,096 tokens, about 7,600 letters and a picture."""
+    names = tuple(f"a rather long name with the number {number}" for number in range(30))
+    what = Asking((Message("user", ("x" * letters, Shown())),), names, "likelihood")
+    with ollama(looks(mind=seeing(names))) as server:
+        chat = test_ollama.opened(server)
+        (one,) = chat.ask(what, PICTURES[:1], {})
+        chat.close()
+    assert one.error is None and len(server.asked) == 4
+    assert len({body["options"].get("num_ctx") for body in server.asked[1:]}) == 1
+    assert all(len(decoded(body)[1]) // 3 + 1500 <= body["options"].get("num_ctx", 4096) for body in server.asked[1:])
+
+
 @pytest.mark.parametrize(
     ("kind", "told"),
     [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ from fieldguide.tasks.weighed import loads
 PICTURES = [picture(1), picture(2, 32, 96), picture(3, 64, 32)]
 #: Enough for labels that begin alike, and one that is the beginning of another.
 FEW = asking(NAMES[:10], how="likelihood")
+#: Ways that are not full passes.
+ALL: tuple[Way, ...] = scoring.WAYS[:-1]
 #: Against full passes, in nats, in float32.
 CLOSE = 1e-4
 
@@ -100,7 +102,7 @@ def test_every_way_gives_what_full_passes_give(tiny_chats: Path, architecture: s
     scorer = scorer_of(chat, FEW)
     said = list(chat.ask(FEW, PICTURES[:2], {}))
     told = chat.facts["likelihood"]
-    assert (told["way"], told["labels"]) == ("tree", 10)
+    assert (told["way"], told["labels"]) == ("joined", 10)
     assert told["behind"] < told["tokens"] - told["labels"], "what labels begin with in common is read once"
     assert told["once"] + told["picture"] + told["behind"] == said[0].tokens_in < told["full"] / 5
     assert {(one.level, one.finish, one.tokens_out, one.seconds is not None) for one in said} == {
@@ -117,23 +119,27 @@ def test_a_picture_has_the_same_numbers_alone_and_in_any_batch(
     pictures = [picture(seed, 32, 32 + 16 * (seed % 3)) for seed in range(7)]
     chat = opened(tiny_chats, architecture, batch_size=4)
     scorer, rows, tokens = scorer_of(chat, FEW), [], []
-    honest = scoring.by_tree
+    honest, behind = scoring.by_joined, scoring.by_tree
+
+    def joined(model: Any, before: Prefix | None, inputs: Any, tree: Tree, labels: int) -> Tensor:
+        rows.append(len(inputs["input_ids"]))
+        return honest(model, before, inputs, tree, labels)
 
     def counted(model: Any, looked: passes.Looked, tree: Tree, labels: int) -> Tensor:
-        rows.append(len(looked.first))
-        tokens.append(rows[-1] * len(tree.tokens))
-        return honest(model, looked, tree, labels)
+        tokens.append(len(looked.first) * len(tree.tokens))
+        return behind(model, looked, tree, labels)
 
+    monkeypatch.setattr(scoring, "by_joined", joined)
     monkeypatch.setattr(scoring, "by_tree", counted)
     found = weighed(chat, FEW, pictures)
-    assert scorer.way == "tree" and max(rows) > 1, "pictures went through together"
+    assert scorer.way == "joined" and max(rows) > 1 and not tokens, "pictures went through together"
     alone = torch.cat([weighed(chat, FEW, [one]) for one in pictures])
     assert torch.allclose(found, alone, rtol=0, atol=1e-5), float((found - alone).abs().max())
     assert torch.allclose(weighed(chat, FEW, pictures[::-1]), found.flip(0), rtol=0, atol=1e-5)
     # So have they where a pass may hold the logits of 20 tokens: of fewer pictures, and of a few of the labels.
-    tokens.clear()
     scorer.most = 2 * 10 * chat.model.config.get_text_config().vocab_size
     scorer._plant()
+    scorer.way = "tree"
     assert len(scorer.trees) > 1
     assert torch.allclose(weighed(chat, FEW, pictures), found, rtol=0, atol=1e-5)
     assert max(tokens) <= 20
@@ -147,7 +153,7 @@ def test_pictures_that_are_shown_as_examples_count_and_may_be_read_once_or_not(t
     for once in (True, False):
         scorer = scorer_of(chat, question, examples=examples, once=once)
         assert torch.allclose(weighed(chat, question, PICTURES[:2], examples), expected, rtol=0, atol=CLOSE)
-        assert ((scorer.prompt.prefix is not None), scorer.way) == (once, "tree")
+        assert ((scorer.prompt.prefix is not None), scorer.way) == (once, "joined")
 
 
 def test_labels_are_whole_answers_with_their_tokens_and_bytes(tiny_chats: Path) -> None:
@@ -163,9 +169,18 @@ def test_labels_are_whole_answers_with_their_tokens_and_bytes(tiny_chats: Path) 
     # Whole answers exclude each other, one that begins another one included: with all its continuations it would not be so.
     assert sum(np.exp(one.sums[:5])) < 1
     expected = written_out(chat, question, PICTURES[:1], {})[0]
-    for way in scoring.WAYS:
+    for way in ALL:
         scorer_of(chat, question, way)
         assert torch.allclose(weighed(chat, question, PICTURES[:1])[0], expected, rtol=0, atol=CLOSE)
+        # Of one name, and of one that is nothing but the end of a turn, there is no tree.
+        for only in (("bear",), ("",)):
+            scorer_of(chat, weighing(only), way)
+            assert torch.allclose(
+                weighed(chat, weighing(only), PICTURES[:1]),
+                written_out(chat, weighing(only), PICTURES[:1], {}),
+                rtol=0,
+                atol=CLOSE,
+            )
 
 
 def test_an_answer_in_json_is_scored_as_it_would_be_written(tiny_chats: Path) -> None:
@@ -204,45 +219,62 @@ def _unmasked(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def _shifted(monkeypatch: pytest.MonkeyPatch) -> None:
-    _astray(monkeypatch, place=lambda at: at + 1)
+def _placed(monkeypatch: pytest.MonkeyPatch, make: Callable[[Tensor], Tensor]) -> None:
+    """Let what follows a picture stand elsewhere."""
+    honest = passes._begun
+
+    def spoilt(*given: Any) -> Any:
+        begun, mask, place = honest(*given)
+        return begun, mask, make(place)
+
+    monkeypatch.setattr(passes, "_begun", spoilt)
 
 
-TRAPS: dict[str, tuple[str, Any]] = {
-    "a cache that is used again without a copy": ("idefics3", _uncopied),
-    "a tree without its mask": ("idefics3", _unmasked),
-    "positions that are one too far": ("llava", _shifted),
-    "positions that count every token of a picture": (
+POSITIONS = "positions that count every token of a picture"
+TRAPS: dict[str, tuple[str, Any, tuple[Way, ...]]] = {
+    "a cache that is used again without a copy": ("idefics3", _uncopied, ("copied",)),
+    "a tree without its mask": ("idefics3", _unmasked, ("joined", "tree")),
+    "positions that are one too far": ("llava", lambda patch: _placed(patch, lambda at: at + 1), ALL),
+    POSITIONS: (
         "qwen3_vl",
-        lambda patch: _astray(patch, place=lambda at: at[:1].expand(4, -1)),
+        lambda patch: _placed(patch, lambda at: at[:1].expand(4, -1)),
+        ALL,
     ),
     "positions of another picture": (
         "qwen3_vl",
-        lambda patch: _astray(patch, place=lambda at: at + torch.tensor([0, 4, 4, 4])[:, None]),
+        lambda patch: _placed(patch, lambda at: at + torch.tensor([0, 4, 4, 4])[:, None]),
+        ALL,
     ),
-    "cross-attention that is let through no more": ("mllama", lambda patch: _astray(patch, crossing=torch.zeros_like)),
-    "another picture's first token": ("llava", lambda patch: _astray(patch, first=lambda found: found.roll(1, 1))),
+    "cross-attention that is let through no more": (
+        "mllama",
+        lambda patch: _astray(patch, crossing=torch.zeros_like),
+        ("tree", "copied"),
+    ),
+    "another picture's first token": (
+        "llava",
+        lambda patch: _astray(patch, first=lambda found: found.roll(1, 1)),
+        ("tree", "copied"),
+    ),
 }
 
 
-@pytest.mark.parametrize("trap", TRAPS)
+@pytest.mark.parametrize(
+    ("trap", "precision"), [*((trap, "fp32") for trap in TRAPS), ("a tree without its mask", "bf16"), (POSITIONS, "bf16")]
+)
 def test_a_way_that_would_change_a_number_is_not_taken_and_told(
-    tiny_chats: Path, trap: str, monkeypatch: pytest.MonkeyPatch
+    tiny_chats: Path, trap: str, precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    architecture, spoil = TRAPS[trap]
-    chat = opened(tiny_chats, architecture)
+    architecture, spoil, wrong = TRAPS[trap]
+    chat = opened(tiny_chats, architecture, precision=precision)
     scorer_of(chat, FEW, "naive")
     expected = weighed(chat, FEW, PICTURES[:1])
     spoil(monkeypatch)
     # Copies are cut in two, so that a cache is used twice; and the prompt is read as a whole, or the prefix would be what is found out.
     monkeypatch.setattr(passes, "_COPIED", 1)
-    ways: tuple[Way, ...] = (
-        ("tree", "naive") if spoil is _unmasked else ("copied", "naive") if spoil is _uncopied else scoring.WAYS
-    )
-    scorer = scorer_of(chat, FEW, *ways, once=False)
+    scorer = scorer_of(chat, FEW, *wrong, "naive", once=False)
     assert torch.equal(weighed(chat, FEW, PICTURES[:1]), expected)
     assert scorer.way == chat.facts["likelihood"]["way"] == "naive"
-    assert set(chat.facts["likelihood"]["why"]) == set(ways) - {"naive"}
+    assert set(chat.facts["likelihood"]["why"]) == set(wrong)
     assert "by a full pass each" in chat.facts["notes"][-1]
 
 
@@ -265,7 +297,7 @@ def test_what_was_read_is_there_unchanged_after_use(tiny_chats: Path, architectu
     assert [(layer.keys.shape, float(layer.keys.sum())) for layer in looked.read.cache.layers] == shapes
 
 
-@pytest.mark.parametrize("way", ["tree", "copied"])
+@pytest.mark.parametrize("way", ALL)
 def test_what_the_model_remembers_of_another_picture_is_not_read(tiny_chats: Path, way: Way) -> None:
     chat = opened(tiny_chats, "qwen3_vl")
     scorer_of(chat, FEW, way)
@@ -313,7 +345,26 @@ def test_a_model_with_a_running_state_is_scored_behind_copies(tiny_chats: Path) 
     assert torch.allclose(found[0], found[2], rtol=0, atol=1e-5)
     assert scorer.way == "copied"
     assert "log-probabilities differ by" in chat.facts["likelihood"]["why"]["tree"]
+    assert set(chat.facts["likelihood"]["why"]) == {"joined", "tree"}
     assert "as rows of a batch" in chat.facts["notes"][-1]
+
+
+def test_a_model_that_sees_through_a_window_is_scored_behind_copies(tiny_chats: Path) -> None:
+    from transformers import Idefics3ForConditionalGeneration, MistralConfig
+
+    chat, question = opened(tiny_chats), weighing(NAMES[:8])
+    config, old = chat.model.config, chat.model.config.text_config
+    same = ("vocab_size", "hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads", "num_hidden_layers")
+    sizes = {name: getattr(old, name) for name in (*same, "pad_token_id", "bos_token_id", "eos_token_id", "initializer_range")}
+    config.text_config = MistralConfig(**sizes, head_dim=16, sliding_window=12)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        chat.model = Idefics3ForConditionalGeneration(config).eval()
+    expected = written_out(chat, question, PICTURES[:2], {})
+    scorer = scorer_of(chat, question)
+    found = weighed(chat, question, PICTURES[:2])
+    assert torch.allclose(found, expected, rtol=0, atol=CLOSE), float((found - expected).abs().max())
+    assert scorer.way == "copied"
 
 
 def test_a_large_tree_is_cut_and_narrow_numbers_are_near(tiny_chats: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -322,7 +373,7 @@ def test_a_large_tree_is_cut_and_narrow_numbers_are_near(tiny_chats: Path, monke
     narrow = opened(tiny_chats, precision="bf16")
     scorer = scorer_of(narrow, question)
     assert torch.allclose(weighed(narrow, question), expected, rtol=0.05)
-    assert scorer.way == "tree"
+    assert scorer.way == "joined"
     monkeypatch.setattr(scoring, "_MOST", 10 * chat.model.config.get_text_config().vocab_size)
     scorer = scorer_of(chat, question)
     assert len(scorer.trees) > 3
@@ -355,7 +406,7 @@ def test_what_goes_wrong_with_one_picture_is_told_and_decides_nothing(tiny_chats
     scorer = scorer_of(chat, FEW)
     found = list(chat.ask(FEW, [empty, PICTURES[0], empty], {}))
     assert [one.error is None for one in found] == [False, True, False]
-    assert (scorer.way, found[1].seconds is not None) == ("tree", True)
+    assert (scorer.way, found[1].seconds is not None) == ("joined", True)
     chat.context = chat.facts["likelihood"]["once"] + chat.facts["likelihood"]["picture"] + 2
     told = next(chat.ask(FEW, PICTURES[:1], {}))
     assert told.lasting and "in the longest name" in str(told.error)
@@ -374,22 +425,24 @@ def test_where_memory_runs_out_fewer_pictures_and_then_fewer_labels_go_through(
     chat = opened(tiny_chats, batch_size=6)
     expected = weighed(chat, FEW, pictures)
     scorer = scorer_of(chat, FEW)
-    honest, sizes = passes._onward, []
+    chat._ready(scorer.prompt, 0, pictures[0])
+    honest, sizes = chat.model.forward, []
 
-    def hungry(*given: Any) -> Tensor:
-        sizes.append(given[3].numel())
-        if sizes[-1] > most:
+    def hungry(*given: Any, logits_to_keep: int = 0, **more: Any) -> Any:
+        rows, tokens = more["input_ids"].shape
+        sizes.append(rows * (logits_to_keep or tokens))
+        if sizes[-1] > most and more["use_cache"]:  # full passes show what is right
             raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
-        return honest(*given)
+        return honest(*given, logits_to_keep=logits_to_keep, **more)
 
-    monkeypatch.setattr(passes, "_onward", hungry)
-    most = 3 * len(scorer.trees[0].tokens)
+    monkeypatch.setattr(chat.model, "forward", hungry)
+    most = 3 * (len(scorer.trees[0].tokens) + 1)
     assert torch.allclose(weighed(chat, FEW, pictures), expected, rtol=0, atol=1e-5)
-    assert (chat.batch, scorer.way) == (3, "tree"), "what is short of memory is not taken for what is wrong"
+    assert (chat.batch, scorer.way) == (3, "joined"), "what is short of memory is not taken for what is wrong"
     sizes.clear()
     most = len(scorer.trees[0].tokens) // 3
     assert torch.allclose(weighed(chat, FEW, pictures), expected, rtol=0, atol=1e-5)
-    assert (chat.batch, len(scorer.trees) >= 3) == (1, True)
+    assert (chat.batch, scorer.way, len(scorer.trees) >= 3) == (1, "tree", True)
     sizes.clear()
     weighed(chat, FEW, pictures)
     assert max(sizes) <= most, "it is remembered"
@@ -398,7 +451,7 @@ def test_where_memory_runs_out_fewer_pictures_and_then_fewer_labels_go_through(
     assert [(one.lasting, "memory" in str(one.error)) for one in said] == [(True, True)] * 2
 
 
-@pytest.mark.parametrize("way", ["tree", "copied"])
+@pytest.mark.parametrize("way", ["joined", "copied"])
 def test_numbers_come_as_they_are_had(tiny_chats: Path, way: Way) -> None:
     chat, taken = opened(tiny_chats, batch_size=2), []
     scorer_of(chat, FEW, way)
@@ -411,4 +464,4 @@ def test_numbers_come_as_they_are_had(tiny_chats: Path, way: Way) -> None:
     answers = chat.ask(FEW, stream(), {})
     assert taken == []
     for number, _ in enumerate(answers):
-        assert len(taken) - number <= (2 if way == "tree" or number == 0 else 1)
+        assert len(taken) - number <= (2 if way == "joined" or number == 0 else 1)

@@ -18,7 +18,7 @@ from typing import Any
 
 from fieldguide.craft import troubles
 from fieldguide.craft.chat import OLLAMA, OLLAMAS, Said, Wanted
-from fieldguide.craft.chat.coded import require_served
+from fieldguide.craft.chat.coded import LETTERS, require_served
 from fieldguide.craft.chat.flight import Flight, Shares
 from fieldguide.craft.chat.lettered import Lettered, Tops
 from fieldguide.craft.chat.over_http import failed, most_told, said_of, schema_of
@@ -40,6 +40,8 @@ KEEP = "10m"
 _USUAL_CONTEXT = 4096
 #: Tokens a picture comes to at most in the models in use, and letters of a token, for a guess on the safe side.
 _PICTURE_TOKENS, _LETTERS = 1500, 3
+#: Letters at most that a list of letters has around each label, and around all of them.
+_BESIDE, _AROUND = 8, 200
 
 
 def open_ollama(wanted: Wanted, *, sleep: Callable[[float], object] | None = None) -> Ollama:
@@ -208,7 +210,14 @@ class Ollama:
         return lambda pixels: said_of(asking, self._reply(form, sent(pixels, self.size)))
 
     def _weighing(self, asking: Asking, examples: Mapping[str, str]) -> Callable[[Pixels], Said]:
-        lettered = Lettered(asking, self.tops, lambda coded, tops: self._form(coded, tops, examples), self._reply)
+        # All questions about a picture get the same room: Ollama loads the model anew where that changes.
+        longest = sorted(map(len, asking.answers))[-len(LETTERS) :]
+        reserve = (sum(longest) + _BESIDE * len(longest) + _AROUND) // _LETTERS
+
+        def write(coded: Asking, tops: int) -> _Form:
+            return self._form(coded, tops, examples, _needed(asking, examples) + reserve)
+
+        lettered = Lettered(asking, self.tops, write, self._reply)
 
         def one(pixels: Pixels) -> Said:
             said = lettered(pixels, self.size, self.wanted.model, self.talk.wire.server.url)
@@ -217,9 +226,9 @@ class Ollama:
 
         return one
 
-    def _form(self, asking: Asking, tops: int | None, examples: Mapping[str, str]) -> _Form:
+    def _form(self, asking: Asking, tops: int | None, examples: Mapping[str, str], needed: int | None = None) -> _Form:
         """Return a question as it is sent about any picture, with the log-probabilities of `tops` likeliest tokens where they are wanted."""
-        body = self.written(asking, examples)
+        body = self.written(asking, examples, needed)
         if tops:
             body |= {"logprobs": True, "top_logprobs": tops}
         head, _, tail = json.dumps(body).encode().partition(GAP.encode())
@@ -254,15 +263,13 @@ class Ollama:
         body = {"model": self.name, "messages": messages, "stream": False, "keep_alive": KEEP, "options": options}
         return {**body, "think": False} if self._thinks else body
 
-    def written(self, asking: Asking, examples: Mapping[str, str]) -> dict[str, Any]:
-        """Return the body of a request about any picture, with a gap for it; `examples` are base64."""
+    def written(self, asking: Asking, examples: Mapping[str, str], needed: int | None = None) -> dict[str, Any]:
+        """Return the body of a request about any picture, with a gap for it; `examples` are base64, `needed` is the room it gets in tokens."""
         messages = [turn for message in asking.messages for turn in _turns(message, examples)]
         options: dict[str, Any] = {"temperature": asking.temperature, "num_predict": asking.most_tokens}
         if asking.seed is not None:
             options["seed"] = asking.seed
-        letters = sum(len(turn["content"]) for turn in messages)
-        pictures = sum(len(turn.get("images", ())) for turn in messages)
-        needed = letters // _LETTERS + pictures * _PICTURE_TOKENS + asking.most_tokens
+        needed = needed or _needed(asking, examples)
         if needed > _USUAL_CONTEXT:
             options["num_ctx"] = 1 << (needed - 1).bit_length()
         body = self._body(messages, options)
@@ -270,6 +277,14 @@ class Ollama:
         if schema is not None:
             body["format"] = schema
         return body
+
+
+def _needed(asking: Asking, examples: Mapping[str, str]) -> int:
+    """Return about how many tokens a question and its answer take, on the safe side."""
+    messages = [turn for message in asking.messages for turn in _turns(message, examples)]
+    letters = sum(len(turn["content"]) for turn in messages)
+    pictures = sum(len(turn.get("images", ())) for turn in messages)
+    return letters // _LETTERS + pictures * _PICTURE_TOKENS + asking.most_tokens
 
 
 def _turns(message: Message, examples: Mapping[str, str]) -> list[dict[str, Any]]:

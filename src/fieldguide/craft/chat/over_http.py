@@ -185,7 +185,7 @@ def most_told(reply: Reply) -> int:
 
 def schema_of(asking: Asking) -> Mapping[str, Any] | None:
     """Return the schema that keeps an answer to what it may be; `None` where it is free."""
-    if asking.how == "generate":
+    if asking.how != "choice":
         return None
     if asking.schema is not None:
         return asking.schema

@@ -50,11 +50,11 @@ class Looked:
         return Looked(read, self.first[rows], self.mask[rows], self.place[:, rows], crossing)
 
 
-def look(model: Any, before: Prefix | None, inputs: Inputs) -> Looked:
-    """Read the prompt with each of the pictures; where there is `before`, `inputs` are the prompt from the picture on."""
+def _begun(model: Any, before: Prefix | None, inputs: Inputs) -> tuple[dict[str, Any], Tensor, Tensor]:
+    """Return what a pass of the prompt with each of the pictures is given, its mask ``"pictures tokens"``, and the place of what comes next."""
     given: dict[str, Any]
     if before is None:
-        given = {**inputs, "past_key_values": DynamicCache(config=model.config)}
+        given = dict(inputs)
         if hasattr(model.model, "get_rope_index"):
             given["position_ids"] = prefixes._positions(model, inputs, None)
     else:
@@ -67,6 +67,13 @@ def look(model: Any, before: Prefix | None, inputs: Inputs) -> Looked:
         # A picture takes fewer positions in space than it has tokens; what follows goes on from the largest of them.
         place = torch.cat([place, (positions[1:].amax((0, 2)) + 1).expand(3, -1)])
         given["position_ids"] = positions[..., -inputs["input_ids"].shape[1] :]
+    return given, mask, place
+
+
+def look(model: Any, before: Prefix | None, inputs: Inputs) -> Looked:
+    """Read the prompt with each of the pictures; where there is `before`, `inputs` are the prompt from the picture on."""
+    given, mask, place = _begun(model, before, inputs)
+    given.setdefault("past_key_values", DynamicCache(config=model.config))
     out = model(**given, use_cache=True, logits_to_keep=1)
     crossing = inputs.get("cross_attention_mask")
     return Looked(
@@ -105,24 +112,60 @@ def _normaliser(logits: Tensor) -> Tensor:
     return torch.cat(parts).view(logits.shape[:-1])
 
 
+def _additive(seen: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return a mask ``"pictures 1 tokens tokens"`` that is added, of what each token sees."""
+    mask = torch.zeros(seen.shape, dtype=dtype, device=seen.device)
+    return mask.masked_fill_(~seen, torch.finfo(dtype).min)[:, None]
+
+
+def _alike(mask: Tensor) -> Tensor:
+    """Return one row of a mask ``"pictures tokens"`` where all are alike, as a rule: nothing is padded."""
+    return mask.bool() if bool((mask != mask[:1]).any()) else mask[:1].bool()
+
+
+def _summed(found: Tensor, tree: Tree, labels: int) -> Tensor:
+    """Return sums ``"pictures labels"`` of log-probabilities ``"pictures tokens"``, in float64."""
+    return torch.zeros(len(found), labels, dtype=torch.float64).index_add_(1, tree.owner, found.cpu().double())
+
+
+def by_joined(model: Any, before: Prefix | None, inputs: Inputs, tree: Tree, labels: int) -> Tensor:
+    """Return sums ``"pictures labels"``, zero for those that the tree does not hold, by one pass of pictures and tree together."""
+    given, mask, place = _begun(model, before, inputs)
+    device, (rows, own), count = mask.device, inputs["input_ids"].shape, len(tree.tokens)
+    once = mask.shape[1] - own
+    real = _alike(mask)[:, None]
+    causal = torch.ones(own, mask.shape[1], dtype=torch.bool, device=device).tril(once)
+    above = torch.cat([real & causal, real.new_zeros(len(real), own, count)], dim=2)
+    below = torch.cat([real.expand(-1, count, -1), tree.seen.to(device).expand(len(real), -1, -1)], dim=2)
+    given["attention_mask"] = _additive(torch.cat([above, below], dim=1), model.dtype)
+    positions = given.get("position_ids", torch.arange(once, once + own, device=device).expand(1, rows, -1))
+    positions = torch.cat([positions, place[:, :, None] + tree.depths.to(device)], dim=2)
+    given["position_ids"] = positions[0] if len(positions) == 1 else positions
+    for name in prefixes._along(inputs):
+        if name != "attention_mask":
+            behind = tree.tokens.to(device) if name == "input_ids" else torch.zeros(count, dtype=torch.long, device=device)
+            given[name] = torch.cat([inputs[name], behind.to(inputs[name].dtype).expand(rows, -1)], dim=1)
+    if (crossing := inputs.get("cross_attention_mask")) is not None:
+        given["cross_attention_mask"] = torch.cat([crossing, crossing[:, -1:].expand(-1, count, -1, -1)], dim=1)
+    logits = model(**given, use_cache=before is not None, logits_to_keep=count + 1).logits
+    after = tree.after.to(device)
+    return _summed(logits[:, after, tree.words.to(device)].float() - _normaliser(logits)[:, after], tree, labels)
+
+
 def by_tree(model: Any, looked: Looked, tree: Tree, labels: int) -> Tensor:
     """Return sums ``"pictures labels"``, zero for those that the tree does not hold, by one pass with one row for each picture."""
     device, count, rows = looked.mask.device, len(tree.tokens), len(looked.first)
     after, words = tree.after.to(device), tree.words.to(device)
     found = looked.first[:, words]
     if count:
-        # Rows are alike in what they see, as a rule: nothing is padded.
-        own = looked.mask if bool((looked.mask != looked.mask[:1]).any()) else looked.mask[:1]
-        before = own.bool()[:, None].expand(-1, count, -1)
-        seen = torch.cat([before, tree.seen.to(device).expand(len(own), -1, -1)], dim=2)
-        mask = torch.zeros(seen.shape, dtype=model.dtype, device=device).masked_fill(~seen, torch.finfo(model.dtype).min)
-        ids = tree.tokens.to(device).expand(rows, -1)
-        logits = _onward(model, looked, looked.read.copied(), ids, tree.depths.to(device), mask[:, None])
+        before = _alike(looked.mask)[:, None].expand(-1, count, -1)
+        seen = torch.cat([before, tree.seen.to(device).expand(len(before), -1, -1)], dim=2)
+        ids, mask = tree.tokens.to(device).expand(rows, -1), _additive(seen, model.dtype)
+        logits = _onward(model, looked, looked.read.copied(), ids, tree.depths.to(device), mask)
         behind = (after - 1).clamp_min(0)
         inner = logits[:, behind, words].float() - _normaliser(logits)[:, behind]
         found = torch.where(after > 0, inner, found)
-    sums = torch.zeros(rows, labels, dtype=torch.float64)
-    return sums.index_add_(1, tree.owner, found.cpu().double())
+    return _summed(found, tree, labels)
 
 
 def by_copies(model: Any, looked: Looked, labels: Labels, most: int) -> Tensor:

@@ -2,9 +2,10 @@
 
 Prompt and picture are read once. All labels follow as one tree (a token that several begin with is read once for all of them), in a
 single row: every token sees the prompt and those that lead to it in its own labels, and stands at the position it would have alone.
-Where an architecture cannot do that (layers with a running state read a row in its order), labels are rows of a batch, each behind a
-copy of what was computed; where that fails too, each label is a full pass of its own. Which of the three is used is not known from a
-name but found out on the first pictures, by full passes for a few of the labels, and told in the facts.
+Picture and tree go through in one pass; where a picture is read by rules of the model's own (its patches see each other), the tree
+follows in a second one. Where an architecture cannot do that (layers with a running state read a row in its order), labels are rows of
+a batch, each behind a copy of what was computed; where that fails too, each label is a full pass of its own. Which of the four is used
+is not known from a name but found out on the first pictures, by full passes for a few of the labels, and told in the facts.
 
 Labels end with the token that ends the turn, or "bear" would beat "bear cub" by being its beginning.
 """
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from fieldguide.craft.chat import NOT_FINITE, Said
 from fieldguide.craft.chat import prefix as prefixes
-from fieldguide.craft.chat.passes import by_copies, by_tree, full_passes, jostled, look
+from fieldguide.craft.chat.passes import by_copies, by_joined, by_tree, full_passes, jostled, look
 from fieldguide.craft.chat.tree import Labels, Tree, cut, planted
 from fieldguide.craft.chat.trie import listed
 from fieldguide.craft.zoo import of_transformers
@@ -34,10 +35,15 @@ if TYPE_CHECKING:
     from fieldguide.craft.chat.prefix import Inputs
     from fieldguide.craft.chat.ready import Prepared, Ready
 
-Way = Literal["tree", "copied", "naive"]
+Way = Literal["joined", "tree", "copied", "naive"]
 #: From the quickest to the one that needs nothing of an architecture.
-WAYS: tuple[Way, ...] = ("tree", "copied", "naive")
-_SAID = {"tree": "as a tree", "copied": "as rows of a batch", "naive": "by a full pass each"}
+WAYS: tuple[Way, ...] = ("joined", "tree", "copied", "naive")
+_SAID = {
+    "joined": "with the picture, as a tree",
+    "tree": "as a tree behind the picture",
+    "copied": "as rows of a batch",
+    "naive": "by a full pass each",
+}
 #: Logits of one pass, and nodes behind one picture; of more, several passes are made.
 _MOST, _NODES = 2**27, 2048
 #: Labels that full passes are taken for, to find out which way may be used.
@@ -75,9 +81,13 @@ class Scorer:
         self.most = _MOST
         self._plant()
 
+    @property
+    def _vocabulary(self) -> int:
+        return int(self.chat.model.config.get_text_config().vocab_size)
+
     def _plant(self) -> None:
-        vocabulary = int(self.chat.model.config.get_text_config().vocab_size)
-        self.trees = [planted(self.tokens, some) for some in cut(self.tokens, min(_NODES, max(1, self.most // vocabulary)))]
+        most = min(_NODES, max(1, self.most // self._vocabulary))
+        self.trees = [planted(self.tokens, some) for some in cut(self.tokens, most)]
 
     @property
     def behind(self) -> int:
@@ -95,12 +105,13 @@ class Scorer:
 
     def lessen(self) -> bool:
         """Make passes half as large, where they can be: memory ran out with a single picture."""
-        if len(self.trees) >= len(self.labels) or self.way == "naive":
-            return False
         before = len(self.trees)
         while len(self.trees) == before:
+            if self.way == "naive" or self.most < self._vocabulary:
+                return False
             self.most //= 2
             self._plant()
+        self.way = None  # what is done in other parts is found out anew
         return True
 
     def weighed(self, group: Sequence[Ready]) -> list[Said]:
@@ -122,19 +133,25 @@ class Scorer:
         model = self.chat.model
         if way == "naive":
             return torch.stack([full_passes(model, self.chat._whole(self.prompt, one.picture), self.tokens) for one in group])
-        inputs = {name: torch.cat([one.inputs[name] for one in group]) for name in group[0].inputs}
-        looked = look(model, self.prompt.prefix, inputs)
-        vocabulary = looked.first.shape[1]
+        sums = torch.zeros(len(group), len(self.tokens), dtype=torch.float64)
+        if way == "joined":
+            (tree,) = self.trees
+            for rows in self._parts(len(group), tree):
+                sums[rows] = by_joined(model, self.prompt.prefix, _stacked(group[rows]), tree, len(self.tokens))
+            return sums
+        looked = look(model, self.prompt.prefix, _stacked(group))
         if way == "copied":
             each = [looked.only(slice(at, at + 1)) for at in range(len(group))]
             return torch.cat([by_copies(model, row, self.tokens, self.most) for row in each])
-        sums = torch.zeros(len(group), len(self.tokens), dtype=torch.float64)
         for tree in self.trees:
-            most = max(1, self.most // (vocabulary * max(1, len(tree.tokens))))
-            for at in range(0, len(group), most):
-                rows = slice(at, at + most)
+            for rows in self._parts(len(group), tree):
                 sums[rows] += by_tree(model, looked.only(rows), tree, len(self.tokens))
         return sums
+
+    def _parts(self, pictures: int, tree: Tree) -> list[slice]:
+        """Return which pictures go through together, so that there are not too many logits."""
+        most = max(1, self.most // (self._vocabulary * (len(tree.tokens) + 1)))
+        return [slice(at, at + most) for at in range(0, pictures, most)]
 
     def _decided(self, group: Sequence[Ready]) -> Tensor:
         """Find out with the first pictures which way gives what full passes give, and return what it gave."""
@@ -146,6 +163,8 @@ class Scorer:
         for way in self.ways:
             if way == "naive":
                 break
+            if way == "joined" and len(self.trees) > 1:
+                continue  # what several trees follow is read once
             try:
                 sums = self._by(way, group)
                 _require_agreement(sums[rows, places], expected, noise)
@@ -184,7 +203,7 @@ class Scorer:
         behind = sum(len(label) - 1 for label in self.tokens)
         if self.way == "naive":
             return len(self.tokens), (len(self.tokens) - 1) * prompt + behind
-        return 1, sum(len(tree.tokens) for tree in self.trees) if self.way == "tree" else behind
+        return 1, behind if self.way == "copied" else sum(len(tree.tokens) for tree in self.trees)
 
     def _told(self, way: Way, why: Mapping[str, str], one: Ready, sums: Tensor | None = None) -> Tensor:
         """Note the way and what it costs: tokens that are read once for all pictures, for each picture, and for the labels of each."""
@@ -206,6 +225,11 @@ class Scorer:
             self.chat.note(f"Labels are scored {_SAID[way]}: {list(why.values())[-1]}.")
         self.chat.facts = {**self.chat.facts, "likelihood": told}
         return torch.empty(0) if sums is None else sums
+
+
+def _stacked(group: Sequence[Ready]) -> Inputs:
+    """Return the inputs of pictures that are alike in shape, one below the other."""
+    return {name: torch.cat([one.inputs[name] for one in group]) for name in group[0].inputs}
 
 
 def _require_agreement(found: Tensor, expected: Tensor, noise: Tensor) -> None:
