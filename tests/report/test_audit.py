@@ -114,7 +114,11 @@ def test_every_number_is_that_of_the_file(study: Study, place: Path) -> None:
     pull = next(check for check in told(place)["checks"] if check["id"] == "example")["pull"]
     assert [one_.when.number for one_ in one.pulls] == [entry["with"]["value"] for entry in pull["labels"]]
     assert "+24.0 points [+19.0, +29.0]" in one.pull and len(one.pulls) == 10
-    assert len(one.place_rows) == 10 and "-0.83".replace("-", say.MINUS) in one.places_said
+    assert len(one.place_rows) == 10 and one.place_rows[0][2].startswith("10.0")
+    assert one.places_said == (
+        f"Over 7 orders of the list and 196 pictures: rank correlation of a place with what it takes beyond its labels {say.MINUS}0.83; "
+        "the answers stand early or late by more than chance with p 0.004: earlier."
+    )
     assert {row.label for row in one.moved} == {"jellyfish", "snail"} and one.moved[0].gap.text == f"{say.MINUS}40.0"
     facts = dict(one.facts)
     assert (
@@ -244,9 +248,11 @@ def test_differences_share_an_axis_that_holds_zero() -> None:
 
 
 def test_a_column_is_as_high_as_its_share() -> None:
-    chart = str(places([(1, 0.5), (2, 0.25), (3, 0.25)]))
+    chart = str(places([(1, 0.5, 0.4), (2, 0.25, None), (3, 0.25, 0.25)]))
     ground, tops = 156, [float(top) for top in re.findall(r"M[\d.]+ 156V([\d.]+)h", chart)]
     assert (ground - tops[0]) == pytest.approx(2 * (ground - tops[1]), abs=0.3) and "most for place 1" in chart
+    lines = [float(line) for line in re.findall(r"M[\d.]+ ([\d.]+)h[\d.]+", chart.split('class="expected"')[1])]
+    assert (ground - lines[0]) == pytest.approx(0.8 * (ground - tops[0]), abs=0.3) and lines[2] == tops[2]
     assert places([]) == ""
 
 

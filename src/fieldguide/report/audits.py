@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from fieldguide.report import audit_chart, say
-from fieldguide.report.audit_files import Audit, Bounded, Check, Recall, Variant
+from fieldguide.report.audit_files import Audit, Bounded, Check, Places, Recall, Variant
 from fieldguide.report.charts import Axis, dumbbell
 from fieldguide.report.gap_strip import gap_axis, gap_ruler, gap_strip
 from fieldguide.report.prompted_files import Json, words
@@ -105,7 +105,7 @@ class Shown:
     pulls_more: int
     pull: str
     places: Markup
-    place_rows: tuple[tuple[str, str], ...]
+    place_rows: tuple[tuple[str, str, str], ...]
     places_said: str
     moved: tuple[Moved, ...]
     moved_more: int
@@ -158,8 +158,8 @@ def _shown(contestant: Contestant, audit: Audit, study: Study) -> Shown:
         pulls_more=max(0, len(pulled) - MOST_PULLED),
         pull=_overall(next((check.pull for check in audit.checks if check.pull), None)),
         places=audit_chart.places(places.shares) if places else Markup(""),
-        place_rows=tuple((say.count(at), say.percent(taken)) for at, taken in places.shares) if places else (),
-        places_said=_order(places.rho, places.p, places.outcome) if places else "",
+        place_rows=_place_rows(places) if places else (),
+        places_said=_order(places) if places else "",
         moved=tuple(moved[:MOST_RECALL]),
         moved_more=max(0, len(moved) - MOST_RECALL),
         recalls=any(one.recall for check in audit.checks for one in check.variants),
@@ -335,12 +335,22 @@ def _overall(told: Bounded | None) -> str:
     )
 
 
-def _order(rho: float | None, p: float | None, outcome: str) -> str:
-    if rho is None:
-        return f"Place in the list: {say.clean(outcome, 60) or NOT_RECORDED}."
-    told = f"Rank correlation of the place with its share of the answers {say.decimal(rho, 2)}"
-    tested = f", p {say.p_value(p)}" if p is not None else ""
-    return f"{told}{tested}: {say.clean(outcome, 60) or NOT_RECORDED}."
+def _place_rows(places: Places) -> tuple[tuple[str, str, str], ...]:
+    return tuple(
+        (say.count(at), say.percent(taken), NOT_RECORDED if expected is None else say.percent(expected))
+        for at, taken, expected in places.shares
+    )
+
+
+def _order(places: Places) -> str:
+    outcome = say.clean(places.outcome, 60) or NOT_RECORDED
+    counts = [(places.orders, "orders of the list"), (places.pictures, "pictures")]
+    over = " and ".join(f"{say.count(number)} {what}" for number, what in counts if number is not None)
+    begun = f"Over {over}: " if over else ""
+    if places.rho is None:
+        return f"{begun}{outcome}."
+    tested = "" if places.p is None else f"; the answers stand early or late by more than chance with p {say.p_value(places.p)}"
+    return f"{begun}rank correlation of a place with what it takes beyond its labels {say.decimal(places.rho, 2)}{tested}: {outcome}."
 
 
 def _moved(audit: Audit, study: Study) -> Iterator[Moved]:
