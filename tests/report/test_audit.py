@@ -128,6 +128,44 @@ def test_every_number_is_that_of_the_file(study: Study, place: Path) -> None:
     assert facts["Model"] == "llava-7b" and facts["Money"] == "0.41" and "142 of 200" in facts["Accuracy as it is"]
 
 
+def test_what_becomes_of_classes_without_the_picture_is_not_the_work_of_words(study: Study, place: Path) -> None:
+    assert next(check for check in told(place)["checks"] if check["id"] == "picture")["variants"][0]["recall"]
+    (one,) = made(study).shown
+    assert {row.name for row in one.moved} == {"no example", "example: badger"}
+    assert [row.drawn for row in one.rows] == [False] + [True] * 7
+    shown_axis, ticks = str(one.ruler), [int(tick) for tick in re.findall(r">(-?\d+)</text>", str(one.ruler))]
+    assert min(ticks) >= -20 and shown_axis != str(one.rows[0].ruler), (
+        "a model that sees nothing would press the others together"
+    )
+
+
+@pytest.mark.parametrize(
+    ("alarm", "found", "expected"),
+    [
+        (True, "yes", ("!", "found")),
+        (False, "yes", ("·", "other")),
+        (None, "yes", ("!", "found")),
+        (False, "no", ("✓", "fine")),
+    ],
+)
+def test_what_helps_is_found_and_not_pointed_at(
+    study: Study, place: Path, tmp_path: Path, alarm: bool | None, found: str, expected: tuple[str, str]
+) -> None:
+    whole = told(place)
+    whole["checks"][1] |= {"alarm": alarm, "found": found}
+    row = shown(study, read(whole, tmp_path)).rows[1]
+    assert (row.sign, row.kind) == expected
+
+
+def test_the_length_of_the_list_is_judged_where_both_lists_could_answer(study: Study, place: Path, tmp_path: Path) -> None:
+    whole = told(place)
+    (check,) = (check for check in whole["checks"] if check["id"] == "length")
+    check["variants"][0]["beside_choice"] = {"value": -0.02, "low": -0.05, "high": 0.01, "p": 0.3, "p_holm": 0.9}
+    row = shown(study, read(whole, tmp_path)).rows[3]
+    assert row.strongest is not None and row.strongest.gap.number == -0.02 and "both lists have" in row.strongest.name
+    assert row.strongest.gap.title == "p 0.900"
+
+
 def test_it_says_which_pictures_were_asked_about(study: Study, place: Path, tmp_path: Path) -> None:
     (one,) = made(study).shown
     assert one.audited.startswith(

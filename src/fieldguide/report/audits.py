@@ -23,6 +23,8 @@ ALPHA = 0.05
 _FOUND = {"yes": ("!", "found"), "no": ("✓", "fine"), "not distinguishable": ("≈", "other")}
 #: Checks whose question is better answered with yes: then nothing is wrong.
 _BETTER = frozenset(("picture", "batch", "repeat"))
+#: The check that shows another picture: what becomes of classes then says nothing of the prompt.
+_UNSEEN = "picture"
 _STATES = {"not applicable": "–", "not asked": "○"}
 _WORDS = {"yes": "yes", "no": "no", "not distinguishable": "not distinguishable"}
 HOWS = {
@@ -48,7 +50,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One check: `sign` repeats in form what was `found`; `strongest` is the change of it that moved accuracy most."""
+    """One check: `sign` repeats in form what was `found`; `strongest` is the change of it that moved accuracy most.
+
+    `drawn` tells whether it stands on the axis of all checks: without its picture a model is lost, which would press all others together.
+    """
 
     question: str
     state: str
@@ -62,6 +67,8 @@ class Row:
     flipped_by: str
     changes: tuple[Change, ...]
     more: int
+    ruler: Markup
+    drawn: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,14 +138,7 @@ def audits(study: Study) -> Audits | None:
 
 
 def _shown(contestant: Contestant, audit: Audit, study: Study) -> Shown:
-    gaps = [
-        end
-        for check in audit.checks
-        for one in check.variants
-        if one.judged
-        for end in (one.judged.value, *(one.judged.bounds or ()))
-    ]
-    axis = gap_axis(gaps)
+    axis = _axis([check for check in audit.checks if check.id != _UNSEEN])
     pulled = sorted(
         (one for check in audit.checks for one in check.pulled),
         key=lambda one: (-abs(one.difference.value if one.difference else 0.0), one.label),
@@ -152,7 +152,7 @@ def _shown(contestant: Contestant, audit: Audit, study: Study) -> Shown:
         doubts=tuple(_doubts(contestant, audit, study)),
         audited="" if audit.problem else _audited(audit),
         facts=tuple(_facts(audit)) if not audit.problem else (),
-        rows=tuple(_row(check, axis) for check in audit.checks),
+        rows=tuple(_row(check, _axis([check]) if check.id == _UNSEEN else axis) for check in audit.checks),
         ruler=gap_ruler(axis),
         pulls=tuple(_pull(one.label, one.when, one.not_, one.difference, study) for one in pulled[:MOST_PULLED]),
         pulls_more=max(0, len(pulled) - MOST_PULLED),
@@ -162,7 +162,7 @@ def _shown(contestant: Contestant, audit: Audit, study: Study) -> Shown:
         places_said=_order(places) if places else "",
         moved=tuple(moved[:MOST_RECALL]),
         moved_more=max(0, len(moved) - MOST_RECALL),
-        recalls=any(one.recall for check in audit.checks for one in check.variants),
+        recalls=any(one.recall for check in audit.checks if check.id != _UNSEEN for one in check.variants),
     )
 
 
@@ -264,7 +264,14 @@ def _row(check: Check, axis: Axis) -> Row:
         flipped_by=say.clean(flipped.name, 80) if ok and flipped else "",
         changes=tuple(_change(one, axis) for one in check.variants if id(one) in shown),
         more=max(0, len(check.variants) - MOST_VARIANTS),
+        ruler=gap_ruler(axis),
+        drawn=check.id != _UNSEEN,
     )
+
+
+def _axis(checks: Sequence[Check]) -> Axis:
+    gaps = [one.judged for check in checks for one in check.variants if one.judged]
+    return gap_axis(end for gap in gaps for end in (gap.value, *(gap.bounds or ())))
 
 
 def _sign(check: Check) -> tuple[str, str]:
@@ -356,7 +363,7 @@ def _order(places: Places) -> str:
 def _moved(audit: Audit, study: Study) -> Iterator[Moved]:
     """Yield the classes whose recall changed by more than chance, after Holm over what was tested."""
     for check in audit.checks:
-        for one in check.variants:
+        for one in check.variants if check.id != _UNSEEN else ():
             for entry in one.recall:
                 if entry.p is not None and entry.p <= ALPHA:
                     yield _of_class(entry, one.name, study)
