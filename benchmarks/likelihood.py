@@ -51,7 +51,7 @@ def main() -> None:
     words.add_argument("--rounds", type=int, default=5)
     words.add_argument("--full", type=int, default=6, help="labels that full passes are taken for")
     words.add_argument("--threads", type=int, default=1)
-    words.add_argument("--copied", action="store_true", help="labels as rows behind copies, too")
+    words.add_argument("--ways", nargs="+", default=["joined", "decision"], help="of joined, tree, copied, decision")
     words.add_argument("--words", action="store_true", help="every word of a name is one token of a real vocabulary")
     given = words.parse_args()
     torch.set_num_threads(given.threads)
@@ -60,12 +60,10 @@ def main() -> None:
         for precision in given.precision:
             for classes in given.classes:
                 question = asking(classes)
-                chats = [opened(path, precision, given, classes) for _ in range(2 + given.copied)]
-                print(
-                    f"{chats[0].facts['parameters'] / 1e6:.0f} M parameters, {precision}, {given.threads} thread(s), ", end=""
-                )
+                chat = opened(path, precision, given, classes)
+                print(f"{chat.facts['parameters'] / 1e6:.0f} M parameters, {precision}, {given.threads} thread(s), ", end="")
                 print(f"{given.batch} at a time, {'words' if given.words else 'bytes and pairs'}")
-                measure(chats, question, given)
+                measure(chat, question, given)
 
 
 def opened(path: Path, precision: str, given: argparse.Namespace, classes: int) -> Local:
@@ -84,27 +82,23 @@ def opened(path: Path, precision: str, given: argparse.Namespace, classes: int) 
     return chat
 
 
-def measure(chats: list[Local], question: Asking, given: argparse.Namespace) -> None:
+def measure(chat: Local, question: Asking, given: argparse.Namespace) -> None:
     """Print milliseconds a picture of each way; the first round, which decides and computes what is kept, is not counted."""
-    free = replace(question, how="generate", most_tokens=TOKENS)
     weighing = replace(question, how="likelihood")
-    answering, scoring = chats[:2]
-    asked = {"answer": (answering, free), "tree": (scoring, weighing)}
-    if len(chats) > 2:
-        asked["copied"] = (chats[2], weighing)
-    deciding = opened(Path(answering.model.name_or_path), given.precision[0], given, len(question.answers))
-    deciding.model = answering.model
-    asked["decision"] = (deciding, replace(question, how="decision"))
-    for name, (chat, one) in asked.items():
-        prompt = chat._written(one, {})
-        if isinstance(prompt.weigher, Scorer):
-            prompt.weigher.ways = (name,)  # type: ignore[assignment]
+    asked = {"answer": (replace(chat), replace(question, how="generate", most_tokens=TOKENS))}
+    # Each has the model to itself in all but its weights: what is kept of a prompt is kept for the last one only.
+    asked |= {way: (replace(chat), replace(question, how="decision") if way == "decision" else weighing) for way in given.ways}
+    for name, (own, one) in asked.items():
+        weigher = own._written(one, {}).weigher
+        if isinstance(weigher, Scorer):
+            weigher.ways = (name,)  # type: ignore[assignment]
+    scoring = asked[given.ways[0]][0]
     whole = scoring._written(weighing, {}).weigher
     assert isinstance(whole, Scorer)
     some = sorted({round(at) for at in np.linspace(0, len(question.answers) - 1, given.full)})
     ways: dict[str, Callable[[list[Pixels]], list[Said]]] = {
-        name: lambda shown, chat=chat, one=one: list(chat.ask(one, shown, {}))  # type: ignore[misc]
-        for name, (chat, one) in asked.items()
+        name: lambda shown, own=own, one=one: list(own.ask(one, shown, {}))  # type: ignore[misc]
+        for name, (own, one) in asked.items()
     }
     wall, busy, found = taken(ways, lambda shown: naive(scoring, whole, shown, some), given, len(question.answers) / len(some))
     took, worked_on = ({name: statistics.median(ms) for name, ms in table.items()} for table in (wall, busy))
@@ -120,7 +114,7 @@ def measure(chats: list[Local], question: Asking, given: argparse.Namespace) -> 
         print(
             f"; {worked_on[name] / worked_on['answer']:.2f} answers, 1/{worked_on['naive'] / worked_on[name]:.1f} of full passes"
         )
-    for name in {"tree", "copied"} & set(asked):
+    for name in [way for way in given.ways if way != "decision"]:
         far = np.abs(np.array(loads(found[name][0].text).sums)[some] - found["naive"]).max()
         print(f"  {name}: {far:.1g} nats at most from full passes, of {len(some)} labels")
 

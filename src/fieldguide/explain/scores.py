@@ -69,10 +69,10 @@ class Scores:
 
     def _answered(self, images: Iterable[Image]) -> Iterator[NDArray[np.float64]]:
         for answer in self.fitted.predict(images):
-            if answer.error is not None:
-                raise NotApplicable(f"it gives no answer for a picture that is partly covered ({answer.error})", ())
+            # One that is withheld because it is too unsure has an error and probabilities.
             if answer.probabilities is None:
-                raise NotApplicable("it gives no probabilities", ())
+                covered = f"it gives no answer for a picture that is partly covered ({answer.error})"
+                raise NotApplicable("it gives no probabilities" if answer.error is None else covered, ())
             yield np.log(np.maximum(np.array([answer.probabilities]), LEAST))
 
     def picture(self, image: Image) -> Pixels:

@@ -17,7 +17,8 @@ than after an hour), `pixels(settings) -> int` (the size it will ask for, so tha
 what it fits has ``at(bench)``, the same thing at the bench of another sitting, and ``lacking(keys)``, how many pictures have no answer yet.
 `made_of(settings) -> dict[str, str]` names by hash what settings only point to, such as a prompt in a file. What `fit` returns may have
 ``sight()``, a `fieldguide.craft.sight.Sight` through which `fieldguide.explain` looks inside; without one, it is explained by what it
-answers when parts of a picture are covered, unless its ``gives_probabilities`` is False: then it is asked nothing. Heavy libraries
+answers when parts of a picture are covered, unless its ``gives_probabilities`` is False: then it is asked nothing, and its ``unexplained``
+says why. Heavy libraries
 are imported inside these functions, so that listing families takes no second. Nothing else is registered anywhere;
 `fieldguide.contract` checks every room it finds.
 """

@@ -30,6 +30,8 @@ from fieldguide.tasks.weighed import loads
 PICTURES = [picture(1), picture(2, 32, 96), picture(3, 64, 32)]
 #: Enough for labels that begin alike, and one that is the beginning of another.
 FEW = asking(NAMES[:10], how="likelihood")
+#: Ways that are not full passes.
+ALL: tuple[Way, ...] = scoring.WAYS[:-1]
 #: Against full passes, in nats, in float32.
 CLOSE = 1e-4
 
@@ -167,9 +169,18 @@ def test_labels_are_whole_answers_with_their_tokens_and_bytes(tiny_chats: Path) 
     # Whole answers exclude each other, one that begins another one included: with all its continuations it would not be so.
     assert sum(np.exp(one.sums[:5])) < 1
     expected = written_out(chat, question, PICTURES[:1], {})[0]
-    for way in scoring.WAYS:
+    for way in ALL:
         scorer_of(chat, question, way)
         assert torch.allclose(weighed(chat, question, PICTURES[:1])[0], expected, rtol=0, atol=CLOSE)
+        # Of one name, and of one that is nothing but the end of a turn, there is no tree.
+        for only in (("bear",), ("",)):
+            scorer_of(chat, weighing(only), way)
+            assert torch.allclose(
+                weighed(chat, weighing(only), PICTURES[:1]),
+                written_out(chat, weighing(only), PICTURES[:1], {}),
+                rtol=0,
+                atol=CLOSE,
+            )
 
 
 def test_an_answer_in_json_is_scored_as_it_would_be_written(tiny_chats: Path) -> None:
@@ -219,13 +230,12 @@ def _placed(monkeypatch: pytest.MonkeyPatch, make: Callable[[Tensor], Tensor]) -
     monkeypatch.setattr(passes, "_begun", spoilt)
 
 
-#: Ways that are not full passes.
-ALL: tuple[Way, ...] = scoring.WAYS[:-1]
+POSITIONS = "positions that count every token of a picture"
 TRAPS: dict[str, tuple[str, Any, tuple[Way, ...]]] = {
     "a cache that is used again without a copy": ("idefics3", _uncopied, ("copied",)),
     "a tree without its mask": ("idefics3", _unmasked, ("joined", "tree")),
     "positions that are one too far": ("llava", lambda patch: _placed(patch, lambda at: at + 1), ALL),
-    "positions that count every token of a picture": (
+    POSITIONS: (
         "qwen3_vl",
         lambda patch: _placed(patch, lambda at: at[:1].expand(4, -1)),
         ALL,
@@ -248,12 +258,14 @@ TRAPS: dict[str, tuple[str, Any, tuple[Way, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("trap", TRAPS)
+@pytest.mark.parametrize(
+    ("trap", "precision"), [*((trap, "fp32") for trap in TRAPS), ("a tree without its mask", "bf16"), (POSITIONS, "bf16")]
+)
 def test_a_way_that_would_change_a_number_is_not_taken_and_told(
-    tiny_chats: Path, trap: str, monkeypatch: pytest.MonkeyPatch
+    tiny_chats: Path, trap: str, precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     architecture, spoil, wrong = TRAPS[trap]
-    chat = opened(tiny_chats, architecture)
+    chat = opened(tiny_chats, architecture, precision=precision)
     scorer_of(chat, FEW, "naive")
     expected = weighed(chat, FEW, PICTURES[:1])
     spoil(monkeypatch)
@@ -335,6 +347,24 @@ def test_a_model_with_a_running_state_is_scored_behind_copies(tiny_chats: Path) 
     assert "log-probabilities differ by" in chat.facts["likelihood"]["why"]["tree"]
     assert set(chat.facts["likelihood"]["why"]) == {"joined", "tree"}
     assert "as rows of a batch" in chat.facts["notes"][-1]
+
+
+def test_a_model_that_sees_through_a_window_is_scored_behind_copies(tiny_chats: Path) -> None:
+    from transformers import Idefics3ForConditionalGeneration, MistralConfig
+
+    chat, question = opened(tiny_chats), weighing(NAMES[:8])
+    config, old = chat.model.config, chat.model.config.text_config
+    same = ("vocab_size", "hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads", "num_hidden_layers")
+    sizes = {name: getattr(old, name) for name in (*same, "pad_token_id", "bos_token_id", "eos_token_id", "initializer_range")}
+    config.text_config = MistralConfig(**sizes, head_dim=16, sliding_window=12)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        chat.model = Idefics3ForConditionalGeneration(config).eval()
+    expected = written_out(chat, question, PICTURES[:2], {})
+    scorer = scorer_of(chat, question)
+    found = weighed(chat, question, PICTURES[:2])
+    assert torch.allclose(found, expected, rtol=0, atol=CLOSE), float((found - expected).abs().max())
+    assert scorer.way == "copied"
 
 
 def test_a_large_tree_is_cut_and_narrow_numbers_are_near(tiny_chats: Path, monkeypatch: pytest.MonkeyPatch) -> None:
