@@ -87,7 +87,7 @@ def test_numbers_are_those_of_the_scores(study: Study) -> None:
 @pytest.mark.parametrize(
     ("error", "surplus", "expected"),
     [
-        (0.01, (0.02, 0.09), "no sign"),
+        (0.01, (0.02, 0.09), "no sign of being off"),
         (0.2, (0.02, 0.09), "too sure"),
         (0.2, (-0.09, -0.02), "not sure enough"),
         (0.2, (-0.09, 0.02), "off"),
@@ -100,7 +100,7 @@ def test_what_it_comes_to_is_said_in_a_word(study: Study, error: float, surplus:
     other = calibration(changed(study, "net", test=test))
     assert row(other, "net").state == expected
     sign = row(other, "net").sign
-    assert sign == ("✓" if expected == "no sign" else "!"), "never colour alone"
+    assert sign == ("✓" if expected == "no sign of being off" else "!"), "never colour alone"
     assert expected in words(alone(other))
 
 

@@ -146,7 +146,8 @@ def test_forms_and_temperature_are_told(study: Study) -> None:
     facts = dict(one.facts)
     assert facts["Form of the score"] == "PMI" and facts["Temperature of the probabilities"] == "1.98"
     assert (
-        facts["Orders of the list"] == "3, averaged" and facts["Answers below"].replace(say.NBSP, " ") == "41.0 % are not given"
+        facts["Orders of the list"] == "3, averaged"
+        and facts["Unsure answers"].replace(say.NBSP, " ") == "not given below 41.0 %"
     )
     assert facts["Names were scored"].startswith("as rows of a batch") and "takes no mask" in facts["Not as tree"]
     assert facts["Names and their tokens"] == "10 names, 31 tokens, 21 of them computed"

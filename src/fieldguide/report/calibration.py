@@ -18,7 +18,7 @@ from fieldguide.report.say import MISSING, NOT_APPLICABLE, Value
 MOST_CHARTS, AT_ONCE = 24, 4
 #: Shares of the test pictures at which accuracy is told, and by how much of one the nearest point of the curve may be off.
 COVERAGES, _NEAR = (1.0, 0.9, 0.8, 0.5), 0.03
-_SIGNS = {"too sure": "!", "not sure enough": "!", "off": "!", "no sign": "✓"}
+_SIGNS = {"too sure": "!", "not sure enough": "!", "off": "!", "no sign of being off": "✓"}
 _NO_BINS = Value(say.NOT_RECORDED, title="score the study again: fieldguide report")
 
 
@@ -96,7 +96,7 @@ _COUNTED = {
     "too sure": "too sure",
     "not sure enough": "not sure enough",
     "off": "off, sure here and unsure there",
-    "no sign": "with no sign of being off",
+    "no sign of being off": "with no sign of being off",
 }
 
 
@@ -150,7 +150,7 @@ def _state(error: float | None, high: float | None, bounds: tuple[float | None, 
     if error is None or high is None:
         return say.NOT_RECORDED
     if error <= high:
-        return "no sign"
+        return "no sign of being off"
     return "too sure" if low is not None and low > 0 else "not sure enough" if top is not None and top < 0 else "off"
 
 

@@ -21,6 +21,7 @@ FORMS = {
 }
 #: How names were computed, as the facts tell it.
 _WAYS = {
+    "joined": "all names at once, as a tree, in one pass with the picture",
     "tree": "all names at once, as a tree behind the picture, which was computed once",
     "copied": "as rows of a batch, each behind a copy of what was computed of the picture",
     "naive": "with a whole pass for every name",
@@ -141,7 +142,7 @@ def _facts(contestant: Contestant, told: Json) -> Iterator[tuple[str, str]]:
     yield "Orders of the list", NOT_RECORDED if orders is None else "one" if orders == 1 else f"{say.count(orders)}, averaged"
     least = share(told.get("threshold"))
     if "threshold" in told:
-        yield "Answers below", "all are given" if least is None else f"{say.percent(least)} are not given"
+        yield "Unsure answers", "all are given" if least is None else f"not given below {say.percent(least)}"
     left_out = whole(told.get("left_out"))
     if left_out:
         yield "Validation pictures without numbers", say.count(left_out)
