@@ -14,7 +14,7 @@ from tests.counted import write_set
 
 import fieldguide
 from fieldguide import api, plan
-from fieldguide.asked import worths
+from fieldguide.asked import Asked, worths
 from fieldguide.data.strata import stratified
 from fieldguide.data.tables import read_manifest, read_predictions
 from fieldguide.errors import DONE, PARTLY, DataProblem, UsageProblem
@@ -22,6 +22,7 @@ from fieldguide.explain.explaining import Wish
 from fieldguide.explaining import explain_study
 from fieldguide.families import Sizes
 from fieldguide.files import read_json, read_toml
+from fieldguide.gather import shape_rows
 from fieldguide.looking import show
 from fieldguide.records import ClassInfo, ManifestRow
 from fieldguide.study import dry_run, read_asked
@@ -221,6 +222,16 @@ def test_strata_hold_one_total_each_and_few_pictures_make_none() -> None:
     assert {one.label for one in stratified([row(1), row(9)])} == {"any number"}
     classes = (ManifestRow("k", "p", "cat"),)
     assert stratified(classes) == classes
+
+
+def test_every_step_is_divided_alike() -> None:
+    totals = [0] * 20 + [10] * 20 + [50] * 20
+    rows = [ManifestRow(f"{at:03}", f"{at}.png", "", counts=(("dot", total),)) for at, total in enumerate(totals)]
+    made = shape_rows(rows, Asked(source="x", task="count"), ("dot",))
+    for total in (0, 10, 50):
+        here = [row for row in made.rows if row.counts == (("dot", total),)]
+        sizes = [sum(row.split == split for row in here) for split in ("train", "val", "test")]
+        assert sizes == [14, 3, 3] and {row.label for row in here} == {""}
 
 
 def test_a_changed_count_is_seen(things: Path, tmp_path: Path) -> None:

@@ -6,8 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image as PIL
 
+from fieldguide.data.examine import examine
 from fieldguide.data.sources import Source, open_counts
 from fieldguide.data.tables import freeze, read_manifest, write_manifest
 from fieldguide.errors import DataProblem, UsageProblem
@@ -222,6 +225,18 @@ def test_a_list_of_counts_is_read_back_and_one_of_classes_is_what_it_was(tmp_pat
     write_manifest(tmp_path / "plain.parquet", plain)
     assert read_manifest(tmp_path / "plain.parquet") == plain and plain.task == "classify"
     assert plain.hash == "fe7543d3f178231281b68a7901a6e38ffb1ab2e275f4b20b415fe6123043f534"
+
+
+def test_one_picture_with_two_counts_takes_no_part_and_a_copy_counts_once(tmp_path: Path) -> None:
+    for name, seed in (("a", 1), ("b", 1), ("c", 2), ("d", 2), ("e", 3)):
+        pixels = np.random.default_rng(seed).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+        PIL.fromarray(pixels).save(tmp_path / f"{name}.png")
+    source = table(tmp_path, "image,cat\na.png,1\nb.png,2\nc.png,3\nd.png,3\ne.png,0\n")
+    reasons = {row.path: row.excluded for row in examine(source).rows}
+    assert (
+        str(reasons["a.png"]).startswith("same picture with two counts: 1 cat; 2 cat") and reasons["a.png"] == reasons["b.png"]
+    )
+    assert reasons["c.png"] is None and reasons["d.png"] == "duplicate of c.png" and reasons["e.png"] is None
 
 
 @pytest.mark.realdata
