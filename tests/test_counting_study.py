@@ -136,7 +136,8 @@ def test_the_same_again_changes_nothing_and_values_may_change_without_a_fit(stud
     with pytest.raises(UsageProblem, match="no class 'disc' that could be worth 3"):
         fieldguide.compare(source, (), out=folder, task="count", worth=("disc=3",))
     with pytest.raises(UsageProblem, match="with task = count"):
-        fieldguide.compare(source, (), out=folder)
+        fieldguide.compare(source, (), out=folder, task="classify")
+    assert fieldguide.compare(source, (), out=folder).manifest.task == "count"  # it need not be said again
     assert api.redraw(folder).comparison == study.comparison  # what was refused has left nothing behind
 
 
