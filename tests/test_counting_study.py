@@ -296,3 +296,20 @@ def test_real_sets_end_to_end(data_root: Path, tmp_path: Path) -> None:
     assert told.exit_code == DONE and len(told.manifest.part("test")) == 10
     errors = {run: told.scores(run)["parts"]["test"]["metrics"]["mae"]["value"] for run in told.outcomes}
     assert errors["count_baseline"] == pytest.approx(1.75) and 0.5 < errors["count_baseline-colour"] < 2.0
+
+
+@pytest.mark.realdata
+def test_real_coins_that_are_counted_in_full(data_root: Path, tmp_path: Path) -> None:
+    root, classes = data_root / "coins_coco", ("1c", "2c", "5c", "10c", "20c", "50c", "1e", "2e")
+    rows = [row for row in csv.DictReader((root / "counts.csv").read_text("utf-8").splitlines()) if row["complete"] == "yes"]
+    lines = [",".join((str(root / row["file_name"]), row["split"], *(row[name] for name in classes))) for row in rows]
+    table = tmp_path / "complete.csv"
+    table.write_text("\n".join((f"path,split,{','.join(classes)}", *lines)), encoding="utf-8")
+    worth = tuple(f"{name}={cents}" for name, cents in zip(classes, (1, 2, 5, 10, 20, 50, 100, 200), strict=True))
+    told = fieldguide.compare(
+        table, ("count_baseline", "count_baseline/commonest"), out=tmp_path / "s", task="count", count=classes, worth=worth
+    )
+    commonest = told.scores("count_baseline-commonest")["parts"]["test"]
+    assert (commonest["correct"], commonest["n"]) == (6, 17)  # photos of one set of coins, over and over
+    assert told.comparison["chance"]["accuracy"] == pytest.approx(6 / 17)
+    assert told.scores("count_baseline")["parts"]["test"]["metrics"]["value_mae"]["value"] == pytest.approx(276.1, abs=0.1)
