@@ -22,6 +22,8 @@ from fieldguide.tasks.asking import Asking
 DRAWN = "drawn"
 #: What stands before a model's own name: transformers in this process, an OpenAI-compatible server, Ollama.
 HUB, SERVED, OLLAMAS = "hf/", "served/", "ollama/"
+#: Why a picture has no answer whose network gave no numbers.
+NOT_FINITE = "not a number: the network's output is not finite"
 #: Where Ollama listens if nothing else is said.
 OLLAMA = "http://localhost:11434"
 

@@ -22,11 +22,14 @@ from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
 from fieldguide.craft import pace
-from fieldguide.craft.chat import DRAWN, Said, Wanted, local_files
+from fieldguide.craft.chat import DRAWN, NOT_FINITE, Said, Wanted, local_files
 from fieldguide.craft.chat import prefix as prefixes
-from fieldguide.craft.chat.prefix import Inputs, Prefix
+from fieldguide.craft.chat.deciding import Decider
+from fieldguide.craft.chat.prefix import Inputs
+from fieldguide.craft.chat.ready import Prepared, Ready
+from fieldguide.craft.chat.scoring import Scorer, Way
 from fieldguide.craft.chat.trie import Decided, Finite, OnlyAnswers, Sampled, Trie, listed
-from fieldguide.craft.chat.written import Hand, Written
+from fieldguide.craft.chat.written import Hand
 from fieldguide.craft.zoo import of_transformers
 from fieldguide.errors import UsageProblem, allowed_names, out_of_memory, plain
 from fieldguide.records import Pixels
@@ -39,31 +42,6 @@ _SMALLEST, _LARGEST = 32, 1024
 #: What its licence says, and few read.
 _LLAMA = "The licence of Llama 3.2 grants no rights in its vision models to people living, or companies based, in the European Union."
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-@dataclass(frozen=True, eq=False)
-class _Ready:
-    """A picture that waits: its inputs, which of them go through together (`like`), and what it is called."""
-
-    number: int
-    name: str
-    inputs: Inputs
-    like: tuple[Any, ...]
-    tokens: int
-
-
-@dataclass
-class _Prompt:
-    """An `Asking` made ready for this model; `prefix` is there once the first picture has shown that it may be."""
-
-    asking: Asking
-    written: Written
-    shown: Mapping[str, Pillow.Image]
-    answers: tuple[str, ...] = ()
-    trie: Trie | None = None
-    prefix: Prefix | None = None
-    tried: bool = False
-    paid: bool = False
 
 
 @dataclass
@@ -81,7 +59,9 @@ class Local:
     ahead: int
     context: int | None = None
     where: str | None = None
-    _prompt: _Prompt | None = field(default=None, repr=False)
+    #: Which way labels of an `Asking` are scored, once found out: several are asked in turn where the list is put in several orders.
+    ways: dict[str, Way] = field(default_factory=dict, repr=False)
+    _prompt: Prepared | None = field(default=None, repr=False)
 
     @property
     def pad(self) -> int:
@@ -90,16 +70,22 @@ class Local:
         return int(min(self.stops) if found is None else found)
 
     def close(self) -> None:
-        """Forget what was computed for the last prompt."""
+        """Forget what was computed for the last prompt, and found out about those before."""
         self._prompt = None
+        self.ways.clear()
 
     def ask(self, asking: Asking, pictures: Iterable[Pixels], examples: Mapping[str, Pixels]) -> Iterator[Said]:
-        """Yield what is said of each of `pictures`, in order; at most `ahead` of them are taken before they are answered."""
-        prompt = self._written(asking, examples)
-        stream, waiting, said = enumerate(pictures), deque[_Ready](), dict[int, Said]()
+        """Yield what is said of each of `pictures`, in order; at most `ahead` of them are taken before they are answered.
+
+        What cannot be asked of this model at all is raised at once, before the first picture is taken.
+        """
+        return self._answers(self._written(asking, examples), pictures)
+
+    def _answers(self, prompt: Prepared, pictures: Iterable[Pixels]) -> Iterator[Said]:
+        stream, waiting, said = enumerate(pictures), deque[Ready](), dict[int, Said]()
         next_one, most, ended = 0, self.ahead, False
         while True:
-            while not ended and len(waiting) + len(said) < most and not self._full(waiting):
+            while not ended and len(waiting) + len(said) < most and not self._full(prompt, waiting):
                 number, pixels = next(stream, (-1, None))
                 if pixels is None:
                     ended = True
@@ -110,7 +96,7 @@ class Local:
                 else:
                     waiting.append(made)
             if waiting and next_one not in said:
-                group = [one for one in waiting if one.like == waiting[0].like][: self.batch]
+                group = [one for one in waiting if one.like == waiting[0].like][: self._most(prompt)]
                 for one, answer in zip(group, self._answered(prompt, group), strict=True):
                     said[one.number] = answer
                     waiting.remove(one)
@@ -120,19 +106,26 @@ class Local:
             if ended and not waiting and not said:
                 return
 
-    def _full(self, waiting: Sequence[_Ready]) -> bool:
-        return bool(waiting) and sum(one.like == waiting[0].like for one in waiting) >= self.batch
+    def _most(self, prompt: Prepared) -> int:
+        return 1 if prompt.weigher is not None and prompt.weigher.alone else self.batch
 
-    def _written(self, asking: Asking, examples: Mapping[str, Pixels]) -> _Prompt:
+    def _full(self, prompt: Prepared, waiting: Sequence[Ready]) -> bool:
+        return bool(waiting) and sum(one.like == waiting[0].like for one in waiting) >= self._most(prompt)
+
+    def _written(self, asking: Asking, examples: Mapping[str, Pixels]) -> Prepared:
         """Return `asking` made ready; the last one is kept, because it is often asked again."""
         if self._prompt is not None and self._prompt.asking.hash == asking.hash:
             return self._prompt
         written = self.hand.write(asking)
         shown = {key: self._sized(examples[key]) for key in dict.fromkeys(asking.examples)}
-        prompt = _Prompt(asking, written, shown)
+        prompt = Prepared(asking, written, shown)
         if asking.how == "choice":
             prompt.answers = tuple(listed(asking.schema) if asking.schema else asking.answers)
             prompt.trie = Trie(self.hand.answers(written, prompt.answers))
+        elif asking.how == "likelihood":
+            prompt.weigher = Scorer(self, prompt)
+        elif asking.how == "decision":
+            prompt.weigher = Decider(self, prompt)
         self.note(*written.notes)
         self._prompt = prompt
         return prompt
@@ -165,38 +158,42 @@ class Local:
             for name, value in kept.items()
         }
 
-    def _ready(self, prompt: _Prompt, number: int, pixels: Pixels) -> _Ready | Said:
+    def _ready(self, prompt: Prepared, number: int, pixels: Pixels) -> Ready | Said:
         """Return what the network is given for a picture, or why it cannot be asked about."""
         try:
             picture = self._sized(pixels)
-            if not prompt.tried:
-                self._try_prefix(prompt, picture, self._whole(prompt, picture))
-            inputs = self._whole(prompt, picture) if prompt.prefix is None else self._rest(prompt, picture)
+            inputs = prompt.weigher.inputs(picture) if prompt.weigher is not None else None
+            if inputs is None:
+                if not prompt.tried:
+                    self._try_prefix(prompt, picture, self._whole(prompt, picture))
+                inputs = self._whole(prompt, picture) if prompt.prefix is None else self._rest(prompt, picture)
         except Exception as error:  # processors raise what they like for a picture that they were not made for
             return Said(error=f"the picture could not be made ready for the model: {plain(error)}")
         tokens = inputs["input_ids"].shape[1] + (prompt.prefix.tokens if prompt.prefix else 0)
-        if self.context is not None and tokens >= self.context:
+        behind = prompt.weigher.behind if prompt.weigher is not None else 1
+        if self.context is not None and tokens + behind > self.context:
+            with_names = f" and {behind:,} in the longest name" if behind > 1 else ""
             return Said(
-                error=f"the prompt has {tokens:,} tokens, and the model reads {self.context:,} at most",
+                error=f"the prompt has {tokens:,} tokens{with_names}, and the model reads {self.context:,} at most",
                 tokens_in=tokens,
                 lasting=True,
             )
         like = tuple((name, tensor.shape) for name, tensor in sorted(inputs.items()))
-        return _Ready(number, hashlib.sha256(pixels.tobytes()).hexdigest(), inputs, like, tokens)
+        return Ready(number, hashlib.sha256(pixels.tobytes()).hexdigest(), picture, inputs, like, tokens)
 
-    def _whole(self, prompt: _Prompt, picture: Pillow.Image) -> Inputs:
+    def _whole(self, prompt: Prepared, picture: Pillow.Image) -> Inputs:
         """Return the whole prompt with one picture."""
         shown, written = prompt.shown, prompt.written
         ahead, behind = ([shown[key] for key in keys] for keys in (written.ahead, written.behind))
         return self._inputs(written.text, [*ahead, picture, *behind], begun=not written.marked)
 
-    def _rest(self, prompt: _Prompt, picture: Pillow.Image) -> Inputs:
+    def _rest(self, prompt: Prepared, picture: Pillow.Image) -> Inputs:
         """Return the prompt from the picture on."""
         behind = [prompt.shown[key] for key in prompt.written.behind]
         return self._inputs(prompt.written.after, [picture, *behind], begun=False)
 
     @torch.inference_mode()
-    def _try_prefix(self, prompt: _Prompt, picture: Pillow.Image, whole: Inputs) -> None:
+    def _try_prefix(self, prompt: Prepared, picture: Pillow.Image, whole: Inputs) -> None:
         """Compute what stands before the picture, and find out with the first picture whether the model can go on from there."""
         prompt.tried, written, why = True, prompt.written, "next to nothing stands before the picture"
         try:
@@ -215,16 +212,19 @@ class Local:
         told = {"used": False, "why": why} if found is None else {"used": True, "tokens": found.tokens}
         self.facts = {**self.facts, "prefix": told}
 
-    def _answered(self, prompt: _Prompt, group: Sequence[_Ready]) -> list[Said]:
+    def _answered(self, prompt: Prepared, group: Sequence[Ready]) -> list[Said]:
         """Return what is said of pictures that go through together. Where memory runs out, in smaller batches from here on."""
         start = time.perf_counter()
         try:
-            said = self._said(prompt, group)
+            said = self._said(prompt, group) if prompt.weigher is None else prompt.weigher.weighed(group)
+            said = [self._counted(prompt, answer) for answer in said]
         except Exception as error:  # networks raise what they like; one that fails with a picture goes on with the next
             full = out_of_memory(error)
             if full and self.model.device.type == "cuda":
                 torch.cuda.empty_cache()
             if len(group) == 1:
+                if full and prompt.weigher is not None and prompt.weigher.lessen():
+                    return self._answered(prompt, group)
                 why = "memory ran out with a single picture" if full else f"the model failed: {plain(error)}"
                 return [Said(error=why, tokens_in=group[0].tokens, lasting=full)]
             half = (len(group) + 1) // 2
@@ -239,7 +239,7 @@ class Local:
         return [replace(answer, seconds=seconds) for answer in said]
 
     @torch.inference_mode()
-    def _said(self, prompt: _Prompt, group: Sequence[_Ready]) -> list[Said]:
+    def _said(self, prompt: Prepared, group: Sequence[Ready]) -> list[Said]:
         asking, trie = prompt.asking, prompt.trie
         inputs = {name: torch.cat([one.inputs[name] for one in group]) for name in group[0].inputs}
         given = prompt.prefix.joined(self.model, inputs) if prompt.prefix else inputs
@@ -262,15 +262,19 @@ class Local:
             )
         said = []
         for number, (one, tokens) in enumerate(zip(group, made[:, length:].tolist(), strict=True)):
-            cached = prompt.prefix.tokens if prompt.prefix and prompt.paid else 0
-            prompt.paid = True
             if finite.broken[number]:
-                said.append(Said(error="not a number: the network's output is not finite", tokens_in=one.tokens, cached=cached))
+                said.append(Said(error=NOT_FINITE, tokens_in=one.tokens))
             else:
-                said.append(replace(self._read(prompt, tokens), tokens_in=one.tokens, cached=cached))
+                said.append(replace(self._read(prompt, tokens), tokens_in=one.tokens))
         return said
 
-    def _read(self, prompt: _Prompt, tokens: Sequence[int]) -> Said:
+    def _counted(self, prompt: Prepared, said: Said) -> Said:
+        """Say how many of the tokens were computed before: the first picture pays for all."""
+        cached = prompt.prefix.tokens if prompt.prefix and prompt.paid else 0
+        prompt.paid = True
+        return replace(said, cached=cached)
+
+    def _read(self, prompt: Prepared, tokens: Sequence[int]) -> Said:
         """Return the answer that `tokens` are, up to the end of the turn."""
         if prompt.trie is not None:
             used = next(at for at in range(1, len(tokens) + 1) if prompt.trie.decided(tokens[:at]) is not None)

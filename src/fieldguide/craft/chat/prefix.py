@@ -49,19 +49,30 @@ class Prefix:
             first = self.inputs.get(name)
             first = torch.zeros_like(self.inputs["input_ids"]) if first is None else first
             given[name] = torch.cat([first.to(rest[name].dtype).expand(rows, -1), rest[name]], dim=1)
-        given["past_key_values"] = self._copied(rows, rest["input_ids"].device)
+        given["past_key_values"] = self.copied(torch.zeros(rows, dtype=torch.long, device=rest["input_ids"].device))
         if hasattr(model.model, "get_rope_index"):
             given["position_ids"] = _positions(model, given, self.inputs.get("image_grid_thw"))
         return given
 
-    def _copied(self, rows: int, device: torch.device) -> Any:
-        """Return a cache of `rows` pictures that may be written to."""
+    @property
+    def numbers(self) -> int:
+        """Numbers that are kept for one picture, of attention; layers with a running state keep less."""
+        kept = [getattr(layer, name, None) for layer in self.cache.layers for name in ("keys", "values")]
+        return sum(tensor[:1].numel() for tensor in kept if isinstance(tensor, Tensor))
+
+    def copied(self, at: Tensor | None = None) -> Any:
+        """Return a cache that may be written to: as it is, or with a row for each of `at`, which names rows of it."""
         plain = all(type(layer) is DynamicLayer for layer in self.cache.layers)
         made = copy.copy(self.cache) if plain else copy.deepcopy(self.cache)
         if plain:  # such a layer never writes into its tensors but puts longer ones in their place
             made.layers = [copy.copy(layer) for layer in self.cache.layers]
-        if rows > 1:  # the one call that layers of every kind have: attention, sliding windows, linear attention
-            made.reorder_cache(torch.zeros(rows, dtype=torch.long, device=device))
+        if at is None:
+            return made
+        if plain and all(layer.is_initialized and len(layer.keys) == 1 for layer in made.layers):  # nothing is copied twice
+            for layer in made.layers:
+                layer.keys, layer.values = (one.expand(len(at), -1, -1, -1) for one in (layer.keys, layer.values))
+        else:  # the one call that layers of every kind have: attention, sliding windows, linear attention
+            made.reorder_cache(at)
         return made
 
 
