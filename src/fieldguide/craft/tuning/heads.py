@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fieldguide.craft.chat import prefix as prefixes
-from fieldguide.craft.chat.scoring import Tree, planted
+from fieldguide.craft.chat.tree import Tree, planted
 from fieldguide.craft.tuning import Lesson
 from fieldguide.craft.tuning.adapters import Student
 from fieldguide.craft.tuning.rows import Batch, Row, Rows, loss

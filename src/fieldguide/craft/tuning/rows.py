@@ -18,8 +18,9 @@ from torch.nn import functional as F
 from transformers import LogitsProcessor, LogitsProcessorList
 
 from fieldguide.craft.chat import prefix as prefixes
-from fieldguide.craft.chat.local import Local, _Prompt
+from fieldguide.craft.chat.local import Local
 from fieldguide.craft.chat.prefix import Inputs
+from fieldguide.craft.chat.ready import Prepared
 from fieldguide.craft.tuning import Lesson
 from fieldguide.craft.tuning.looked import Looked, Looks
 from fieldguide.errors import DataProblem, plain
@@ -107,11 +108,11 @@ class Rows:
             self._answers[answer] = tuple(found)
         return self._answers[answer]
 
-    def _prompt(self) -> _Prompt:
+    def _prompt(self) -> Prepared:
         """Return the prompt; what is computed once for answering is of no use here, because weights change."""
         return self.chat._written(self.asking, self.examples)
 
-    def _words(self, prompt: _Prompt, size: tuple[int, ...]) -> Inputs:
+    def _words(self, prompt: Prepared, size: tuple[int, ...]) -> Inputs:
         """Return all inputs but pixels for a picture of `size` (height, width): they depend on nothing else of it."""
         if size not in self._prompts:
             made = self.chat._whole(prompt, Pillow.new("RGB", (size[1], size[0])))
