@@ -78,8 +78,9 @@ def test_figures_groups_and_questions_are_of_its_contestants(name: str) -> None:
 
 def test_counts_agree_with_what_is_printed() -> None:
     """Printed figures are rounded or cut: 771 of 810 is 95.185 and stands as 95.18."""
-    *figures, asked = recipes.read("animals90").published.figures
+    *figures, asked, tuned = recipes.read("animals90").published.figures
     assert len(figures) == 14 and (asked.contestant, asked.accuracy, asked.filtered) == ("llama-vision-prompt", 35, 93.69)
+    assert (tuned.contestant, tuned.accuracy, tuned.filtered) == ("llama-vision-lora", 92, 95.16)
     for figure in figures:
         assert figure.pictures == 810
         assert 0 <= abs(100 * figure.share - figure.accuracy) < 0.01
@@ -92,11 +93,12 @@ def test_counts_agree_with_what_is_printed() -> None:
 
 def test_the_fourteen_and_the_three_are_as_published() -> None:
     models = {name: entry["settings"]["model"] for name, entry in contestants("animals90").items()}
-    assert models.pop("llama-vision-prompt") == "hf/meta-llama/Llama-3.2-11B-Vision-Instruct"
+    for asked in ("llama-vision-prompt", "llama-vision-lora"):
+        assert models.pop(asked) == "hf/meta-llama/Llama-3.2-11B-Vision-Instruct"
     networks = "vgg16 vgg19 resnext50_32x4d resnext101_32x8d efficientnet_b4 mobilenet_v3_large densenet169 densenet121"
     wanted = [f"torchvision/{model}" for model in f"{networks} swin_v2_t swin_v2_s swin_v2_b".split()]
     assert list(models.values()) == [*wanted, "tiny", "small", "base"]
-    assert {entry["family"] for entry in contestants("animals90").values()} == {"backbone", "vmamba", "vlm_prompt"}
+    assert {entry["family"] for entry in contestants("animals90").values()} == {"backbone", "vmamba", "vlm_prompt", "vlm_lora"}
     assert [entry["settings"]["train"] for entry in contestants("pets_vit").values()] == ["blocks:10-11", "all", "head"]
 
 
@@ -221,7 +223,9 @@ def test_an_optional_contestant_takes_part_where_its_model_is_here_or_another_is
     lost = EnvironmentProblem("no weights", "", "")
     monkeypatch.setattr(plan, "obstacle", lambda contestant, online: lost)
     assert len(names()) == 14 and "llama-vision-prompt" not in names(online=True), "nobody downloads 22 GB unasked"
-    assert "llama-vision-prompt" in names(asking={"model": "served/other", "server": "http://localhost:8000/v1"})
+    served = names(asking={"model": "served/other", "server": "http://localhost:8000/v1"})
+    assert "llama-vision-prompt" in served and "llama-vision-lora" not in served, "what a server has cannot be tuned"
+    assert {"llama-vision-prompt", "llama-vision-lora"} <= names(asking={"model": "hf/owner/other"})
     monkeypatch.setattr(plan, "obstacle", lambda contestant, online: None)
     assert "llama-vision-prompt" in names()
 

@@ -145,7 +145,7 @@ def subject_of(run: Path) -> Subject:
 def _no_run(run: Path, study: Path | None) -> UsageProblem:
     if study is None:
         return UsageProblem(
-            f"{plain(run)} is no contestant of a study.",
+            f"{plain(run)} is {'a folder, and ' if run.is_dir() else ''}no contestant of a study.",
             "STUDY/runs/NAME, the folder of a contestant that was asked in words; or a file of answers.",
             "fieldguide audit STUDY/runs/NAME   or   fieldguide audit ANSWERS.csv",
         )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fieldguide.recipe import Order
 
 #: Families whose contestants are asked in words: they get `Recipe.prompted` in the place of `Recipe.shared`.
-FAMILIES = frozenset({"vlm_prompt"})
+FAMILIES = frozenset({"vlm_prompt", "vlm_lora"})
 #: What a user may say of the model that is asked; settings of these families.
 OPTIONS = ("model", "server", "key_variable")
 
@@ -26,6 +26,13 @@ OPTIONS = ("model", "server", "key_variable")
 def asks(entry: Mapping[str, Any]) -> bool:
     """Tell whether a contestant of a recipe is a language model that looks."""
     return entry["family"] in FAMILIES
+
+
+def told(order: Order, entry: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a user said of the model, as far as it is of this contestant: one that is taught has no server."""
+    if not asks(entry):
+        return {}
+    return {option: value for option, value in order.asking.items() if entry["family"] != "vlm_lora" or option == "model"}
 
 
 def read_asking(name: str, given: Mapping[str, Any]) -> dict[str, str]:
@@ -47,6 +54,8 @@ def takes_part(order: Order, entry: Mapping[str, Any], settings: Mapping[str, An
     Nobody downloads many gigabytes by ``--online`` for a row of a table that was not wished for.
     """
     name = entry["name"]
+    if entry["family"] == "vlm_lora" and order.asking.get("model", "").startswith(("served/", "ollama/")):
+        return False
     if order.tiny or name not in order.recipe.optional or "model" in order.asking or runs.whole(order.folder / "runs" / name):
         return True
     (contestant,) = planning.read_contestants([Entry(name=name, family=entry["family"], settings=dict(settings))])

@@ -50,7 +50,7 @@ class Settings(Base):
     NAME_FIELD: ClassVar[str | None] = "features"
 
     features: str = "mean"
-    """``mean``, ``median`` or ``commonest`` of the training counts; or what a regression sees: ``pixels``, ``colour``, a network."""
+    """``mean``, ``median`` or ``commonest`` training counts for every picture; or what a regression sees: ``pixels``, ``colour`` or a network."""
     image_size: int | None = Field(None, ge=2, le=2048)
     """Side of the picture a regression looks at, in pixels; if not given 32, or the network's own."""
     penalties: tuple[float, ...] = Field((0.001, 0.01, 0.1, 1.0, 10.0), min_length=1)
@@ -103,6 +103,7 @@ class Baseline:
     weights: Floats
     bias: Floats
     frozen: Frozen | None = None
+    gives_probabilities: ClassVar[bool] = False
 
     def predict(self, images: Iterable[Image]) -> Iterator[Prediction]:
         """Yield whole counts; a constant opens no picture."""

@@ -39,7 +39,11 @@ def others(recipe: Recipe, scored: Mapping[str, Contestant]) -> dict[str, str]:
     for entry in recipe.study["contestants"]:
         wanted = {**recipe.prompted, **entry.get("settings", {})}.get("model")
         contestant = scored.get(entry["name"])
-        if contestant is None or entry["family"] != "vlm_prompt" or contestant.settings.get("model") in (None, wanted):
+        if (
+            contestant is None
+            or entry["family"] not in ("vlm_prompt", "vlm_lora")
+            or contestant.settings.get("model") in (None, wanted)
+        ):
             continue
         asked = say.pathless(say.clean(contestant.settings["model"], 80))
         found[entry["name"]] = f"{entry['name']}: asked here was {asked}, and the published figure is of {wanted}."

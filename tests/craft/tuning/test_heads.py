@@ -11,24 +11,23 @@ import torch
 from tests.craft.chat.asking import asking
 from tests.craft.tuning.taught import PLAN, bench, lessons, losses, student, teaching
 
+from fieldguide.craft.chat.passes import full_passes
 from fieldguide.craft.chat.tiny import architectures
 from fieldguide.craft.tuning import Lesson, heads, rows
 from fieldguide.craft.tuning.teaching import taught
 from fieldguide.errors import DataProblem
-from fieldguide.tasks.weighed import loads
 
 
 @pytest.mark.slow(keep=2)
 @pytest.mark.parametrize("architecture", architectures())
-def test_labels_are_weighed_as_a_model_that_is_asked_weighs_them(tiny_chats: Path, architecture: str) -> None:
-    made, (some, shelf) = student(tiny_chats, architecture), lessons(3)
+def test_labels_are_weighed_as_the_scorer_weighs_them(tiny_chats: Path, architecture: str) -> None:
+    made, (some, _) = student(tiny_chats, architecture), lessons(3)
     head = heads.Labels(made, rows.Rows(made.chat, asking()))
     with torch.no_grad():
         found = head.sums([lesson.image for lesson in some])
-    pictures = [shelf.pictures[lesson.image.key] for lesson in some]
-    weighing = dataclasses.replace(asking(), how="likelihood")
-    expected = [loads(said.text).sums for said in made.chat.ask(weighing, pictures, {})]
-    assert torch.allclose(found.double(), torch.tensor(expected, dtype=torch.float64), atol=1e-3)
+        tokens = [head.rows.tokens(label) for label in asking().answers]
+        expected = [full_passes(made.network, head.rows.asked(lesson.image).inputs, tokens) for lesson in some]
+    assert torch.allclose(found.double(), torch.stack(expected), atol=1e-3)
     heads.require_weighable(head, some[1])
 
 
