@@ -18,6 +18,7 @@ from fieldguide.data.drawn.coins import write_coins
 from fieldguide.data.tables import read_predictions
 from fieldguide.errors import UsageProblem
 from fieldguide.families import vlm_lora, vlm_prompt
+from fieldguide.prompt_audit_plan import subject_of
 from fieldguide.records import Example, Pixels
 from fieldguide.tasks.asking import Asking
 from fieldguide.tasks.count import Count
@@ -140,3 +141,5 @@ def test_a_study_of_coins_has_them_all_on_one_table(tmp_path: Path) -> None:
     assert free["metrics"]["parsed"]["value"] == 0 and held["metrics"]["parsed"]["value"] == 1
     rows = read_predictions(study.folder / "runs" / "held" / "predictions.parquet")
     assert all(one.raw and json.loads(one.raw).keys() <= {"penny", "dime", "quarter"} for one in rows)
+    with pytest.raises(UsageProblem, match="is a study of counts"):
+        subject_of(study.folder / "runs" / "held")
