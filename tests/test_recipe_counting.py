@@ -50,7 +50,7 @@ def test_a_number_that_is_not_known_is_told_as_such(tmp_path: Path) -> None:
         recipe.planned(recipe.Order(NAME, None, tmp_path / "out"))
 
 
-@pytest.mark.slow
+@pytest.mark.slow(keep=0)
 def test_it_is_rehearsed_on_drawn_coins(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     done = recipe.follow(recipe.Order(NAME, out=tmp_path / "study", tiny=True))
     assert isinstance(done, study.Study) and set(done.outcomes.values()) == {"done"}

@@ -22,6 +22,7 @@ from fieldguide.prompt_audit_plan import subject_of
 from fieldguide.records import Example, Pixels
 from fieldguide.tasks.asking import Asking
 from fieldguide.tasks.count import Count
+from fieldguide.tasks.count_asking import read_count_prompt, render_count
 from fieldguide.trial import TASK, counting, toy
 
 COUNT: Count = counting(TASK)
@@ -143,3 +144,16 @@ def test_a_study_of_coins_has_them_all_on_one_table(tmp_path: Path) -> None:
     assert all(one.raw and json.loads(one.raw).keys() <= {"penny", "dime", "quarter"} for one in rows)
     with pytest.raises(UsageProblem, match="is a study of counts"):
         subject_of(study.folder / "runs" / "held")
+
+
+def test_a_server_is_wished_for_the_same_form_and_its_words_stay() -> None:
+    from fieldguide.craft.chat.over_http import said_of, schema_of
+    from fieldguide.craft.served import Reply
+
+    prompt = read_count_prompt("currency")
+    free, held = (render_count(prompt, COUNT, how) for how in ("generate", "choice"))  # type: ignore[arg-type]
+    assert schema_of(free) is None and schema_of(held) == COUNT.schema(prompt.written(COUNT), prompt.most)
+    text = '{\n  "birch": 2\n}'
+    said = said_of(held, Reply(text, "stop", 9, 4, 0.1, "json_schema", "m"))
+    assert (said.text, said.level) == (text, "json_schema")
+    assert said_of(held, Reply("Two birches.", "stop", 9, 4, 0.1, "json_schema", "m")).level == "text", "nothing held it"

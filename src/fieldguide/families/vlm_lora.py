@@ -48,7 +48,7 @@ class Settings(Base):
     model: str = "drawn"
     """The model: ``drawn`` (comes along), ``hf/OWNER/NAME`` or ``hf/FOLDER``."""
     prompt: str = "plain"
-    """What is asked: a prompt of the package, as ``fieldguide prompts`` lists them (for counts: plain, currency), or a file."""
+    """What is asked: a prompt of the package, as ``fieldguide prompts`` lists them (for counts: plain, short, currency), or a file."""
     ask: Literal["generate", "choice"] = "generate"
     """How it answers when it was taught by words. ``generate``: free text; ``choice``: nothing but a name of the list, or counts."""
     reading: Literal["strict", "normalised", "alias", "json"] | None = None

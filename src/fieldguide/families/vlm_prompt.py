@@ -51,7 +51,7 @@ class Settings(Base):
     key_variable: str | None = None
     """Name of the environment variable that holds the server's key; a key itself stands in no setting."""
     prompt: str = "plain"
-    """What is asked: a prompt of the package, as ``fieldguide prompts`` lists them (for counts: plain, currency), or a file (TOML, Modelfile)."""
+    """What is asked: a prompt of the package, as ``fieldguide prompts`` lists them (for counts: plain, short ...), or a file (TOML, Modelfile)."""
     ask: Literal["generate", "choice", "likelihood", "decision"] = "generate"
     """``generate``: free text; ``choice``: a name of the list, or counts, alone; ``likelihood``, ``decision``: how probable each (its letter) is."""
     score: Literal["sum", "token", "byte", "pmi"] | None = None
