@@ -13,6 +13,7 @@ import typer
 from fieldguide.cli import ask as of_ask
 from fieldguide.cli import audit as of_audit
 from fieldguide.cli import describe as of_describe
+from fieldguide.cli import merge as of_merge
 from fieldguide.cli import ratios as of_ratios
 from fieldguide.cli import texts as of_texts
 from fieldguide.cli import translations as of_translations
@@ -286,6 +287,7 @@ def explain(
 of_describe.register(app, asks)
 of_ask.register(app, asks)
 of_audit.register(app, asks)
+of_merge.register(app)
 
 
 @app.command()

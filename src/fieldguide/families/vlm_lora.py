@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from fieldguide.bench import Bench
-from fieldguide.errors import Problem
+from fieldguide.errors import Problem, UsageProblem
 from fieldguide.files import digest, read_json, write_json, write_text
 from fieldguide.records import ClassInfo, Estimate, Example, Image, Prediction
 from fieldguide.settings import Settings as Base
@@ -168,6 +168,16 @@ class Tuned:
         wanted = set(pictures)
         return len(wanted) if self.shelf is None else self.shelf.lacking(wanted)
 
+    def merge(self, target: Path) -> Path:
+        """Write a whole model with what was learned merged in; this one is used up. Raises `UsageProblem` for what is not in its words."""
+        if self.settings.head == "linear":
+            raise UsageProblem(
+                "What was taught is a layer beside the language model, which no model of transformers has a place for.",
+                "Allowed: what was taught with head=words or head=labels.",
+                "Train again with one of these, or go on with the adapter.",
+            )
+        return self.taught.merge(target)
+
     def save(self, folder: Path) -> None:
         """Write the adapter, or the trained weights, with all that names what they belong to; the base weights are not copied."""
         self.taught.save(folder)
@@ -197,7 +207,7 @@ def fit(train: Sequence[Example], val: Sequence[Example], task: Classify, settin
     _note(bench, settings, prompt, asking)
     student, head = taught(_teaching(settings, asking, len(lessons), bench), lessons, looked_at, bench, _judge(known, settings))
     chat = student.chat
-    bench.fact(**{**chat.facts, "model": settings.model, "kind": "prompted", "revision": chat.revision})
+    bench.fact(**{**chat.facts, "model": settings.model, "kind": "tuned", "revision": chat.revision, **student.sizes()})
     told = Told(asking, tuple((info.id, info.name) for info in known.classes))
     made = Taught(told, settings.head, chat.revision, chat.size, lambda: (student, head))
     shelf = made.shelf(bench, settings.model)
@@ -334,7 +344,7 @@ def _note(bench: Bench, settings: Settings, prompt: Prompt, asking: Asking) -> N
         "seed": None,
         "notes": list(asking.made.get("notes", ())),
     }
-    bench.fact(kind="prompted", prompt=told, head=settings.head, price_in=None, price_out=None)
+    bench.fact(kind="tuned", prompt=told, head=settings.head, price_in=None, price_out=None)
 
 
 def made_of(settings: Settings) -> dict[str, str]:

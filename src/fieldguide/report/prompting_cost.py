@@ -12,6 +12,7 @@ from fieldguide.report.read import Contestant, Study
 from fieldguide.report.say import NOT_APPLICABLE, NOT_RECORDED, Value
 
 _KINDS = {"openai": "OpenAI-compatible server", "ollama": "Ollama"}
+_ASKED = ("prompted", "tuned")
 _FILE = "answers from a file: what they cost was not measured here"
 _NONE_RIGHT = "no test answer is right"
 
@@ -58,7 +59,7 @@ def costs(told: Sequence[tuple[Contestant, Prompted]], study: Study) -> tuple[Co
 
 def hardware(told: Sequence[Cost], study: Study) -> Hardware:
     """Return what stands beneath the rows."""
-    measured = any(row.contestant.facts.get("kind") == "prompted" for row in told)
+    measured = any(row.contestant.facts.get("kind") in _ASKED for row in told)
     return Hardware(machine(study.environment), any(not row.money.absent for row in told), measured)
 
 
@@ -79,7 +80,7 @@ def _cost(contestant: Contestant, read: Prompted, here: str) -> Cost:
     cost, facts = contestant.cost or {}, contestant.facts
     server = facts.get("server")
     server = server if isinstance(server, dict) else {}
-    prompted = facts.get("kind") == "prompted"
+    prompted = facts.get("kind") in _ASKED
     why = "" if prompted else _FILE
     pictures, asked = whole(cost.get("predicted")), whole(cost.get("asked"))
     each = {name: _a_picture(cost, name, pictures) for name in ("tokens_in", "tokens_out", "money")}

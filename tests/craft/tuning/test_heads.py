@@ -18,6 +18,7 @@ from fieldguide.errors import DataProblem
 from fieldguide.tasks.weighed import loads
 
 
+@pytest.mark.slow(keep=2)
 @pytest.mark.parametrize("architecture", architectures())
 def test_labels_are_weighed_as_a_model_that_is_asked_weighs_them(tiny_chats: Path, architecture: str) -> None:
     made, (some, shelf) = student(tiny_chats, architecture), lessons(3)

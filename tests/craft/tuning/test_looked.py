@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from tests.craft.chat.asking import asking
-from tests.craft.tuning.taught import SMALL, Dying, Killed, bench, lessons, losses, student, teaching
+from tests.craft.tuning.taught import PLAN, SMALL, Dying, Killed, bench, lessons, losses, student, teaching
 
 from fieldguide.craft.chat.tiny import architectures
 from fieldguide.craft.tuning import Tuning, looked, rows, saying
@@ -43,6 +44,7 @@ def swap(stored: rows.Rows, some: Any) -> Any:
     return [(one, made[(at + 3) % len(made)]) for at, one in enumerate(made)]
 
 
+@pytest.mark.slow(keep=2)
 @pytest.mark.parametrize("architecture", ["idefics3", "llava", "qwen3_vl"])
 @pytest.mark.parametrize("how", [{"most_tokens": 6}, {"how": "choice"}])
 def test_answers_from_features_are_those_from_pictures(
@@ -95,9 +97,9 @@ def test_a_kill_loses_one_part_and_a_damaged_part_is_made_again(
 
 def test_training_from_features_gives_the_numbers_of_training_from_pictures(tiny_chats: Path, tmp_path: Path) -> None:
     some, shelf = lessons()
-    found = []
+    found, plan = [], dataclasses.replace(PLAN, steps=4, every=2)
     for store in ("auto", "off"):
-        taught(teaching(tiny_chats, tuning=SMALL, store=store), some, some[:2], bench(tmp_path / store))
+        taught(teaching(tiny_chats, tuning=SMALL, store=store, plan=plan), some, some[:2], bench(tmp_path / store))
         found.append((losses(tmp_path / store), len(shelf.reads)))
     assert found[0][0] == found[1][0]
     assert found[0][1] < 20 < found[1][1] - found[0][1]

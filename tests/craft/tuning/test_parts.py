@@ -46,6 +46,7 @@ def empty(kind: str) -> Any:
         return AutoModelForImageTextToText.from_config(AutoConfig.for_model(kind))
 
 
+@pytest.mark.slow(keep=6)
 @pytest.mark.parametrize("architecture", architectures())
 @pytest.mark.parametrize("tower", TOWERS)
 @pytest.mark.parametrize("kind", KINDS)

@@ -34,7 +34,7 @@ from fieldguide.errors import EnvironmentProblem
 EVERY = frozenset({"vision", "projector", "language", "attention", "mlp"})
 
 
-@pytest.mark.slow(keep=5)
+@pytest.mark.slow(keep=2)
 @pytest.mark.parametrize("architecture", architectures())
 @pytest.mark.parametrize("method", ["lora", "qlora", "full"])
 def test_it_learns_is_kept_comes_back_and_merges(tiny_chats: Path, tmp_path: Path, architecture: str, method: Any) -> None:
@@ -93,9 +93,9 @@ def test_killed_anywhere_it_goes_on_to_the_same_numbers(tiny_chats: Path, tmp_pa
 
 def test_another_plan_begins_anew(tiny_chats: Path, tmp_path: Path) -> None:
     some, _ = lessons(4)
-    taught(teaching(tiny_chats), some, [], bench(tmp_path))
-    plan = dataclasses.replace(PLAN, learning_rate=1e-3)
-    taught(teaching(tiny_chats, plan=plan), some, [], bench(tmp_path))
+    for rate in (1e-3, 2e-3):
+        plan = dataclasses.replace(PLAN, learning_rate=rate, steps=2, every=1)
+        taught(teaching(tiny_chats, plan=plan), some, [], bench(tmp_path))
     assert not any(event["event"] == "resumed" for event in read_log(tmp_path / "log.jsonl"))
     assert len(losses(tmp_path)) == 2
 

@@ -54,6 +54,14 @@ class Student:
         told = {name: {"trained": count.trained, "all": count.all} for name, count in self.counts.items()}
         return {"tuning": self.tuning.told(), "trained_parts": told, "base_revision": self.base}
 
+    def sizes(self) -> dict[str, int]:
+        """Return how many parameters there are, and how many of them are trained; a number in four bits counts as one."""
+        towers = [count for name, count in self.counts.items() if " " not in name]
+        return {
+            "parameters": sum(count.all for count in towers),
+            "trained_parameters": sum(count.trained for count in towers),
+        }
+
 
 def opened(wanted: Wanted, tuning: Tuning, seed: int, *, checkpointing: bool = False) -> Student:
     """Return the model that `wanted` names with the parts free that `tuning` switches on; adapters are drawn from `seed`.

@@ -1,0 +1,132 @@
+"""What teaching a language model costs: a LoRA step with pictures looked at and with features stored, and memory over many pictures.
+
+    python benchmarks/tuning.py step [--width 576 --layers 12 --side 512 --patch 16]
+    python benchmarks/tuning.py memory --pictures 5400
+
+The model has random weights; ratios count, not seconds. One process, as many threads as OMP_NUM_THREADS says.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from fieldguide.bench import Bench
+from fieldguide.craft.chat import Wanted
+from fieldguide.craft.chat.tiny import write_chat
+from fieldguide.craft.tuning import Lesson, Tuning
+from fieldguide.craft.tuning.teaching import Teaching, opened
+from fieldguide.craft.tuning.training import Course, Plan
+from fieldguide.records import Image, Pixels
+from fieldguide.tasks.asking import Asking, Message, Shown
+
+NAMES = ("cat", "dog", "bear", "polar bear", "fish")
+
+
+class Drawn:
+    """A store that makes each picture when it is read, and keeps none."""
+
+    def __init__(self, side: int) -> None:
+        self.side = side
+
+    def read(self, key: str, at_least: int) -> Pixels:
+        return np.random.default_rng(int(key)).integers(0, 256, (self.side, self.side, 3), dtype=np.uint8)
+
+    def prepare(self, keys: Sequence[str], at_least: int) -> None:
+        pass
+
+
+def lessons(count: int, side: int) -> list[Lesson]:
+    store = Drawn(side)
+    return [Lesson(Image(f"{at:064d}", store), NAMES[at % len(NAMES)]) for at in range(count)]
+
+
+def asking() -> Asking:
+    return Asking((Message("user", (f"Which? {', '.join(NAMES)}", Shown())),), NAMES, most_tokens=4)
+
+
+def course(folder: Path, given: argparse.Namespace, count: int, *, stored: bool, precision: str = "fp32") -> Course:
+    sizes = {"width": given.width, "layers": given.layers, "heads": given.heads, "side": given.side, "patch": given.patch}
+    model = write_chat(folder / "model", "idefics3", **sizes)
+    plan = Plan(steps=10**6, batch_size=given.batch, learning_rate=1e-4, every=10**6)
+    wanted = Wanted(f"hf/{model}", precision=precision)
+    teaching = Teaching(wanted, Tuning(rank=8), plan, asking(), store="auto" if stored else "off")
+    scratch = folder / f"scratch-{stored}-{precision}"
+    scratch.mkdir()
+    bench = Bench(scratch)
+    some = lessons(count, given.side)
+    student, head = opened(teaching, some, bench)
+    return Course(student, head, some, [], plan, bench)
+
+
+def step(folder: Path, given: argparse.Namespace) -> None:
+    for precision in ("fp32", "bf16"):
+        seconds = {}
+        for stored in (False, True):
+            run = course(folder, given, 4, stored=stored, precision=precision)
+            found = []
+            for _ in range(given.steps + 1):
+                start = time.process_time()
+                run._one()
+                found.append(time.process_time() - start)
+            seconds[stored] = min(found[1:])
+        ratio = seconds[False] / seconds[True]
+        print(
+            f"{precision}: looked at {seconds[False]:.3f} s, stored {seconds[True]:.3f} s a step of CPU: {ratio:.2f} times as fast"
+        )
+
+
+def anonymous() -> float:
+    """Return memory of this process that no file stands behind, in MB."""
+    status = Path("/proc/self/status").read_text()
+    return next(int(line.split()[1]) / 1e3 for line in status.splitlines() if line.startswith("RssAnon"))
+
+
+def memory(folder: Path, given: argparse.Namespace) -> None:
+    given.width, given.layers, given.heads, given.side, given.patch = 64, 2, 4, given.picture, 8
+    course(folder, given, 8, stored=True)._one()
+    before = anonymous()
+    run = course(folder / "many", given, given.pictures, stored=True)
+    looked = anonymous()
+    for _ in range(given.pictures // given.batch):
+        run._one()
+        run.position.step %= 10**6
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    decoded = given.pictures * given.picture**2 * 3 / 1e6
+    print(
+        f"{given.pictures} pictures of {given.picture} px: {before:.0f} MB with 8 of them, {looked:.0f} MB when all were looked at, "
+        f"{anonymous():.0f} MB after an epoch (no file behind it); {peak:.0f} MB resident at most; a list of decoded pictures is {decoded:.0f} MB"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=("step", "memory"))
+    for name, value in (
+        ("width", 576),
+        ("layers", 12),
+        ("heads", 12),
+        ("side", 512),
+        ("patch", 16),
+        ("batch", 1),
+        ("steps", 3),
+    ):
+        parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--pictures", type=int, default=5400)
+    parser.add_argument("--picture", type=int, default=64)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "many").mkdir()
+        {"step": step, "memory": memory}[given.what](Path(folder), given)
+
+
+if __name__ == "__main__":
+    main()
