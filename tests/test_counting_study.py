@@ -18,8 +18,11 @@ from fieldguide.asked import worths
 from fieldguide.data.strata import stratified
 from fieldguide.data.tables import read_manifest, read_predictions
 from fieldguide.errors import DONE, PARTLY, DataProblem, UsageProblem
+from fieldguide.explain.explaining import Wish
+from fieldguide.explaining import explain_study
 from fieldguide.families import Sizes
 from fieldguide.files import read_json, read_toml
+from fieldguide.looking import show
 from fieldguide.records import ClassInfo, ManifestRow
 from fieldguide.study import dry_run, read_asked
 from fieldguide.tasks.count import Count
@@ -182,6 +185,20 @@ def test_a_preset_is_the_floors_and_what_networks_are_at_hand(monkeypatch: pytes
         chosen = plan.choose("quick", task, sizes, online=False, device="cpu")
         assert [entry.name for entry in chosen][:2] == ["count_baseline-mean", "count_baseline-commonest"]
         assert len(chosen) == number
+
+
+def test_look_counts_and_what_needs_classes_says_so(
+    things: Path, study: fieldguide.Study, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen = fieldguide.look(things, task="count")
+    show(seen)
+    told = capsys.readouterr().out
+    counted = {name: sum(dict(row.counts or ()).get(name, 0) for row in study.manifest.rows) for name in ("dot", "ring")}
+    assert f"dot {counted['dot']:,}, ring {counted['ring']:,}" in told and "things" in told
+    with pytest.raises(UsageProblem, match="study of classes"):
+        fieldguide.look(things, task="count", suspects="linear")
+    with pytest.raises(UsageProblem, match="is a study of counts"):
+        explain_study(study.folder, Wish())
 
 
 def test_a_split_is_made_where_there_is_none_and_folds_are(tmp_path: Path) -> None:

@@ -55,11 +55,20 @@ def look(
     from fieldguide.data.tables import freeze
 
     asked, _ = read_asked(str(source), None, **given)
+    if suspects and asked.task == "count":
+        raise UsageProblem(
+            "Labels are doubted in a study of classes, and this one is of counts.",
+            "Allowed with --task count: everything but --suspects.",
+            "Leave --suspects out.",
+        )
     if suspects:
         suspecting.require_contestant(suspects, online=online)
     with tempfile.TemporaryDirectory() as scratch:
         found = source_of(asked, Path(scratch), online, labelled=False)
         examination = examine(found, progress=progress or Silent(), care=care_of(asked))
+    if found.counted:
+        manifest = shape_rows(examination.rows, asked, found.counted)
+        return Look(found.origin, found.kind, examination, manifest, shape(manifest, rule_of(asked)))
     if not any(found.classes):
         rows = [replace(row, split=row.split or "test") if row.excluded is None else row for row in examination.rows]
         return Look(found.origin, found.kind, examination, freeze(rows, (), asked.seed), None)
@@ -136,7 +145,12 @@ def _show_pixels(rows: Any) -> None:
 def _show_classes(seen: Look, most: int = 40) -> None:
     columns = list(seen.shape.sizes)
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("class")
+    if seen.manifest.task == "count":
+        things = Counter(dict.fromkeys(seen.manifest.classes, 0))
+        for row in seen.manifest.part():
+            things.update(dict(row.counts or ()))
+        terminal.say(f"Counted: {', '.join(f'{plain(label, 60)} {count:,}' for label, count in things.most_common(most))}.")
+    table.add_column("on a picture" if seen.manifest.task == "count" else "class")
     for title in ("pictures", *columns):
         table.add_column(f"fold {title}" if seen.shape.kind == "folds" else title, justify="right")
     classes = list(seen.shape.per_class.items())

@@ -101,7 +101,7 @@ def demo(out: Out = Path("demo-study")) -> None:
 
 
 @app.command()
-@asks("split", "folds", "seed", "alike", "leaks")
+@asks("split", "folds", "seed", "alike", "leaks", "task", "count")
 def look(
     source: Annotated[str, typer.Argument(help="Folder, table, archive or hf:NAME.")],
     online: Online = False,

@@ -103,6 +103,7 @@ class Baseline:
     weights: Floats
     bias: Floats
     frozen: Frozen | None = None
+    gives_probabilities: ClassVar[bool] = False
 
     def predict(self, images: Iterable[Image]) -> Iterator[Prediction]:
         """Yield whole counts; a constant opens no picture."""
