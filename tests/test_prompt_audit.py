@@ -71,6 +71,14 @@ class Told(Silent):
         self.said.append(text)
 
 
+def quiet(patch: pytest.MonkeyPatch) -> list[Path]:
+    """Score and draw nothing; return the studies that would have been drawn."""
+    drawn: list[Path] = []
+    patch.setattr("fieldguide.study._score", lambda *_: None)
+    patch.setattr("fieldguide.study._draw", lambda folder, *_: drawn.append(folder) or fieldguide.study.Drawn())
+    return drawn
+
+
 def installed(patch: pytest.MonkeyPatch) -> Fake:
     patch.setattr(vlm_prompt, "check", lambda settings, online: None)
     patch.setattr(vlm_prompt, "pixels", lambda settings: 16)
@@ -84,7 +92,7 @@ def studied(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "mine.toml").write_text(PROMPT, encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         fake = installed(patch)
-        patch.setattr("fieldguide.study._draw", lambda *_: fieldguide.study.Drawn())
+        quiet(patch)
         fake.rule = lambda asking, pixels: weighing(asking, pixels) if asking.how == "likelihood" else clear(asking, pixels)
         mine = f"prompt={root / 'mine.toml'}"
         words = (
@@ -99,7 +107,7 @@ def studied(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
-    monkeypatch.setattr("fieldguide.study._draw", lambda *_: fieldguide.study.Drawn())
+    quiet(monkeypatch)
     return installed(monkeypatch)
 
 
@@ -122,9 +130,10 @@ def states(found: Any) -> dict[str, str]:
     return {one["id"]: one["state"] for one in found["checks"]}
 
 
-def test_it_asks_each_question_once_and_says_what_that_cost(study: Path, fake: Fake) -> None:
-    told = Told()
+def test_it_asks_each_question_once_and_says_what_that_cost(study: Path, fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    told, drawn = Told(), quiet(monkeypatch)
     done = audit(study / "runs" / "free", WISH, progress=told)
+    assert drawn == [study], "the report has a section for it"
     found = read_json(study / "runs" / "free" / "audit.json")
     assert done.exit_code == DONE and done.found == found and list(states(found)) == list(CHECKS)
     assert (found["run"], found["how"], found["part"], found["pictures"]) == ("free", "generate", "training and validation", 12)
@@ -328,7 +337,7 @@ def test_the_command_tells_and_prints(study: Path, fake: Fake, shell: Shell) -> 
         (lambda study: (study / "runs" / "free", "--example", "red"), "--example is said of a table of answers"),
         (lambda study: (study / "runs" / "free", "--list", "red,blue"), "--check order"),
         (lambda study: (study / "study.toml", "--limit", 0), "--limit is said of a contestant"),
-        (lambda study: (study / "runs" / "free", "--pictures", 0), "pictures = '0' is not possible"),
+        (lambda study: (study / "runs" / "free", "--pictures", 0), "pictures = 0 is not possible"),
         (lambda study: (study.parent / "nowhere" / "runs" / "x",), "is no contestant of a study"),
     ],
 )

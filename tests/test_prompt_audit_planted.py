@@ -28,6 +28,8 @@ SAID = 'respond only with "'
 @pytest.fixture
 def shell(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Shell:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("fieldguide.study._score", lambda *_: None)
+    monkeypatch.setattr("fieldguide.study._draw", lambda *_: fieldguide.study.Drawn())
     return in_process(capsys, monkeypatch)
 
 

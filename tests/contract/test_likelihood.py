@@ -38,13 +38,13 @@ def trial_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Trial]
     return trial
 
 
-@pytest.mark.slow(keep=3)
+@pytest.mark.slow(keep=2)
 @pytest.mark.parametrize(("model", "article"), CASES)
 def test_an_article_is_kept(model: str, article: Article, trial_of: Callable[[str], Trial]) -> None:
     article(trial_of(model))
 
 
-@pytest.mark.slow(keep=3)
+@pytest.mark.slow(keep=2)
 @pytest.mark.parametrize("model", MODELS)
 def test_probabilities_are_told_and_chosen(model: str, trial_of: Callable[[str], Trial]) -> None:
     found = trial_of(model).answers

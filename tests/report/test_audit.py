@@ -114,7 +114,11 @@ def test_every_number_is_that_of_the_file(study: Study, place: Path) -> None:
     pull = next(check for check in told(place)["checks"] if check["id"] == "example")["pull"]
     assert [one_.when.number for one_ in one.pulls] == [entry["with"]["value"] for entry in pull["labels"]]
     assert "+24.0 points [+19.0, +29.0]" in one.pull and len(one.pulls) == 10
-    assert len(one.place_rows) == 10 and "-0.83".replace("-", say.MINUS) in one.places_said
+    assert len(one.place_rows) == 10 and one.place_rows[0][2].startswith("10.0")
+    assert one.places_said == (
+        f"Over 7 orders of the list and 196 pictures: rank correlation of a place with what it takes beyond its labels {say.MINUS}0.83; "
+        "the answers stand early or late by more than chance with p 0.004: earlier."
+    )
     assert {row.label for row in one.moved} == {"jellyfish", "snail"} and one.moved[0].gap.text == f"{say.MINUS}40.0"
     facts = dict(one.facts)
     assert (
@@ -122,6 +126,44 @@ def test_every_number_is_that_of_the_file(study: Study, place: Path) -> None:
         and facts["Time"].replace(say.NBSP, " ") == "12 min 24 s"
     )
     assert facts["Model"] == "llava-7b" and facts["Money"] == "0.41" and "142 of 200" in facts["Accuracy as it is"]
+
+
+def test_what_becomes_of_classes_without_the_picture_is_not_the_work_of_words(study: Study, place: Path) -> None:
+    assert next(check for check in told(place)["checks"] if check["id"] == "picture")["variants"][0]["recall"]
+    (one,) = made(study).shown
+    assert {row.name for row in one.moved} == {"no example", "example: badger"}
+    assert [row.drawn for row in one.rows] == [False] + [True] * 7
+    shown_axis, ticks = str(one.ruler), [int(tick) for tick in re.findall(r">(-?\d+)</text>", str(one.ruler))]
+    assert min(ticks) >= -20 and shown_axis != str(one.rows[0].ruler), (
+        "a model that sees nothing would press the others together"
+    )
+
+
+@pytest.mark.parametrize(
+    ("alarm", "found", "expected"),
+    [
+        (True, "yes", ("!", "found")),
+        (False, "yes", ("·", "other")),
+        (None, "yes", ("!", "found")),
+        (False, "no", ("✓", "fine")),
+    ],
+)
+def test_what_helps_is_found_and_not_pointed_at(
+    study: Study, place: Path, tmp_path: Path, alarm: bool | None, found: str, expected: tuple[str, str]
+) -> None:
+    whole = told(place)
+    whole["checks"][1] |= {"alarm": alarm, "found": found}
+    row = shown(study, read(whole, tmp_path)).rows[1]
+    assert (row.sign, row.kind) == expected
+
+
+def test_the_length_of_the_list_is_judged_where_both_lists_could_answer(study: Study, place: Path, tmp_path: Path) -> None:
+    whole = told(place)
+    (check,) = (check for check in whole["checks"] if check["id"] == "length")
+    check["variants"][0]["beside_choice"] = {"value": -0.02, "low": -0.05, "high": 0.01, "p": 0.3, "p_holm": 0.9}
+    row = shown(study, read(whole, tmp_path)).rows[3]
+    assert row.strongest is not None and row.strongest.gap.number == -0.02 and "both lists have" in row.strongest.name
+    assert row.strongest.gap.title == "p 0.900"
 
 
 def test_it_says_which_pictures_were_asked_about(study: Study, place: Path, tmp_path: Path) -> None:
@@ -244,9 +286,11 @@ def test_differences_share_an_axis_that_holds_zero() -> None:
 
 
 def test_a_column_is_as_high_as_its_share() -> None:
-    chart = str(places([(1, 0.5), (2, 0.25), (3, 0.25)]))
+    chart = str(places([(1, 0.5, 0.4), (2, 0.25, None), (3, 0.25, 0.25)]))
     ground, tops = 156, [float(top) for top in re.findall(r"M[\d.]+ 156V([\d.]+)h", chart)]
     assert (ground - tops[0]) == pytest.approx(2 * (ground - tops[1]), abs=0.3) and "most for place 1" in chart
+    lines = [float(line) for line in re.findall(r"M[\d.]+ ([\d.]+)h[\d.]+", chart.split('class="expected"')[1])]
+    assert (ground - lines[0]) == pytest.approx(0.8 * (ground - tops[0]), abs=0.3) and lines[2] == tops[2]
     assert places([]) == ""
 
 

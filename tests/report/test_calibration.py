@@ -179,13 +179,12 @@ def test_many_contestants_stay_small(study: Study) -> None:
 
 
 def test_a_dot_stands_where_its_numbers_say() -> None:
-    bins = [Bin(0.0, 0.2, 10, 0, 0.0, 0.0, None), Bin(0.8, 1.0, 5, 5, 1.0, 1.0, (0.6, 1.0))]
+    bins = [Bin(0.0, 0.2, 10, 0, 0.0, 0.0, None), Bin(0.8, 1.0, 4, 2, 1.0, 0.5, (0.2, 0.8))]
     chart = str(reliable(bins, 2, "x <b>"))
     dots = [(float(x), float(y)) for x, y in re.findall(r'<circle class="sure f2" cx="([\d.]+)" cy="([\d.]+)"', chart)]
-    ends = re.findall(r'class="perfect" d="M([\d.]+) ([\d.]+)L([\d.]+) ([\d.]+)"', chart)[0]
-    assert dots == [(float(ends[0]), float(ends[1])), (float(ends[2]), float(ends[3]))], (
-        "both lie on the line of perfect calibration"
-    )
+    ends = [float(end) for end in re.findall(r'class="perfect" d="M([\d.]+) ([\d.]+)L([\d.]+) ([\d.]+)"', chart)[0]]
+    assert dots[0] == (ends[0], ends[1]), "as often right as it is sure: on the line of perfect calibration"
+    assert dots[1][0] == ends[2] and dots[1][1] == pytest.approx((ends[1] + ends[3]) / 2), "half right: half way up"
     assert "<title>x &lt;b&gt;</title>" in chart and chart.count('class="reach f2" d="M') == 1
     line = str(covering([Point(0.5, 1.0), Point(1.0, 0.8)], [Point(0.5, 1.0)], 0, "y"))
     assert line.count(",") >= 2 and 'class="chosenmark f0"' in line

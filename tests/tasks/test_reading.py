@@ -303,3 +303,9 @@ def test_objects_are_found_in_order_and_nothing_is_mended() -> None:
     assert objects('{"x": 1, "x": 2, "x": 3}').found[0]["x"] == (1, 2, 3)
     assert objects("no object").found == () and not objects("no object").broken
     assert objects('{"x": "').cut and objects('{"x": ').cut and objects("{").cut and not objects("{x").cut
+
+
+def test_an_answer_that_was_withheld_is_no_failure_of_the_run() -> None:
+    assert reading.answered("too unsure: c0 with probability 0.310, below the threshold of 0.400")
+    assert reading.answered(words_of("off-list")) and not reading.answered(words_of("cut"))
+    assert not reading.answered("server failed: no reply") and not reading.answered("undecided: the server told too little")

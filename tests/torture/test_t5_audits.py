@@ -82,7 +82,9 @@ def unclocked(base: Path) -> bytes:
 
 
 @pytest.mark.parametrize("behind", [False, True], ids=["at a request", "behind a reply"])
-def test_killed_while_auditing(behind: bool, tmp_path: Path, told: Tell) -> None:
+def test_killed_while_auditing(behind: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: Tell) -> None:
+    monkeypatch.setattr("fieldguide.study._score", lambda *_: None)
+    monkeypatch.setattr("fieldguide.study._draw", lambda *_: fieldguide.study.Drawn())
     killer = Killer()
     with serving(killer.script) as stub:
         base, other = tmp_path / "base", tmp_path / "other"

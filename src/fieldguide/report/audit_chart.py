@@ -14,13 +14,17 @@ WIDTH, HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 620, 190, 52, 14, 12, 34
 MOST_PLACES = 200
 
 
-def places(shares: Sequence[tuple[int, float]]) -> Markup:
-    """Return a column for each place, ``(place, share of the answers)``, and where an even share of these would be; empty without places."""
+def places(shares: Sequence[tuple[int, float, float | None]]) -> Markup:
+    """Return a column for each place, ``(place, share of the answers, expected share)``, and a line where its labels alone would end.
+
+    Where no share is expected the line is an even share of all columns; without places the chart is empty.
+    """
     drawn = list(shares)[:MOST_PLACES]
     if not drawn:
         return Markup("")
-    even = sum(taken for _, taken in shares) / len(shares)
-    axis = axis_for([0.0, even, *(taken for _, taken in drawn)])
+    even = sum(taken for _, taken, _ in shares) / len(shares)
+    lines_at = [even if expected is None else expected for _, _, expected in drawn]
+    axis = axis_for([0.0, *lines_at, *(taken for _, taken, _ in drawn)])
     ground, step = HEIGHT - _BOTTOM, (WIDTH - _LEFT - _RIGHT) / len(drawn)
 
     def y(taken: float) -> float:
@@ -32,19 +36,20 @@ def places(shares: Sequence[tuple[int, float]]) -> Markup:
     parts += [_text("tick", _LEFT - 8, y(tick) + 3.5, percent(tick).replace(".0", ""), "end") for tick in axis.ticks]
     columns = "".join(
         f"M{_LEFT + at * step + step * 0.14:.1f} {ground}V{y(taken):.1f}h{step * 0.72:.1f}V{ground}z"
-        for at, (_, taken) in enumerate(drawn)
+        for at, (_, taken, _) in enumerate(drawn)
     )
     parts.append(Markup('<path class="columns" d="{}"/>').format(columns))
-    parts.append(Markup('<path class="chance" d="M{} {}H{}"/>').format(_LEFT, y(even), WIDTH - _RIGHT))
+    expected = "".join(f"M{_LEFT + at * step:.1f} {y(line)}h{step:.1f}" for at, line in enumerate(lines_at))
+    parts.append(Markup('<path class="expected" d="{}"/>').format(expected))
     every = max(1, round(len(drawn) / 12))
     parts += [
         _text("tick", round(_LEFT + (at + 0.5) * step, 1), HEIGHT - 18, place)
-        for at, (place, _) in enumerate(drawn)
+        for at, (place, _, _) in enumerate(drawn)
         if at % every == 0
     ]
     parts.append(_text("tick", (_LEFT + WIDTH - _RIGHT) / 2, HEIGHT - 3, "place in the list"))
     most = max(drawn, key=lambda one: one[1])
-    told = f"share of the answers for {len(shares)} places of the list: most for place {most[0]}, {percent(most[1])}; even {percent(even)}"
+    told = f"share of the answers for {len(shares)} places of the list: most for place {most[0]}, {percent(most[1])}"
     head = Markup('<svg class="places" role="img" viewBox="0 0 {0} {1}" width="{0}" height="{1}"><title>{2}</title>')
     return head.format(WIDTH, HEIGHT, clean(told)) + Markup("").join(parts) + Markup("</svg>")
 

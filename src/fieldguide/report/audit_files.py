@@ -88,9 +88,15 @@ class Pulled:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Share of answers that go to each place of the list, first to last, and Spearman's `rho` with its `p`."""
+    """What each place of the list takes, first to last, over `orders` of it; `rho` is the rank correlation with what it takes beyond that.
 
-    shares: tuple[tuple[int, float], ...]
+    `shares` are place, its share of the answers, and the share that the labels that stood there would take anywhere, where it is known.
+    `p` is of the mean place of the answers.
+    """
+
+    shares: tuple[tuple[int, float, float | None], ...]
+    orders: int | None
+    pictures: int | None
     rho: float | None
     p: float | None
     outcome: str
@@ -243,12 +249,14 @@ def _pulled(told: Json) -> Pulled | None:
 def _places(told: Json) -> Places:
     entries = list(_each(told.get("places"), _place))
     rho, p = change(told.get("rho")), share(told.get("p_holm"))
-    return Places(tuple(sorted(entries)), rho, share(told.get("p")) if p is None else p, words(told.get("outcome")))
+    counts = (whole(told.get("orders")), whole(told.get("pictures")))
+    shares = tuple(sorted(entries, key=lambda entry: entry[0]))
+    return Places(shares, *counts, rho, share(told.get("p")) if p is None else p, words(told.get("outcome")))
 
 
-def _place(told: Json) -> tuple[int, float] | None:
+def _place(told: Json) -> tuple[int, float, float | None] | None:
     place, taken = whole(told.get("place")), share(told.get("share"))
-    return None if place is None or taken is None else (place, taken)
+    return None if place is None or taken is None else (place, taken, share(told.get("expected")))
 
 
 def _share(told: Any) -> Bounded | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from fieldguide.report import audit_chart, say
-from fieldguide.report.audit_files import Audit, Bounded, Check, Recall, Variant
+from fieldguide.report.audit_files import Audit, Bounded, Check, Places, Recall, Variant
 from fieldguide.report.charts import Axis, dumbbell
 from fieldguide.report.gap_strip import gap_axis, gap_ruler, gap_strip
 from fieldguide.report.prompted_files import Json, words
@@ -23,6 +23,8 @@ ALPHA = 0.05
 _FOUND = {"yes": ("!", "found"), "no": ("✓", "fine"), "not distinguishable": ("≈", "other")}
 #: Checks whose question is better answered with yes: then nothing is wrong.
 _BETTER = frozenset(("picture", "batch", "repeat"))
+#: The check that shows another picture: what becomes of classes then says nothing of the prompt.
+_UNSEEN = "picture"
 _STATES = {"not applicable": "–", "not asked": "○"}
 _WORDS = {"yes": "yes", "no": "no", "not distinguishable": "not distinguishable"}
 HOWS = {
@@ -48,7 +50,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One check: `sign` repeats in form what was `found`; `strongest` is the change of it that moved accuracy most."""
+    """One check: `sign` repeats in form what was `found`; `strongest` is the change of it that moved accuracy most.
+
+    `drawn` tells whether it stands on the axis of all checks: without its picture a model is lost, which would press all others together.
+    """
 
     question: str
     state: str
@@ -62,6 +67,8 @@ class Row:
     flipped_by: str
     changes: tuple[Change, ...]
     more: int
+    ruler: Markup
+    drawn: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +112,7 @@ class Shown:
     pulls_more: int
     pull: str
     places: Markup
-    place_rows: tuple[tuple[str, str], ...]
+    place_rows: tuple[tuple[str, str, str], ...]
     places_said: str
     moved: tuple[Moved, ...]
     moved_more: int
@@ -131,14 +138,7 @@ def audits(study: Study) -> Audits | None:
 
 
 def _shown(contestant: Contestant, audit: Audit, study: Study) -> Shown:
-    gaps = [
-        end
-        for check in audit.checks
-        for one in check.variants
-        if one.judged
-        for end in (one.judged.value, *(one.judged.bounds or ()))
-    ]
-    axis = gap_axis(gaps)
+    axis = _axis([check for check in audit.checks if check.id != _UNSEEN])
     pulled = sorted(
         (one for check in audit.checks for one in check.pulled),
         key=lambda one: (-abs(one.difference.value if one.difference else 0.0), one.label),
@@ -152,17 +152,17 @@ def _shown(contestant: Contestant, audit: Audit, study: Study) -> Shown:
         doubts=tuple(_doubts(contestant, audit, study)),
         audited="" if audit.problem else _audited(audit),
         facts=tuple(_facts(audit)) if not audit.problem else (),
-        rows=tuple(_row(check, axis) for check in audit.checks),
+        rows=tuple(_row(check, _axis([check]) if check.id == _UNSEEN else axis) for check in audit.checks),
         ruler=gap_ruler(axis),
         pulls=tuple(_pull(one.label, one.when, one.not_, one.difference, study) for one in pulled[:MOST_PULLED]),
         pulls_more=max(0, len(pulled) - MOST_PULLED),
         pull=_overall(next((check.pull for check in audit.checks if check.pull), None)),
         places=audit_chart.places(places.shares) if places else Markup(""),
-        place_rows=tuple((say.count(at), say.percent(taken)) for at, taken in places.shares) if places else (),
-        places_said=_order(places.rho, places.p, places.outcome) if places else "",
+        place_rows=_place_rows(places) if places else (),
+        places_said=_order(places) if places else "",
         moved=tuple(moved[:MOST_RECALL]),
         moved_more=max(0, len(moved) - MOST_RECALL),
-        recalls=any(one.recall for check in audit.checks for one in check.variants),
+        recalls=any(one.recall for check in audit.checks if check.id != _UNSEEN for one in check.variants),
     )
 
 
@@ -264,7 +264,14 @@ def _row(check: Check, axis: Axis) -> Row:
         flipped_by=say.clean(flipped.name, 80) if ok and flipped else "",
         changes=tuple(_change(one, axis) for one in check.variants if id(one) in shown),
         more=max(0, len(check.variants) - MOST_VARIANTS),
+        ruler=gap_ruler(axis),
+        drawn=check.id != _UNSEEN,
     )
+
+
+def _axis(checks: Sequence[Check]) -> Axis:
+    gaps = [one.judged for check in checks for one in check.variants if one.judged]
+    return gap_axis(end for gap in gaps for end in (gap.value, *(gap.bounds or ())))
 
 
 def _sign(check: Check) -> tuple[str, str]:
@@ -335,18 +342,28 @@ def _overall(told: Bounded | None) -> str:
     )
 
 
-def _order(rho: float | None, p: float | None, outcome: str) -> str:
-    if rho is None:
-        return f"Place in the list: {say.clean(outcome, 60) or NOT_RECORDED}."
-    told = f"Rank correlation of the place with its share of the answers {say.decimal(rho, 2)}"
-    tested = f", p {say.p_value(p)}" if p is not None else ""
-    return f"{told}{tested}: {say.clean(outcome, 60) or NOT_RECORDED}."
+def _place_rows(places: Places) -> tuple[tuple[str, str, str], ...]:
+    return tuple(
+        (say.count(at), say.percent(taken), NOT_RECORDED if expected is None else say.percent(expected))
+        for at, taken, expected in places.shares
+    )
+
+
+def _order(places: Places) -> str:
+    outcome = say.clean(places.outcome, 60) or NOT_RECORDED
+    counts = [(places.orders, "orders of the list"), (places.pictures, "pictures")]
+    over = " and ".join(f"{say.count(number)} {what}" for number, what in counts if number is not None)
+    begun = f"Over {over}: " if over else ""
+    if places.rho is None:
+        return f"{begun}{outcome}."
+    tested = "" if places.p is None else f"; the answers stand early or late by more than chance with p {say.p_value(places.p)}"
+    return f"{begun}rank correlation of a place with what it takes beyond its labels {say.decimal(places.rho, 2)}{tested}: {outcome}."
 
 
 def _moved(audit: Audit, study: Study) -> Iterator[Moved]:
     """Yield the classes whose recall changed by more than chance, after Holm over what was tested."""
     for check in audit.checks:
-        for one in check.variants:
+        for one in check.variants if check.id != _UNSEEN else ():
             for entry in one.recall:
                 if entry.p is not None and entry.p <= ALPHA:
                     yield _of_class(entry, one.name, study)

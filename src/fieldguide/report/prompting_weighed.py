@@ -21,6 +21,7 @@ FORMS = {
 }
 #: How names were computed, as the facts tell it.
 _WAYS = {
+    "joined": "all names at once, as a tree, in one pass with the picture",
     "tree": "all names at once, as a tree behind the picture, which was computed once",
     "copied": "as rows of a batch, each behind a copy of what was computed of the picture",
     "naive": "with a whole pass for every name",

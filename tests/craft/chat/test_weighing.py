@@ -82,9 +82,11 @@ def test_forms_that_are_no_better_lose_against_the_sum() -> None:
 
 def test_a_form_that_was_asked_for_is_kept_and_the_others_told() -> None:
     rows, labels = planted("pmi")
-    found = chosen(rows, labels, (), "token", None)
-    assert (found.form, found.by, found.greys) == ("token", "settings", ())
-    assert [one.form for one in found.tried] == ["sum", "token", "byte"], "nobody asked about the grey picture"
+    for wanted in ("sum", "token", "byte"):
+        found = chosen(rows, labels, (), wanted, None)  # type: ignore[arg-type]
+        assert (found.form, found.by, found.greys) == (wanted, "settings", ())
+        assert [one.form for one in found.tried] == ["sum", "token", "byte"], "nobody asked about the grey picture"
+        assert found.temperature == next(one.temperature for one in found.tried if one.form == wanted)
 
 
 def test_without_validation_pictures_it_is_the_sum_at_temperature_one() -> None:
