@@ -1,0 +1,350 @@
+"""The section on taught language models: before and after on the same test pictures, format apart from recognition, and how it was taught."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from fieldguide.report import say
+from fieldguide.report.charts import curve
+from fieldguide.report.gain_chart import Gain, gains
+from fieldguide.report.prompted_files import change, share, whole, words
+from fieldguide.report.prompting_split import heading
+from fieldguide.report.read import Contestant, Json, Study
+from fieldguide.report.say import MISSING, NOT_APPLICABLE, Value
+
+#: Most couples that are shown.
+MOST = 12
+_OUTCOMES = {"better": "really better after", "worse": "really worse after"}
+#: Ways of answering that are no reading of words.
+_WAYS = {"labels": "The likeliest label", "linear": "A linear layer", "choice": "Held to the list"}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One reading or filtered denominator: what is counted before and after; `main` where it is what both are scored by."""
+
+    name: str
+    before: Value
+    after: Value
+    difference: Value
+    main: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Couple:
+    """The same model before and after; `told` are sentences, `differs` what else is not the same."""
+
+    model: str
+    before: Contestant
+    after: Contestant
+    rows: tuple[Row, ...]
+    chart: Markup
+    told: tuple[str, ...]
+    differs: tuple[str, ...]
+    points: str
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """How one contestant was taught: facts by name, trained parameters by part, and validation over steps."""
+
+    contestant: Contestant
+    facts: tuple[tuple[str, Value], ...]
+    parts: tuple[tuple[str, Value, Value, Value], ...]
+    curve: Markup
+    loss: Markup
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Taught:
+    """The section. `alone` are taught contestants whose model was not asked the same before."""
+
+    couples: tuple[Couple, ...]
+    more: int
+    lessons: tuple[Lesson, ...]
+    alone: tuple[Contestant, ...]
+
+
+def taught(study: Study) -> Taught | None:
+    """Return the section, or `None` where no language model was taught."""
+    tuned = [c for c in study.scored if c.facts.get("kind") == "tuned"]
+    if not tuned:
+        return None
+    known = {c.name: c for c in study.scored}
+    told = [one for one in (study.before_after or {}).get("pairs") or () if isinstance(one, dict)]
+    found = [one for one in told if {one.get("before"), one.get("after")} <= known.keys()]
+    couples = tuple(_couple(one, known) for one in found[:MOST])
+    paired = {one["after"] for one in found}
+    alone = tuple(c for c in tuned if c.name not in paired)
+    return Taught(couples, max(0, len(found) - MOST), tuple(map(_lesson, tuned)), alone)
+
+
+def _couple(told: Json, known: dict[str, Contestant]) -> Couple:
+    before, after = known[told["before"]], known[told["after"]]
+    difference = _object(told.get("difference"))
+    value = change(difference.get("value"))
+    return Couple(
+        model=say.clean(say.pathless(told.get("model") or ""), 120) or say.NOT_RECORDED,
+        before=before,
+        after=after,
+        rows=tuple(_rows(told)),
+        chart=_chart(told, before, after),
+        told=tuple(_sentences(told)),
+        differs=tuple(_differs(told)),
+        points=say.NOT_RECORDED if value is None else say.points(value),
+        outcome=_OUTCOMES.get(str(told.get("outcome")), str(told.get("outcome") or say.NOT_RECORDED)),
+    )
+
+
+def _object(told: Any) -> Json:
+    return told if isinstance(told, dict) else {}
+
+
+def _rows(told: Json) -> Iterator[Row]:
+    """Yield the readings, then the filtered denominators."""
+    n, main = whole(told.get("n")), told.get("main") if isinstance(told.get("main"), list) else []
+    for filtered, entries in ((False, told.get("readings")), (True, told.get("filtered"))):
+        for one in entries if isinstance(entries, list) else ():
+            id = words(_object(one).get("id"))
+            sides = [_object(_object(one).get(side)) for side in ("before", "after")]
+            before, after = (_accuracy(side, whole(side.get("n")) if filtered else n) for side in sides)
+            name = _WAYS.get(id) or heading(id, filtered)
+            yield Row(name, before, after, _difference(before, after), not filtered and set(main or ()) == {id})
+
+
+def _accuracy(side: Json, of: int | None) -> Value:
+    if not side:
+        return Value(NOT_APPLICABLE, title="this one does not answer so, or writes nothing that could be read")
+    score = _object(side.get("accuracy"))
+    value, right = share(score.get("value")), whole(side.get("right"))
+    if value is None:
+        return Value(NOT_APPLICABLE, title="no answer is counted") if of == 0 else MISSING
+    low, high = share(score.get("low")), share(score.get("high"))
+    note = "" if low is None or high is None else f"{say.interval(low, high)}"
+    return Value(say.percent(value), value, note, f"{say.count(right or 0)} of {say.count(of or 0)}")
+
+
+def _difference(before: Value, after: Value) -> Value:
+    if before.number is None or after.number is None:
+        return Value(NOT_APPLICABLE, title="needs both")
+    return Value(say.points(after.number - before.number), after.number - before.number)
+
+
+def _chart(told: Json, before: Contestant, after: Contestant) -> Markup:
+    rows = []
+    for name, part in (("all", "difference"), ("format", "format"), ("recognition", "recognition")):
+        one = _object(told.get(part))
+        value, low, high = (change(one.get(key)) for key in ("value", "low", "high"))
+        if value is not None and low is not None and high is not None:
+            rows.append(Gain(name, value, low, high, whole_one=part == "difference"))
+    return gains(rows, f"What {after.name} gains over {before.name}, in points of accuracy") if len(rows) == 3 else Markup("")
+
+
+def _sentences(told: Json) -> Iterator[str]:
+    """Yield the whole difference, its two parts, what they rest on, and the shares on both sides."""
+    n = whole(told.get("n")) or 0
+    p, holm = share(told.get("p")), share(told.get("p_holm"))
+    only = [whole(told.get(name)) for name in ("only_after", "only_before")]
+    if n and None not in only:
+        test = "" if p is None else f": p {_equals(p)} (exact McNemar test)"
+        corrected = "" if holm is None or holm == p else f", {say.p_value(holm)} after Holm’s correction over the couples here"
+        yield f"Of {say.count(n)} test pictures, {_counted(only[0])} right only after and {_counted(only[1])} right only before{test}{corrected}."
+    yield from _of_format(told, n)
+    yield from _of_recognition(told)
+    yield from _shares(told, n)
+
+
+def _of_format(told: Json, n: int) -> Iterator[str]:
+    one = _object(told.get("format"))
+    gained, lost, value = whole(one.get("gained")), whole(one.get("lost")), change(one.get("value"))
+    if gained is None or lost is None or value is None:
+        return
+    told_lost = f", and {_counted(lost)} no label after that had been right" if lost else ""
+    yield f"Format gain: {say.points(value)} points {_bounds(one)}. {_counted(gained)} right now where there was no label before{told_lost}."
+    named = whole(one.get("named_before"))
+    if gained and named is not None:
+        yield (
+            f"{say.count(named)} of these {say.count(gained)} had named the right class before, in other words. Whether the model knew the others "
+            "words alone do not tell; the same model held to the list, or asked for likelihoods, does."
+        )
+
+
+def _of_recognition(told: Json) -> Iterator[str]:
+    one, both = _object(told.get("recognition")), _object(told.get("both"))
+    value, m = change(one.get("value")), whole(both.get("n"))
+    if value is None or m is None:
+        return
+    ends = [share(_object(both.get(side)).get("value")) for side in ("before", "after")]
+    p = share(one.get("p"))
+    on = "" if ends[0] is None or ends[1] is None else f": {say.percent(ends[0])} right before, {say.percent(ends[1])} after"
+    test = "" if p is None or not m else f"; p {_equals(p)}"
+    yield f"Recognition gain: {say.points(value)} points {_bounds(one)}. {say.count(m)} pictures have a label on both sides{on}{test}."
+
+
+def _shares(told: Json, n: int) -> Iterator[str]:
+    """Yield accuracy as the share of answers that are a label times the share of these that are right, on both sides."""
+    main = told.get("main")
+    readings = {one.get("id"): one for one in told.get("readings") or () if isinstance(one, dict)}
+    if not isinstance(main, list) or len(main) != 2 or not n:
+        return
+    said = []
+    for side, reading in zip(("before", "after"), main, strict=True):
+        one = _object(_object(readings.get(reading)).get(side))
+        right, labelled = whole(one.get("right")), whole(one.get("labelled"))
+        if right is None or not labelled:
+            return
+        said.append(
+            f"{side} {say.percent(labelled / n)} of the answers are a label, and {say.percent(right / labelled)} of these are right"
+        )
+    yield f"{said[0][:1].upper()}{said[0][1:]}; {said[1]}."
+    yield "The two sides have labels for different pictures, so their second shares are no fair comparison; the recognition gain is one."
+
+
+def _counted(count: int | None) -> str:
+    return f"{say.count(count or 0)} {'is' if count == 1 else 'are'}"
+
+
+def _equals(p: float) -> str:
+    told = say.p_value(p)
+    return told if told.startswith("<") else f"= {told}"
+
+
+def _bounds(one: Json) -> str:
+    low, high = change(one.get("low")), change(one.get("high"))
+    return "" if low is None or high is None else f"[{say.points(low)}, {say.points(high)}]"
+
+
+def _differs(told: Json) -> Iterator[str]:
+    entries = told.get("differs")
+    for one in entries if isinstance(entries, list) else ():
+        if isinstance(one, list) and len(one) == 3:
+            what, before, after = (say.clean(say.pathless(part), 80) for part in one)
+            yield f"{what}: {before} before, {after} after"
+
+
+# --- how it was taught ------------------------------------------------------------------------------------------------------------
+
+
+def _lesson(contestant: Contestant) -> Lesson:
+    events = contestant.epochs
+    best = contestant.chosen_epoch
+    step = next((whole(event.get("step")) for event in events if event["epoch"] == best), None)
+    accuracy = [
+        (whole(e.get("step")) or 0, float(e["val_accuracy"])) for e in events if share(e.get("val_accuracy")) is not None
+    ]
+    loss = [(whole(e.get("step")) or 0, float(e["train_loss"])) for e in events if isinstance(e.get("train_loss"), int | float)]
+    name = contestant.name
+    return Lesson(
+        contestant=contestant,
+        facts=tuple(_facts(contestant, step)),
+        parts=tuple(_parts(contestant)),
+        curve=curve(f"Validation accuracy of {name} by step", {"val": accuracy}, step, as_percent=True),
+        loss=curve(f"Training loss of {name} by step", {"train": loss}, step),
+        notes=tuple(_notes(contestant)),
+    )
+
+
+def _facts(contestant: Contestant, best: int | None) -> Iterator[tuple[str, Value]]:
+    facts, settings, cost = contestant.facts, contestant.settings, contestant.cost or {}
+    tuning, loss, planned = (_object(facts.get(name)) for name in ("tuning", "loss", "planned"))
+    last = whole(contestant.epochs[-1].get("step")) if contestant.epochs else None
+    steps = whole(planned.get("steps"))
+    a_step = whole(planned.get("pictures_a_step"))
+    method = {"lora": "LoRA", "qlora": "QLoRA: weights in four bits", "full": "all weights of the parts"}
+    how = words(tuning.get("method"))
+    rank = (
+        ""
+        if how == "full"
+        else f", rank {settings.get('rank')}, alpha {settings.get('alpha')}, dropout {settings.get('dropout')}"
+    )
+    yield "Method", _said(f"{method.get(how, how)}{rank}" if how else "")
+    yield (
+        "Taught",
+        _said(
+            {
+                "words": "the words of the answer",
+                "labels": "the right label among all",
+                "linear": "a linear layer on the last hidden state",
+            }.get(words(facts.get("head")), "")
+        ),
+    )
+    yield (
+        "Loss on the answer",
+        say.number(share(loss.get("loss_tokens_on_answer")), lambda part: f"{say.percent(part)} of the tokens that count"),
+    )
+    yield (
+        "A prompt has",
+        say.number(
+            _number(loss.get("prompt_tokens")),
+            lambda count: f"{count:.0f} tokens, and the answer {_number(loss.get('answer_tokens')) or 0:.1f}",
+        ),
+    )
+    yield (
+        "Steps",
+        _said(
+            ""
+            if last is None
+            else f"{say.count(last)}"
+            + (f" of {say.count(steps)} planned" if steps else "")
+            + (f", {a_step} pictures each" if a_step else "")
+        ),
+    )
+    yield "Kept step", say.number(best, lambda step: f"{say.count(step)}, the best look at validation")
+    yield (
+        "Rate",
+        _said(
+            f"{settings['learning_rate']:g} at most, {settings.get('schedule')}"
+            if isinstance(settings.get("learning_rate"), int | float)
+            else ""
+        ),
+    )
+    yield "Optimiser", _said(str(settings.get("optimiser") or ""))
+    yield "Arithmetic", _said(str(facts.get("precision") or ""))
+    stored = _object(facts.get("stored_features"))
+    yield (
+        "What the model sees",
+        _said(
+            ("computed once, and stored" if stored.get("used") else f"computed at each step: {stored.get('why')}")
+            if stored
+            else ""
+        ),
+    )
+    yield "Teaching took", say.number(_number(cost.get("fit_seconds")), say.seconds)
+
+
+def _said(text: str) -> Value:
+    return Value(say.clean(text, 200), 0.0) if text else MISSING
+
+
+def _number(told: Any) -> float | None:
+    return float(told) if isinstance(told, int | float) and not isinstance(told, bool) and told >= 0 else None
+
+
+def _parts(contestant: Contestant) -> Iterator[tuple[str, Value, Value, Value]]:
+    """Yield name, trained and all parameters, and the share, of each part."""
+    for name, counts in _object(contestant.facts.get("trained_parts")).items():
+        trained, every = (whole(_object(counts).get(key)) for key in ("trained", "all"))
+        part = None if trained is None or not every else trained / every
+        yield (
+            say.clean(name, 40),
+            say.number(trained, say.count),
+            say.number(every, say.count),
+            say.number(part, say.percent),
+        )
+
+
+def _notes(contestant: Contestant) -> Iterator[str]:
+    facts = contestant.facts
+    notes: Sequence[Any] = facts["notes"] if isinstance(facts.get("notes"), list) else ()
+    yield from (say.clean(note, 400) for note in notes[:6] if isinstance(note, str))
+    if (pieces := whole(facts.get("batches_cut_into"))) is not None:
+        yield f"Memory ran out: batches went through in {pieces} pieces; steps kept their size."
+    unreached = whole(_object(facts.get("unreached")).get("parameters"))
+    if unreached:
+        yield f"No gradient reaches {say.count(unreached)} of the parameters that are trained: the model has them and does not use them."
