@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fieldguide import plan as planning
 from fieldguide import recipes, runs, terminal
 from fieldguide.asked import Asked, Entry, PromptAudit
+from fieldguide.craft.chat import behind_server
 from fieldguide.errors import UsageProblem, plain
 from fieldguide.files import read_own
 from fieldguide.settings import build
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from fieldguide.recipe import Order
 
 #: Families whose contestants are asked in words: they get `Recipe.prompted` in the place of `Recipe.shared`.
-FAMILIES = frozenset({"vlm_prompt"})
+FAMILIES = frozenset({"vlm_prompt", "vlm_lora"})
+#: The one of them whose models are taught, and so have to be on this machine.
+TAUGHT = "vlm_lora"
 #: What a user may say of the model that is asked; settings of these families.
 OPTIONS = ("model", "server", "key_variable")
 
@@ -41,12 +44,19 @@ def read_asking(name: str, given: Mapping[str, Any]) -> dict[str, str]:
     return asking
 
 
+def options(order: Order, entry: Mapping[str, Any]) -> dict[str, str]:
+    """Return what was said of the model, as settings of a contestant; one that is taught is behind no server, and needs no address."""
+    return {key: value for key, value in order.asking.items() if entry["family"] != TAUGHT or key == "model"}
+
+
 def takes_part(order: Order, entry: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
     """Tell whether a contestant is asked for: an optional one where its weights are here, another model is named, or it has answered.
 
     Nobody downloads many gigabytes by ``--online`` for a row of a table that was not wished for.
     """
     name = entry["name"]
+    if name in order.recipe.optional and entry["family"] == TAUGHT and behind_server(order.asking.get("model", "")):
+        return False
     if order.tiny or name not in order.recipe.optional or "model" in order.asking or runs.whole(order.folder / "runs" / name):
         return True
     (contestant,) = planning.read_contestants([Entry(name=name, family=entry["family"], settings=dict(settings))])

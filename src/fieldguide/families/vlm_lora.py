@@ -208,7 +208,7 @@ def fit(train: Sequence[Example], val: Sequence[Example], task: Classify, settin
     student, head = taught(_teaching(settings, asking, len(lessons), bench), lessons, looked_at, bench, _judge(known, settings))
     chat = student.chat
     facts = {**chat.facts, "model": settings.model, "kind": "tuned", "revision": chat.revision, "image_size": chat.size}
-    bench.fact(**facts, **student.sizes())
+    bench.fact(**{**facts, **student.sizes()})
     told = Told(asking, tuple((info.id, info.name) for info in known.classes))
     made = Taught(told, settings.head, chat.revision, chat.size, lambda: (student, head))
     shelf = made.shelf(bench, settings.model)
