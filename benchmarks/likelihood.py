@@ -74,7 +74,10 @@ def opened(path: Path, precision: str, given: argparse.Namespace, classes: int) 
         with torch.random.fork_rng(devices=[]):
             chat.model.resize_token_embeddings(VOCABULARY, mean_resizing=False)
         chat.facts = {**chat.facts, "parameters": sum(one.numel() for one in chat.model.parameters())}
+    # The pipeline reads every name twice; positions are computed, and none is too large.
+    chat.context = None
     tokens = chat.hand.tokenizer
+    tokens.model_max_length = 1_000_000
     ids = {text: tokens(text, add_special_tokens=False)["input_ids"] for text in map(tokens.decode, range(512))}
     marks = set(tokens.all_special_tokens)
     single = [text for text, found in ids.items() if len(found) == 1 and text.strip() and text not in marks]
@@ -101,6 +104,9 @@ def measure(chat: Local, question: Asking, given: argparse.Namespace) -> None:
         for name, (own, one) in asked.items()
     }
     wall, busy, found = taken(ways, lambda shown: naive(scoring, whole, shown, some), given, len(question.answers) / len(some))
+    for name in ways:
+        if why := found[name][0].error:
+            raise SystemExit(f"{name}: {why}")
     took, worked_on = ({name: statistics.median(ms) for name, ms in table.items()} for table in (wall, busy))
     told = scoring.facts["likelihood"]
     print(f"{told['labels']} labels, {told['tokens']} tokens, {told['behind']} of them read for a picture, and ", end="")

@@ -242,7 +242,9 @@ def test_an_optional_contestant_takes_part_where_its_model_is_here_or_another_is
     lost = EnvironmentProblem("no weights", "", "")
     monkeypatch.setattr(plan, "obstacle", lambda contestant, online: lost)
     assert len(names()) == 14 and "llama-vision-prompt" not in names(online=True), "nobody downloads 22 GB unasked"
-    assert "llama-vision-prompt" in names(asking={"model": "served/other", "server": "http://localhost:8000/v1"})
+    served = names(asking={"model": "served/other", "server": "http://localhost:8000/v1"})
+    assert "llama-vision-prompt" in served and "llama-vision-lora" not in served, "what a server has cannot be tuned"
+    assert {"llama-vision-prompt", "llama-vision-lora"} <= names(asking={"model": "hf/owner/other"})
     monkeypatch.setattr(plan, "obstacle", lambda contestant, online: None)
     assert "llama-vision-prompt" in names()
 

@@ -31,6 +31,13 @@ def asks(entry: Mapping[str, Any]) -> bool:
     return entry["family"] in FAMILIES
 
 
+def told(order: Order, entry: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a user said of the model, as far as it is of this contestant: one that is taught has no server."""
+    if not asks(entry):
+        return {}
+    return {option: value for option, value in order.asking.items() if entry["family"] != TAUGHT or option == "model"}
+
+
 def read_asking(name: str, given: Mapping[str, Any]) -> dict[str, str]:
     """Return what was said of the model that is asked; raises `UsageProblem` where the recipe `name` asks none."""
     asking = {option: str(given[option]) for option in OPTIONS if given.get(option)}
@@ -42,11 +49,6 @@ def read_asking(name: str, given: Mapping[str, Any]) -> dict[str, str]:
             f"fieldguide recipe {name}   says what it needs.",
         )
     return asking
-
-
-def options(order: Order, entry: Mapping[str, Any]) -> dict[str, str]:
-    """Return what was said of the model, as settings of a contestant; one that is taught is behind no server, and needs no address."""
-    return {key: value for key, value in order.asking.items() if entry["family"] != TAUGHT or key == "model"}
 
 
 def takes_part(order: Order, entry: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:

@@ -451,6 +451,23 @@ def test_where_memory_runs_out_fewer_pictures_and_then_fewer_labels_go_through(
     assert [(one.lasting, "memory" in str(one.error)) for one in said] == [(True, True)] * 2
 
 
+@pytest.mark.parametrize("way", scoring.WAYS)
+def test_a_way_is_found_out_once_where_questions_take_turns(
+    tiny_chats: Path, way: Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat, other, passed = opened(tiny_chats), weighing(NAMES[9::-1]), []
+    honest = scoring.full_passes
+    monkeypatch.setattr(scoring, "full_passes", lambda *given: passed.append(len(given[2])) or honest(*given))
+    scorer_of(chat, FEW, way)
+    expected = weighed(chat, FEW, PICTURES[:1])
+    weighed(chat, other, PICTURES[:1])
+    passed.clear()
+    again = list(chat.ask(FEW, PICTURES[:1], {}))
+    assert torch.allclose(torch.tensor([loads(again[0].text).sums], dtype=torch.float64), expected, rtol=0, atol=1e-5)
+    assert passed == ([10] if way == "naive" else [])
+    assert chat._prompt is not None and (chat._prompt.prefix is None) is (way == "naive")
+
+
 @pytest.mark.parametrize("way", ["joined", "copied"])
 def test_numbers_come_as_they_are_had(tiny_chats: Path, way: Way) -> None:
     chat, taken = opened(tiny_chats, batch_size=2), []

@@ -27,7 +27,7 @@ from fieldguide.craft.chat import prefix as prefixes
 from fieldguide.craft.chat.deciding import Decider
 from fieldguide.craft.chat.prefix import Inputs
 from fieldguide.craft.chat.ready import Prepared, Ready
-from fieldguide.craft.chat.scoring import Scorer
+from fieldguide.craft.chat.scoring import Scorer, Way
 from fieldguide.craft.chat.trie import Decided, Finite, OnlyAnswers, Sampled, Trie, listed
 from fieldguide.craft.chat.written import Hand
 from fieldguide.craft.zoo import of_transformers
@@ -59,6 +59,8 @@ class Local:
     ahead: int
     context: int | None = None
     where: str | None = None
+    #: Which way labels of an `Asking` are scored, once found out: several are asked in turn where the list is put in several orders.
+    ways: dict[str, Way] = field(default_factory=dict, repr=False)
     _prompt: Prepared | None = field(default=None, repr=False)
 
     @property
@@ -72,8 +74,9 @@ class Local:
         return replace(self, batch=1, ahead=1, _prompt=None)
 
     def close(self) -> None:
-        """Forget what was computed for the last prompt."""
+        """Forget what was computed for the last prompt, and found out about those before."""
         self._prompt = None
+        self.ways.clear()
 
     def ask(self, asking: Asking, pictures: Iterable[Pixels], examples: Mapping[str, Pixels]) -> Iterator[Said]:
         """Yield what is said of each of `pictures`, in order; at most `ahead` of them are taken before they are answered.

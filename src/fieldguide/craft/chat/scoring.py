@@ -80,6 +80,10 @@ class Scorer:
         self.sizes = tuple(len(label.encode()) for label in self.labels)
         self.most = _MOST
         self._plant()
+        self.way = self.chat.ways.get(asking.hash)
+        if self.way == "joined" and len(self.trees) > 1:
+            self.way = None
+        self.prompt.tried = self.way == "naive"  # nothing that is read before is of use to full passes
 
     @property
     def _vocabulary(self) -> int:
@@ -207,7 +211,7 @@ class Scorer:
 
     def _told(self, way: Way, why: Mapping[str, str], one: Ready, sums: Tensor | None = None) -> Tensor:
         """Note the way and what it costs: tokens that are read once for all pictures, for each picture, and for the labels of each."""
-        self.way = way
+        self.way = self.chat.ways[self.prompt.asking.hash] = way
         once = self.prompt.prefix.tokens if self.prompt.prefix else 0
         read = self._read(one.tokens)[1]
         told: dict[str, Any] = {

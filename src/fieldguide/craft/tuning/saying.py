@@ -12,7 +12,7 @@ from itertools import groupby
 import torch
 from transformers import LogitsProcessorList, StoppingCriteriaList
 
-from fieldguide.craft.chat import Said
+from fieldguide.craft.chat import NOT_FINITE, Said
 from fieldguide.craft.chat import prefix as prefixes
 from fieldguide.craft.chat.ready import Prepared
 from fieldguide.craft.chat.trie import Decided, Finite, OnlyAnswers
@@ -86,5 +86,5 @@ def _from_store(rows: Rows, images: Sequence[Image]) -> Iterator[Said]:
 
 def _one(rows: Rows, prompt: Prepared, row: Row, tokens: Sequence[int], *, broken: bool) -> Said:
     if broken:
-        return Said(error="not a number: the network's output is not finite", tokens_in=row.prompt)
+        return Said(error=NOT_FINITE, tokens_in=row.prompt)
     return rows.chat._read(prompt, tokens)
