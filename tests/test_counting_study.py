@@ -14,7 +14,7 @@ from tests.counted import write_set
 
 import fieldguide
 from fieldguide import api, plan
-from fieldguide.asked import worths
+from fieldguide.asked import Asked, worths
 from fieldguide.data.strata import stratified
 from fieldguide.data.tables import read_manifest, read_predictions
 from fieldguide.errors import DONE, PARTLY, DataProblem, UsageProblem
@@ -22,6 +22,7 @@ from fieldguide.explain.explaining import Wish
 from fieldguide.explaining import explain_study
 from fieldguide.families import Sizes
 from fieldguide.files import read_json, read_toml
+from fieldguide.gather import shape_rows
 from fieldguide.looking import show
 from fieldguide.records import ClassInfo, ManifestRow
 from fieldguide.study import dry_run, read_asked
@@ -135,7 +136,8 @@ def test_the_same_again_changes_nothing_and_values_may_change_without_a_fit(stud
     with pytest.raises(UsageProblem, match="no class 'disc' that could be worth 3"):
         fieldguide.compare(source, (), out=folder, task="count", worth=("disc=3",))
     with pytest.raises(UsageProblem, match="with task = count"):
-        fieldguide.compare(source, (), out=folder)
+        fieldguide.compare(source, (), out=folder, task="classify")
+    assert fieldguide.compare(source, (), out=folder).manifest.task == "count"  # it need not be said again
     assert api.redraw(folder).comparison == study.comparison  # what was refused has left nothing behind
 
 
@@ -223,6 +225,16 @@ def test_strata_hold_one_total_each_and_few_pictures_make_none() -> None:
     assert stratified(classes) == classes
 
 
+def test_every_step_is_divided_alike() -> None:
+    totals = [0] * 20 + [10] * 20 + [50] * 20
+    rows = [ManifestRow(f"{at:03}", f"{at}.png", "", counts=(("dot", total),)) for at, total in enumerate(totals)]
+    made = shape_rows(rows, Asked(source="x", task="count"), ("dot",))
+    for total in (0, 10, 50):
+        here = [row for row in made.rows if row.counts == (("dot", total),)]
+        sizes = [sum(row.split == split for row in here) for split in ("train", "val", "test")]
+        assert sizes == [14, 3, 3] and {row.label for row in here} == {""}
+
+
 def test_a_changed_count_is_seen(things: Path, tmp_path: Path) -> None:
     root = tmp_path / "things"
     shutil.copytree(things, root)
@@ -284,3 +296,20 @@ def test_real_sets_end_to_end(data_root: Path, tmp_path: Path) -> None:
     assert told.exit_code == DONE and len(told.manifest.part("test")) == 10
     errors = {run: told.scores(run)["parts"]["test"]["metrics"]["mae"]["value"] for run in told.outcomes}
     assert errors["count_baseline"] == pytest.approx(1.75) and 0.5 < errors["count_baseline-colour"] < 2.0
+
+
+@pytest.mark.realdata
+def test_real_coins_that_are_counted_in_full(data_root: Path, tmp_path: Path) -> None:
+    root, classes = data_root / "coins_coco", ("1c", "2c", "5c", "10c", "20c", "50c", "1e", "2e")
+    rows = [row for row in csv.DictReader((root / "counts.csv").read_text("utf-8").splitlines()) if row["complete"] == "yes"]
+    lines = [",".join((str(root / row["file_name"]), row["split"], *(row[name] for name in classes))) for row in rows]
+    table = tmp_path / "complete.csv"
+    table.write_text("\n".join((f"path,split,{','.join(classes)}", *lines)), encoding="utf-8")
+    worth = tuple(f"{name}={cents}" for name, cents in zip(classes, (1, 2, 5, 10, 20, 50, 100, 200), strict=True))
+    told = fieldguide.compare(
+        table, ("count_baseline", "count_baseline/commonest"), out=tmp_path / "s", task="count", count=classes, worth=worth
+    )
+    commonest = told.scores("count_baseline-commonest")["parts"]["test"]
+    assert (commonest["correct"], commonest["n"]) == (6, 17)  # photos of one set of coins, over and over
+    assert told.comparison["chance"]["accuracy"] == pytest.approx(6 / 17)
+    assert told.scores("count_baseline")["parts"]["test"]["metrics"]["value_mae"]["value"] == pytest.approx(276.1, abs=0.1)

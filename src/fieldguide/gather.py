@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -297,7 +297,7 @@ def _frozen(examination: Examination, source: Source, asked: Asked, settled: Man
             places[row.key] = row.fold
         elif row.split is not None:
             places[row.key] = row.split
-    manifest = freeze(bare(divide(stratified(rows), rule_of(asked), places)), usable, asked.seed, asked.task)
+    manifest = _listed(rows, usable, asked, places)
     if asked.split != "test-only" and not manifest.folds:
         _check_parts(manifest, asked)
     return manifest
@@ -376,4 +376,11 @@ def _listing(source: Source) -> list[list[Any]]:
 def shape_rows(rows: Sequence[ManifestRow], asked: Asked, counted: Sequence[str] = ()) -> Manifest:
     """Return the manifest that would be made of `rows` (for `look`); `counted` are the classes of a source that counts."""
     usable = counted or sorted({row.label for row in rows if row.excluded is None})
-    return freeze(bare(divide(stratified(rows), rule_of(asked), None)), usable, asked.seed, asked.task)
+    return _listed(rows, usable, asked, {})
+
+
+def _listed(
+    rows: Sequence[ManifestRow], classes: Sequence[str], asked: Asked, places: Mapping[str, SplitName | int]
+) -> Manifest:
+    """Return the frozen list of `rows`, divided as `asked`; `places` are where pictures of an older list stay."""
+    return freeze(bare(divide(stratified(rows), rule_of(asked), places)), classes, asked.seed, asked.task)

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 
 def counting_terms(asked: Asked, old: Asked) -> dict[str, Any]:
-    """Return what an older study said of values and of exactness, unless something else is asked for now: neither changes an answer."""
-    return {"worth": asked.worth or old.worth, "exact": asked.exact if "exact" in asked.model_fields_set else old.exact}
+    """Return what an older study said of its task, and of values and exactness unless something else is asked for now: they change no answer."""
+    exact = asked.exact if "exact" in asked.model_fields_set else old.exact
+    return {"task": old.task, "count": old.count, "worth": asked.worth or old.worth, "exact": exact}
 
 
 def score_counted(folder: Path, manifest: Manifest) -> None:

@@ -248,7 +248,7 @@ def _settled(asked: Asked, folder: Path) -> Asked:
             "Restore study.toml, or choose another folder with --out.",
         )
     old = build(Asked, _toml(path), str(path))
-    for name in ("source", "split", "folds", "seed", "alike", "leaks", "task", "count"):
+    for name in ("source", "split", "folds", "seed", "alike", "leaks", *sorted(asked.model_fields_set & {"task", "count"})):
         was, now = getattr(old, name), getattr(asked, name)
         if was != now:
             raise UsageProblem(

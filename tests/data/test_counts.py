@@ -6,9 +6,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image as PIL
 
+from fieldguide.data.examine import examine
 from fieldguide.data.sources import Source, open_counts
+from fieldguide.data.sources.coco_counts import Unusable, classes_of, count_list
 from fieldguide.data.tables import freeze, read_manifest, write_manifest
 from fieldguide.errors import DataProblem, UsageProblem
 from fieldguide.records import Box, ManifestRow
@@ -143,6 +149,35 @@ def test_lists_that_count_nothing_are_refused(tmp_path: Path, things: Any, categ
     assert why in caught.value.given
 
 
+_LEAF = (
+    st.none() | st.booleans() | st.integers(-3, 3) | st.floats() | st.sampled_from(["", "a", "1", "penny"]) | st.just(10**30)
+)
+_ANY = st.recursive(
+    _LEAF, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["id", "name"]), inner), max_leaves=6
+)
+_IMAGE = st.fixed_dictionaries({}, optional={"id": _ANY, "file_name": _ANY})
+_CATEGORY = st.fixed_dictionaries({}, optional={"id": _ANY, "name": _ANY, "supercategory": _ANY})
+_THING = st.fixed_dictionaries({}, optional=dict.fromkeys(("id", "image_id", "category_id", "bbox", "iscrowd"), _ANY))
+
+
+@settings(max_examples=150)
+@given(
+    _ANY | st.lists(_IMAGE | _ANY, max_size=4),
+    _ANY | st.lists(_CATEGORY | _ANY, max_size=4),
+    _ANY | st.lists(_THING | _ANY, max_size=6),
+)
+def test_no_list_of_a_stranger_breaks_the_reader(images: Any, categories: Any, things: Any) -> None:
+    try:
+        found = count_list({"images": images, "categories": categories, "annotations": things})
+    except Unusable:
+        return
+    classes, parents = classes_of([found])
+    assert not set(classes) & set(parents)
+    for picture in found.pictures.values():
+        assert picture.why is not None or set(picture.counts) <= set(classes)
+        assert all(0 < box.width < 1e7 and 0 < box.height < 1e7 for box in picture.boxes)
+
+
 def test_variants_of_one_photo_are_one_group(tmp_path: Path) -> None:
     names = [f"{stem}_jpg.rf.{number:032x}.jpg" for stem in ("a", "b") for number in range(2)] + ["c_jpg.rf.0f.jpg", "d.jpg"]
     root = write(tmp_path / "s", "train", [image(at, name) for at, name in enumerate(names)], [thing(0, 7)])
@@ -222,6 +257,20 @@ def test_a_list_of_counts_is_read_back_and_one_of_classes_is_what_it_was(tmp_pat
     write_manifest(tmp_path / "plain.parquet", plain)
     assert read_manifest(tmp_path / "plain.parquet") == plain and plain.task == "classify"
     assert plain.hash == "fe7543d3f178231281b68a7901a6e38ffb1ab2e275f4b20b415fe6123043f534"
+
+
+def test_one_picture_with_two_counts_takes_no_part_and_a_copy_counts_once(tmp_path: Path) -> None:
+    for name, seed in (("a", 1), ("b", 1), ("c", 2), ("d", 2), ("e", 3)):
+        pixels = np.random.default_rng(seed).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+        PIL.fromarray(pixels).save(tmp_path / f"{name}.png")
+    source = table(tmp_path, "image,cat\na.png,1\nb.png,2\nc.png,3\nd.png,3\ne.png,0\n")
+    reasons = {row.path: row.excluded for row in examine(source).rows}
+    assert (
+        str(reasons["a.png"]).startswith("same picture with two counts: 1 cat; 2 cat") and reasons["a.png"] == reasons["b.png"]
+    )
+    [finding] = [finding for finding in examine(source).findings if finding.code == "FG005"]
+    assert finding.state == "found" and finding.count == 2
+    assert reasons["c.png"] is None and reasons["d.png"] == "duplicate of c.png" and reasons["e.png"] is None
 
 
 @pytest.mark.realdata

@@ -11,9 +11,9 @@ from scipy.stats import wilcoxon
 
 from fieldguide.data.tables import freeze
 from fieldguide.errors import DataProblem
-from fieldguide.evaluate.counting import CountSheet, count_sheet, score_count_run, score_counts
+from fieldguide.evaluate.counting import CountSheet, count_sheet, few_interval, score_count_run, score_counts
 from fieldguide.evaluate.counting_pairs import choose_counts, commonest, compare_counts
-from fieldguide.evaluate.intervals import wilson
+from fieldguide.evaluate.intervals import mean_interval, wilson
 from fieldguide.records import Manifest, ManifestRow, Prediction
 
 CLASSES = ("cat", "dog", "eel")
@@ -167,6 +167,13 @@ def test_contestants_differ_in_exact_answers_and_in_errors() -> None:
     assert off[("far", "near")]["p"] == pytest.approx(wilcoxon((a - b)[a != b]).pvalue)
     assert off[("far", "near")]["low"] < off[("far", "near")]["difference"] < off[("far", "near")]["high"]
     json.dumps(told, allow_nan=False)
+
+
+def test_the_interval_is_that_of_drawing_pictures() -> None:
+    values = np.random.default_rng(2).poisson(1.5, 60) / 3
+    quick, plain = few_interval(values), mean_interval(values)
+    assert quick == pytest.approx(plain, abs=0.03) and quick[0] < values.mean() < quick[1]
+    assert few_interval(values[::-1]) == quick and few_interval(np.full(4, 2.0)) == (2.0, 2.0)
 
 
 def test_few_pictures_tell_nothing_and_only_pictures_both_answered_count() -> None:

@@ -17,8 +17,7 @@ from scipy.stats import wilcoxon
 from fieldguide.errors import DataProblem
 from fieldguide.evaluate.answers import AnswerSheet
 from fieldguide.evaluate.compare import compare
-from fieldguide.evaluate.counting import CountSheet, Ints
-from fieldguide.evaluate.intervals import mean_interval
+from fieldguide.evaluate.counting import CountSheet, Ints, few_interval
 from fieldguide.evaluate.pairs import holm
 from fieldguide.records import Manifest
 
@@ -89,7 +88,7 @@ def _errors(sheets: Sequence[CountSheet], alpha: float) -> list[dict[str, Any]]:
         # In whole things, so that equal errors are equal: the division comes after.
         whole = (_things_off(a) - _things_off(b))[both]
         gaps = whole / len(a.classes)
-        low, high = mean_interval(gaps) if len(gaps) > 1 else (None, None)
+        low, high = few_interval(gaps) if len(gaps) > 1 else (None, None)
         differ = int(np.count_nonzero(whole))
         p = float(wilcoxon(whole[whole != 0]).pvalue) if differ >= _FEWEST else 1.0
         mean = float(gaps.mean()) if len(gaps) else None

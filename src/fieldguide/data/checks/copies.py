@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fieldguide.data.checks.finding import NO_LABELS, Facts, Told, counted, outcome
-from fieldguide.data.copies import DUPLICATE, LEAKED, TWO_CLASSES
+from fieldguide.data.copies import DUPLICATE, LEAKED, TWO_CLASSES, TWO_COUNTS
 
 
 def duplicates(facts: Facts) -> Told:
@@ -57,6 +57,11 @@ def two_classes(facts: Facts) -> Told:
 
     Decide which label is right and delete the other file.
     """
+    if any(row.counts is not None for row in facts.rows):
+        odd = [f"{row.path}: {row.excluded}" for row in facts.rows if str(row.excluded).startswith(TWO_COUNTS)]
+        return outcome(
+            odd, f"{len(odd):,} files with the same bytes and different counts are excluded.", "No picture has two counts."
+        )
     if not facts.labelled:
         return NO_LABELS
     same = [f"{row.path}: {row.excluded}" for row in facts.rows if str(row.excluded).startswith(TWO_CLASSES)]

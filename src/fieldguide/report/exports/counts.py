@@ -82,7 +82,9 @@ def markdown_report(study: Study) -> str:
     for name, letters, *values in _table(study):
         cells = (markdown.code(name), markdown.text(letters or "–"), *(markdown.text(value) for value in values))
         lines.append("| " + " | ".join(cells) + " |")
-    lines += ["", f"Without looking: {markdown.text(shown.chance.text)} exact, {markdown.text(shown.chance.title)}.", ""]
+    if not shown.chance.absent:
+        lines += ["", f"Without looking: {markdown.text(shown.chance.text)} exact, {markdown.text(shown.chance.title)}."]
+    lines.append("")
     if shown.pairs:
         lines += ["| A | B | in exact answers | in errors |", "| --- | --- | --- | --- |"]
         for pair in shown.pairs[: markdown.MOST_PAIRS]:
