@@ -28,7 +28,7 @@ from fieldguide.files import read_json, write_json
 from fieldguide.prompt_audit import Audited, audit
 from fieldguide.records import Pixels
 from fieldguide.tasks.asking import Asking
-from fieldguide.tasks.varying import CHECKS
+from fieldguide.tasks.varying import CHECKS, Variation
 from fieldguide.tasks.weighed import Weighed, dumps
 
 COLOURS = ("red", "green", "blue")
@@ -258,6 +258,20 @@ def test_a_picture_that_cannot_be_read_is_left_out_and_is_no_open_question(
     monkeypatch.setattr(Store, "read", reading)
     done = audit(study / "runs" / "free", WISH)
     assert done.exit_code == DONE and (done.found["unread"], done.found["base"]["n"]) == (1, 11)
+
+
+def test_a_shorter_list_is_asked_about_pictures_of_its_own_classes_alone(
+    study: Path, fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half = Variation(
+        "length", "half", "half", planning.subject_of(study / "runs" / "free").fitted.prompt, only=("green", "red")
+    )
+    monkeypatch.setattr(planning, "variations", lambda *_: (half,))
+    found = audit(study / "runs" / "free", PromptAudit(pictures=12, check=("length",))).found
+    assert entry(found, "length")["variants"][0]["n"] == 8
+    assert {len(asking.answers) for asking in fake.askings} == {2, 3} and len(fake.asked) == 8 + 12 - len(
+        [row for row in planning.pictures_of(planning.subject_of(study / "runs" / "free"), 12, 42)[2] if row.split == "val"]
+    )
 
 
 def test_it_works_for_probabilities(study: Path, fake: Fake) -> None:
