@@ -37,7 +37,11 @@ def test_parts_are_counted_on_their_own_pictures_and_add_up() -> None:
     after = [0, 0, 0, -1, 1, 2, 2, 0, -1, 2]
     found = one(side("b", truth, before, alias), side("a", truth, after))
     # Without a label before: pictures 0, 1 won. Without one after: picture 3 lost. Both labelled: 4, 9 won, 7 lost.
-    assert {key: found["format"][key] for key in ("gained", "lost", "named_before")} == {"gained": 2, "lost": 1, "named_before": 1}
+    assert {key: found["format"][key] for key in ("gained", "lost", "named_before")} == {
+        "gained": 2,
+        "lost": 1,
+        "named_before": 1,
+    }
     assert {key: found["recognition"][key] for key in ("gained", "lost")} == {"gained": 2, "lost": 1}
     assert found["recognition"]["p"] == pytest.approx(binomtest(2, 3).pvalue)
     assert found["both"]["n"] == 5 and found["both"]["before"]["value"] == 3 / 5 and found["both"]["after"]["value"] == 4 / 5

@@ -77,8 +77,8 @@ def taught(study: Study) -> Taught | None:
     if not tuned:
         return None
     known = {c.name: c for c in study.scored}
-    told = [one for one in (study.before_after or {}).get("pairs") or () if isinstance(one, dict)]
-    found = [one for one in told if {one.get("before"), one.get("after")} <= known.keys()]
+    told = [one for one in _list((study.before_after or {}).get("pairs")) if isinstance(one, dict)]
+    found = [one for one in told if words(one.get("before")) in known and words(one.get("after")) in known]
     couples = tuple(_couple(one, known) for one in found[:MOST])
     paired = {one["after"] for one in found}
     alone = tuple(c for c in tuned if c.name not in paired)
@@ -106,16 +106,20 @@ def _object(told: Any) -> Json:
     return told if isinstance(told, dict) else {}
 
 
+def _list(told: Any) -> list[Any]:
+    return told if isinstance(told, list) else []
+
+
 def _rows(told: Json) -> Iterator[Row]:
     """Yield the readings, then the filtered denominators."""
-    n, main = whole(told.get("n")), told.get("main") if isinstance(told.get("main"), list) else []
+    n, main = whole(told.get("n")), {words(one) for one in _list(told.get("main"))}
     for filtered, entries in ((False, told.get("readings")), (True, told.get("filtered"))):
-        for one in entries if isinstance(entries, list) else ():
+        for one in _list(entries):
             id = words(_object(one).get("id"))
             sides = [_object(_object(one).get(side)) for side in ("before", "after")]
             before, after = (_accuracy(side, whole(side.get("n")) if filtered else n) for side in sides)
             name = _WAYS.get(id) or heading(id, filtered)
-            yield Row(name, before, after, _difference(before, after), not filtered and set(main or ()) == {id})
+            yield Row(name, before, after, _difference(before, after), not filtered and main == {id})
 
 
 def _accuracy(side: Json, of: int | None) -> Value:
@@ -189,9 +193,9 @@ def _of_recognition(told: Json) -> Iterator[str]:
 
 def _shares(told: Json, n: int) -> Iterator[str]:
     """Yield accuracy as the share of answers that are a label times the share of these that are right, on both sides."""
-    main = told.get("main")
-    readings = {one.get("id"): one for one in told.get("readings") or () if isinstance(one, dict)}
-    if not isinstance(main, list) or len(main) != 2 or not n:
+    main = [words(one) for one in _list(told.get("main"))]
+    readings = {words(one.get("id")): one for one in _list(told.get("readings")) if isinstance(one, dict)}
+    if len(main) != 2 or not n:
         return
     said = []
     for side, reading in zip(("before", "after"), main, strict=True):
@@ -221,8 +225,7 @@ def _bounds(one: Json) -> str:
 
 
 def _differs(told: Json) -> Iterator[str]:
-    entries = told.get("differs")
-    for one in entries if isinstance(entries, list) else ():
+    for one in _list(told.get("differs")):
         if isinstance(one, list) and len(one) == 3:
             what, before, after = (say.clean(say.pathless(part), 80) for part in one)
             yield f"{what}: {before} before, {after} after"
