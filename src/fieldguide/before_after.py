@@ -22,8 +22,14 @@ if TYPE_CHECKING:
     from fieldguide.evaluate.before_after import Side
 
 FILE = "before_after.json"
+_FREE = "free text"
 #: Facts that may differ between the two, in the words of the report.
-_MAY_DIFFER = {"precision": "arithmetic", "image_size": "longer side of a picture", "answered": "way of answering"}
+_MAY_DIFFER = {
+    "precision": "arithmetic",
+    "image_size": "longer side of a picture",
+    "answered": "way of answering",
+    "temperature": "temperature",
+}
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,8 @@ def spoken(run: Path, predictions: Sequence[Prediction], manifest: Manifest, set
     text, how = (prompt.get(name) if isinstance(prompt, Mapping) else None for name in ("text", "how"))
     if facts.get("kind") not in ("prompted", "tuned") or not isinstance(text, str) or not isinstance(how, str):
         return None
-    told = {name: facts.get(name) for name in ("precision", "image_size")} | {"answered": _way(how)}
+    told = {name: facts.get(name) for name in ("precision", "image_size")}
+    told |= {"answered": _way(how), "temperature": prompt.get("temperature") if isinstance(prompt, Mapping) else None}
     tuning = facts.get("tuning")
     if isinstance(tuning, Mapping) and tuning.get("method") == "qlora":
         told["precision"] = f"{told['precision']}, weights in four bits"
@@ -55,7 +62,14 @@ def spoken(run: Path, predictions: Sequence[Prediction], manifest: Manifest, set
 
 
 def _way(how: str) -> str:
-    known = {"generate": "free text", "choice": "held to the list", "labels": "the likeliest label", "linear": "a linear layer"}
+    known = {
+        "generate": _FREE,
+        "choice": "held to the list",
+        "likelihood": "asked for likelihoods",
+        "decision": "asked for a decision",
+        "labels": "the likeliest label",
+        "linear": "a linear layer",
+    }
     return known.get(how, how)
 
 
@@ -83,11 +97,12 @@ def write_before_after(folder: Path, found: Sequence[Spoken]) -> None:
     """Write ``before_after.json`` into the study `folder`; where nothing was taught that was asked before there is none."""
     from fieldguide.evaluate.before_after import Couple, told
 
+    ordered = sorted(found, key=lambda one: one.facts["answered"] != _FREE)  # what is asked freely comes first
     couples = [
         Couple(after.model, before.side, after.side, _differs(before, after))
-        for after in found
+        for after in ordered
         if after.tuned
-        for before in found
+        for before in ordered
         if not before.tuned and (before.model, before.text) == (after.model, after.text)
     ]
     if couples:

@@ -207,3 +207,12 @@ def test_slopes_of_language_models_are_drawn_under_both_readings(study: Study) -
     assert pair.filtered.chart != pair.chart and pair.apart == "prompted → LoRA"
     choices = slopes(study).choices
     assert choices is not None and {"talker, filtered", "lora, filtered"} <= {name for name, *_ in choices.contestants}
+
+
+def test_the_markdown_tells_the_same(study: Study) -> None:
+    from fieldguide.report.exports.markdown import report
+
+    told = report(study).split("## What teaching changed")[1].split("\n## ")[0]
+    (couple,) = made(study).couples
+    assert f"{couple.points} points" in told and told.count("- ") >= len(couple.told)
+    assert "| Loss on the answer | 100.0" in told.replace(say.NBSP, " ") and "`lora` | Strict |" in told

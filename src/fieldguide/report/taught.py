@@ -19,6 +19,8 @@ from fieldguide.report.say import MISSING, NOT_APPLICABLE, Value
 #: Most couples that are shown.
 MOST = 12
 _OUTCOMES = {"better": "really better after", "worse": "really worse after"}
+#: Ways of answering in which nothing is lost by format.
+_HELD = {"choice": "held to the list", "likelihood": "asked for likelihoods", "decision": "asked for a decision"}
 #: Ways of answering that are no reading of words.
 _WAYS = {"labels": "The likeliest label", "linear": "A linear layer", "choice": "Held to the list"}
 
@@ -79,13 +81,13 @@ def taught(study: Study) -> Taught | None:
     known = {c.name: c for c in study.scored}
     told = [one for one in _list((study.before_after or {}).get("pairs")) if isinstance(one, dict)]
     found = [one for one in told if words(one.get("before")) in known and words(one.get("after")) in known]
-    couples = tuple(_couple(one, known) for one in found[:MOST])
+    couples = tuple(_couple(one, known, found) for one in found[:MOST])
     paired = {one["after"] for one in found}
     alone = tuple(c for c in tuned if c.name not in paired)
     return Taught(couples, max(0, len(found) - MOST), tuple(map(_lesson, tuned)), alone)
 
 
-def _couple(told: Json, known: dict[str, Contestant]) -> Couple:
+def _couple(told: Json, known: dict[str, Contestant], every: Sequence[Json]) -> Couple:
     before, after = known[told["before"]], known[told["after"]]
     difference = _object(told.get("difference"))
     value = change(difference.get("value"))
@@ -95,7 +97,7 @@ def _couple(told: Json, known: dict[str, Contestant]) -> Couple:
         after=after,
         rows=tuple(_rows(told)),
         chart=_chart(told, before, after),
-        told=tuple(_sentences(told)),
+        told=(*_sentences(told), *_without_teaching(told, known, every)),
         differs=tuple(_differs(told)),
         points=say.NOT_RECORDED if value is None else say.points(value),
         outcome=_OUTCOMES.get(str(told.get("outcome")), str(told.get("outcome") or say.NOT_RECORDED)),
@@ -164,6 +166,25 @@ def _sentences(told: Json) -> Iterator[str]:
     yield from _shares(told, n)
 
 
+def _without_teaching(told: Json, known: dict[str, Contestant], every: Sequence[Json]) -> Iterator[str]:
+    """Yield what the untaught model does where nothing is lost by format: how much of the gain needed no teaching."""
+    whole_gain = change(_object(told.get("difference")).get("value"))
+    if _how(known[told["before"]]) != "generate" or whole_gain is None:
+        return
+    for one in every:
+        other, gain = known[one["before"]], change(_object(one.get("difference")).get("value"))
+        if one["after"] == told["after"] and _how(other) in _HELD and gain is not None:
+            outcome = _OUTCOMES.get(str(one.get("outcome")), str(one.get("outcome")))
+            yield (
+                f"{other.name}, the same model {_HELD[_how(other)]}, gains {say.points(whole_gain - gain)} over the free answer untaught: so many of "
+                f"the {say.points(whole_gain)} points need no teaching, and {say.points(gain)} are left for it ({outcome})."
+            )
+
+
+def _how(contestant: Contestant) -> str:
+    return words(_object(contestant.facts.get("prompt")).get("how"))
+
+
 def _of_format(told: Json, n: int) -> Iterator[str]:
     one = _object(told.get("format"))
     gained, lost, value = whole(one.get("gained")), whole(one.get("lost")), change(one.get("value"))
@@ -207,6 +228,8 @@ def _shares(told: Json, n: int) -> Iterator[str]:
             f"{side} {say.percent(labelled / n)} of the answers are a label, and {say.percent(right / labelled)} of these are right"
         )
     yield f"{said[0][:1].upper()}{said[0][1:]}; {said[1]}."
+    if whole(_object(told.get("both")).get("n")) == n:
+        return
     yield "The two sides have labels for different pictures, so their second shares are no fair comparison; the recognition gain is one."
 
 
