@@ -7,25 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.pictures import write_folder
 
-from fieldguide import study as page
 from fieldguide.before_after import FILE, spoken, write_before_after
-from fieldguide.data.tables import read_manifest
+from fieldguide.data.tables import freeze
 from fieldguide.files import read_json
 from fieldguide.reading import write_readings
-from fieldguide.records import Manifest, Prediction
+from fieldguide.records import Manifest, ManifestRow, Prediction
 
 SETTINGS: dict[str, Any] = {"settings": {"reading": "strict"}}
 
 
 @pytest.fixture(scope="module")
-def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
-    folder = tmp_path_factory.mktemp("taught")
-    write_folder(folder / "photos", ("cat", "dog"), each=10)
-    asked, out = page.read_asked(str(folder / "photos"), folder / "study", contestants=("majority",))
-    page.compare(asked, out)
-    return read_manifest(out / "manifest.parquet")
+def manifest() -> Manifest:
+    rows = [ManifestRow(f"{at:064d}", f"{at}.png", name, "test") for at, name in enumerate(("cat", "dog", "cat", "dog", "dog"))]
+    return freeze([*rows, ManifestRow("f" * 64, "t.png", "cat", "train")], ("cat", "dog"), 42)
 
 
 def run(folder: Path, name: str, manifest: Manifest, says: str, **facts: Any) -> Any:

@@ -1,4 +1,7 @@
-"""The section on taught language models: before and after on the same test pictures, format apart from recognition, and how it was taught."""
+"""The section on taught language models: before and after on the same test pictures, and format apart from recognition.
+
+How each was taught is in `taught_how`.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,12 @@ from typing import Any
 from markupsafe import Markup
 
 from fieldguide.report import say
-from fieldguide.report.charts import curve
 from fieldguide.report.gain_chart import Gain, gains
 from fieldguide.report.prompted_files import change, share, whole, words
 from fieldguide.report.prompting_split import heading
 from fieldguide.report.read import Contestant, Json, Study
 from fieldguide.report.say import MISSING, NOT_APPLICABLE, Value
+from fieldguide.report.taught_how import Lesson, lesson_of
 
 #: Most couples that are shown.
 MOST = 12
@@ -52,18 +55,6 @@ class Couple:
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
-    """How one contestant was taught: facts by name, trained parameters by part, and validation over steps."""
-
-    contestant: Contestant
-    facts: tuple[tuple[str, Value], ...]
-    parts: tuple[tuple[str, Value, Value, Value], ...]
-    curve: Markup
-    loss: Markup
-    notes: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Taught:
     """The section. `alone` are taught contestants whose model was not asked the same before."""
 
@@ -84,7 +75,7 @@ def taught(study: Study) -> Taught | None:
     couples = tuple(_couple(one, known, found) for one in found[:MOST])
     paired = {one["after"] for one in found}
     alone = tuple(c for c in tuned if c.name not in paired)
-    return Taught(couples, max(0, len(found) - MOST), tuple(map(_lesson, tuned)), alone)
+    return Taught(couples, max(0, len(found) - MOST), tuple(map(lesson_of, tuned)), alone)
 
 
 def _couple(told: Json, known: dict[str, Contestant], every: Sequence[Json]) -> Couple:
@@ -252,125 +243,3 @@ def _differs(told: Json) -> Iterator[str]:
         if isinstance(one, list) and len(one) == 3:
             what, before, after = (say.clean(say.pathless(part), 80) for part in one)
             yield f"{what}: {before} before, {after} after"
-
-
-# --- how it was taught ------------------------------------------------------------------------------------------------------------
-
-
-def _lesson(contestant: Contestant) -> Lesson:
-    events = contestant.epochs
-    best = contestant.chosen_epoch
-    step = next((whole(event.get("step")) for event in events if event["epoch"] == best), None)
-    accuracy = [
-        (whole(e.get("step")) or 0, float(e["val_accuracy"])) for e in events if share(e.get("val_accuracy")) is not None
-    ]
-    loss = [(whole(e.get("step")) or 0, float(e["train_loss"])) for e in events if isinstance(e.get("train_loss"), int | float)]
-    name = contestant.name
-    return Lesson(
-        contestant=contestant,
-        facts=tuple(_facts(contestant, step)),
-        parts=tuple(_parts(contestant)),
-        curve=curve(f"Validation accuracy of {name} by step", {"val": accuracy}, step, as_percent=True),
-        loss=curve(f"Training loss of {name} by step", {"train": loss}, step),
-        notes=tuple(_notes(contestant)),
-    )
-
-
-def _facts(contestant: Contestant, best: int | None) -> Iterator[tuple[str, Value]]:
-    facts, settings, cost = contestant.facts, contestant.settings, contestant.cost or {}
-    tuning, loss, planned = (_object(facts.get(name)) for name in ("tuning", "loss", "planned"))
-    last = whole(contestant.epochs[-1].get("step")) if contestant.epochs else None
-    steps = whole(planned.get("steps"))
-    a_step = whole(planned.get("pictures_a_step"))
-    method = {"lora": "LoRA", "qlora": "QLoRA: weights in four bits", "full": "all weights of the parts"}
-    how = words(tuning.get("method"))
-    rank = (
-        ""
-        if how == "full"
-        else f", rank {settings.get('rank')}, alpha {settings.get('alpha')}, dropout {settings.get('dropout')}"
-    )
-    yield "Method", _said(f"{method.get(how, how)}{rank}" if how else "")
-    yield (
-        "Taught",
-        _said(
-            {
-                "words": "the words of the answer",
-                "labels": "the right label among all",
-                "linear": "a linear layer on the last hidden state",
-            }.get(words(facts.get("head")), "")
-        ),
-    )
-    yield (
-        "Loss on the answer",
-        say.number(share(loss.get("loss_tokens_on_answer")), lambda part: f"{say.percent(part)} of the tokens that count"),
-    )
-    yield (
-        "A prompt has",
-        say.number(
-            _number(loss.get("prompt_tokens")),
-            lambda count: f"{count:.0f} tokens, and the answer {_number(loss.get('answer_tokens')) or 0:.1f}",
-        ),
-    )
-    yield (
-        "Steps",
-        _said(
-            ""
-            if last is None
-            else f"{say.count(last)}"
-            + (f" of {say.count(steps)} planned" if steps else "")
-            + (f", {a_step} pictures each" if a_step else "")
-        ),
-    )
-    yield "Kept step", say.number(best, lambda step: f"{say.count(step)}, the best look at validation")
-    yield (
-        "Rate",
-        _said(
-            f"{settings['learning_rate']:g} at most, {settings.get('schedule')}"
-            if isinstance(settings.get("learning_rate"), int | float)
-            else ""
-        ),
-    )
-    yield "Optimiser", _said(str(settings.get("optimiser") or ""))
-    yield "Arithmetic", _said(str(facts.get("precision") or ""))
-    stored = _object(facts.get("stored_features"))
-    yield (
-        "What the model sees",
-        _said(
-            ("computed once, and stored" if stored.get("used") else f"computed at each step: {stored.get('why')}")
-            if stored
-            else ""
-        ),
-    )
-    yield "Teaching took", say.number(_number(cost.get("fit_seconds")), say.seconds)
-
-
-def _said(text: str) -> Value:
-    return Value(say.clean(text, 200), 0.0) if text else MISSING
-
-
-def _number(told: Any) -> float | None:
-    return float(told) if isinstance(told, int | float) and not isinstance(told, bool) and told >= 0 else None
-
-
-def _parts(contestant: Contestant) -> Iterator[tuple[str, Value, Value, Value]]:
-    """Yield name, trained and all parameters, and the share, of each part."""
-    for name, counts in _object(contestant.facts.get("trained_parts")).items():
-        trained, every = (whole(_object(counts).get(key)) for key in ("trained", "all"))
-        part = None if trained is None or not every else trained / every
-        yield (
-            say.clean(name, 40),
-            say.number(trained, say.count),
-            say.number(every, say.count),
-            say.number(part, say.percent),
-        )
-
-
-def _notes(contestant: Contestant) -> Iterator[str]:
-    facts = contestant.facts
-    notes: Sequence[Any] = facts["notes"] if isinstance(facts.get("notes"), list) else ()
-    yield from (say.clean(note, 400) for note in notes[:6] if isinstance(note, str))
-    if (pieces := whole(facts.get("batches_cut_into"))) is not None:
-        yield f"Memory ran out: batches went through in {pieces} pieces; steps kept their size."
-    unreached = whole(_object(facts.get("unreached")).get("parameters"))
-    if unreached:
-        yield f"No gradient reaches {say.count(unreached)} of the parameters that are trained: the model has them and does not use them."
