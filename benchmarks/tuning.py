@@ -1,14 +1,16 @@
 """What teaching a language model costs: a LoRA step with pictures looked at and with features stored, and memory over many pictures.
 
-    python benchmarks/tuning.py step [--width 576 --layers 12 --side 512 --patch 16]
-    python benchmarks/tuning.py memory --pictures 5400
+    python benchmarks/tuning.py step
+    python benchmarks/tuning.py memory --pictures 5400 --batch 16
 
-The model has random weights; ratios count, not seconds. One process, as many threads as OMP_NUM_THREADS says.
+The model has random weights: in ``step`` of the shape of SmolVLM-256M (vision of 12 layers on 512 pixels, text of 30 layers), in ``memory``
+a tiny one. Ratios count, not seconds. One process, as many threads as OMP_NUM_THREADS says.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import resource
 import tempfile
 import time
@@ -17,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from transformers import AutoConfig, Idefics3ForConditionalGeneration
 
 from fieldguide.bench import Bench
 from fieldguide.craft.chat import Wanted
@@ -52,25 +55,48 @@ def asking() -> Asking:
     return Asking((Message("user", (f"Which? {', '.join(NAMES)}", Shown())),), NAMES, most_tokens=4)
 
 
-def course(folder: Path, given: argparse.Namespace, count: int, *, stored: bool, precision: str = "fp32") -> Course:
-    sizes = {"width": given.width, "layers": given.layers, "heads": given.heads, "side": given.side, "patch": given.patch}
-    model = write_chat(folder / "model", "idefics3", **sizes)
-    plan = Plan(steps=10**6, batch_size=given.batch, learning_rate=1e-4, every=10**6)
+def tiny(folder: Path, side: int) -> Path:
+    return write_chat(folder / "tiny", "idefics3", side=side)
+
+
+def smol(folder: Path) -> Path:
+    """Write a model of the shape of SmolVLM-256M, with random weights and the tokeniser of the tiny ones."""
+    target = write_chat(folder / "smol", "idefics3", side=512, patch=16)
+    config = AutoConfig.from_pretrained(target)
+    config.scale_factor = 4
+    for key, value in {
+        "hidden_size": 768,
+        "intermediate_size": 3072,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 12,
+    }.items():
+        setattr(config.vision_config, key, value)
+    text = {"hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30, "num_attention_heads": 9, "head_dim": 64}
+    for key, value in {**text, "num_key_value_heads": 3, "vocab_size": 49280, "initializer_range": 0.02}.items():
+        setattr(config.text_config, key, value)
+    Idefics3ForConditionalGeneration(config).save_pretrained(target)
+    path = target / "processor_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), "image_seq_len": 64}), "utf-8")
+    return target
+
+
+def course(model: Path, scratch: Path, some: list[Lesson], batch: int, *, stored: bool, precision: str = "fp32") -> Course:
+    plan = Plan(steps=10**6, batch_size=batch, learning_rate=1e-4, every=10**6)
     wanted = Wanted(f"hf/{model}", precision=precision)
     teaching = Teaching(wanted, Tuning(rank=8), plan, asking(), store="auto" if stored else "off")
-    scratch = folder / f"scratch-{stored}-{precision}"
     scratch.mkdir()
     bench = Bench(scratch)
-    some = lessons(count, given.side)
     student, head = opened(teaching, some, bench)
     return Course(student, head, some, [], plan, bench)
 
 
 def step(folder: Path, given: argparse.Namespace) -> None:
+    model = smol(folder)
     for precision in ("fp32", "bf16"):
         seconds = {}
         for stored in (False, True):
-            run = course(folder, given, 4, stored=stored, precision=precision)
+            scratch = folder / f"scratch-{stored}-{precision}"
+            run = course(model, scratch, lessons(4, 512), given.batch, stored=stored, precision=precision)
             found = []
             for _ in range(given.steps + 1):
                 start = time.process_time()
@@ -90,10 +116,10 @@ def anonymous() -> float:
 
 
 def memory(folder: Path, given: argparse.Namespace) -> None:
-    given.width, given.layers, given.heads, given.side, given.patch = 64, 2, 4, given.picture, 8
-    course(folder, given, 8, stored=True)._one()
+    model = tiny(folder, given.picture)
+    course(model, folder / "few", lessons(8, given.picture), given.batch, stored=True)._one()
     before = anonymous()
-    run = course(folder / "many", given, given.pictures, stored=True)
+    run = course(model, folder / "many", lessons(given.pictures, given.picture), given.batch, stored=True)
     looked = anonymous()
     for _ in range(given.pictures // given.batch):
         run._one()
@@ -124,7 +150,6 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "many").mkdir()
         {"step": step, "memory": memory}[given.what](Path(folder), given)
 
 

@@ -105,7 +105,7 @@ class Features:
         if not asked.missing(parts):
             return _gathered(parts, asked)
         place.mkdir(parents=True, exist_ok=True)
-        with _alone(place):
+        with alone(place):
             if not _describes(place, asked.told):
                 write_json(place / "manifest.json", asked.told)
             parts = _parts(place, asked.width)
@@ -183,7 +183,7 @@ class _Keeper:
 
 
 @contextlib.contextmanager
-def _alone(place: Path) -> Iterator[None]:
+def alone(place: Path) -> Iterator[None]:
     """Hold a folder against other writers, where its disk knows locks; whoever waits here finds the rows made when it is let in."""
     lock = filelock.FileLock(place / ".lock")
     try:

@@ -53,12 +53,16 @@ def test_answers_from_features_are_those_from_pictures(
     made, (some, shelf) = student(tiny_chats, architecture), lessons()
     images = [lesson.image for lesson in some]
     store, _ = looked.opened(made.chat, images, made.base, True, bench(tmp_path))
+    assert store is not None
     stored = rows.Rows(made.chat, asking(**how), looked=store)
+    list(saying.said(stored, images))
+    assert stored.alike is None, "what is not stored is shown"
+    store.prepare(images)
     list(saying.said(stored, images[:1]))
     assert stored.alike
     shelf.reads.clear()
     found = [one.text for one in saying.said(stored, images)]
-    assert len(shelf.reads) < len(images) + 1, "each is looked at once, to be stored"
+    assert not shelf.reads
     assert found == [one.text for one in saying.said(rows.Rows(made.chat, asking(**how)), images)]
 
 
@@ -92,7 +96,8 @@ def test_a_kill_loses_one_part_and_a_damaged_part_is_made_again(
     again = looked.Looked(made.chat, store.folder, bench(tmp_path))
     again.prepare(images)
     assert len(shelf.reads) == 4, "two of the damaged part, and two that were not reached"
-    assert all(again.of(image).features["pooled"].isfinite().all() for image in images)
+    found = [again.of(image) for image in images]
+    assert all(one is not None and one.features["pooled"].isfinite().all() for one in found)
 
 
 def test_training_from_features_gives_the_numbers_of_training_from_pictures(tiny_chats: Path, tmp_path: Path) -> None:
@@ -102,4 +107,4 @@ def test_training_from_features_gives_the_numbers_of_training_from_pictures(tiny
         taught(teaching(tiny_chats, tuning=SMALL, store=store, plan=plan), some, some[:2], bench(tmp_path / store))
         found.append((losses(tmp_path / store), len(shelf.reads)))
     assert found[0][0] == found[1][0]
-    assert found[0][1] < 20 < found[1][1] - found[0][1]
+    assert found[0][1] < 22 < found[1][1] - found[0][1]

@@ -96,10 +96,11 @@ class Taught:
 def _shares(head: Any, images: Sequence[Image]) -> list[tuple[float, ...]]:
     """Return the shares of all labels of each picture; those of one length go through together, so that nothing is padded."""
     made: list[tuple[float, ...]] = [()] * len(images)
-    by_length: dict[int, list[int]] = {}
+    alike: dict[tuple[int, bool], list[int]] = {}
     for at, image in enumerate(images):
-        by_length.setdefault(head.rows.asked(image).prompt, []).append(at)
-    for places in by_length.values():
+        row = head.rows.asked(image)
+        alike.setdefault((row.prompt, row.looks is None), []).append(at)
+    for places in alike.values():
         logits = head.weighed([images[at] for at in places]).double().softmax(1)
         for at, shares in zip(places, logits.tolist(), strict=True):
             made[at] = tuple(shares)

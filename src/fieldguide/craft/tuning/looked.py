@@ -24,11 +24,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from fieldguide.bench import Bench
+from fieldguide.bench import Bar, Bench
 from fieldguide.craft.chat.local import Local
 from fieldguide.craft.chat.prefix import Inputs
+from fieldguide.craft.features import alone
 from fieldguide.errors import plain
-from fieldguide.files import digest, sweep, writing
+from fieldguide.files import digest, writing
 from fieldguide.records import Image
 
 #: Pictures in a part.
@@ -60,6 +61,9 @@ class Looked:
 
     def __post_init__(self) -> None:
         """Find what is there."""
+        self._find()
+
+    def _find(self) -> None:
         for path in sorted(self.folder.glob("*.safetensors")):
             self._read(path)
 
@@ -73,33 +77,38 @@ class Looked:
             if what == _SIZE:
                 self._where[key] = stream
 
-    def of(self, image: Image) -> Looks:
-        """Return what is stored of a picture; it is computed first where it is not."""
+    def of(self, image: Image) -> Looks | None:
+        """Return what is stored of a picture; `None` where nothing is."""
         if image.key not in self._where:
-            self.prepare([image])
+            return None
         stream = self._where[image.key]
         names = [name for name in _names(stream, image.key) if name != _SIZE]
         height, width = stream.get_tensor(f"{image.key}/{_SIZE}").tolist()
         return Looks((height, width), {name: stream.get_tensor(f"{image.key}/{name}") for name in names})
 
     def prepare(self, images: Sequence[Image]) -> None:
-        """Compute what is not stored yet."""
-        missing = [image for image in {image.key: image for image in images}.values() if image.key not in self._where]
-        if not missing:
+        """Compute what is not stored yet; of several processes that want the same one does, and the others wait."""
+        wanted = {image.key: image for image in images}
+        if wanted.keys() <= self._where.keys():
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        sweep(self.folder)
-        with self.bench.progress.bar("looking once", len(missing)) as bar:
-            for start in range(0, len(missing), PART):
-                some = missing[start : start + PART]
-                tensors: dict[str, Tensor] = {}
-                for image in some:
-                    tensors |= {f"{image.key}/{name}": tensor for name, tensor in self._computed(image).items()}
-                    bar.advance()
-                path = self.folder / f"{digest([image.key for image in some])[:24]}.safetensors"
-                with writing(path) as temporary:
-                    save_file(tensors, temporary)
-                self._read(path)
+        with alone(self.folder):
+            self._find()
+            missing = [image for key, image in wanted.items() if key not in self._where]
+            with self.bench.progress.bar("looking once", len(missing)) as bar:
+                for start in range(0, len(missing), PART):
+                    self._write(missing[start : start + PART], bar)
+
+    def _write(self, some: Sequence[Image], bar: Bar) -> None:
+        """Compute and write one part."""
+        tensors: dict[str, Tensor] = {}
+        for image in some:
+            tensors |= {f"{image.key}/{name}": tensor for name, tensor in self._computed(image).items()}
+            bar.advance()
+        path = self.folder / f"{digest([image.key for image in some])[:24]}.safetensors"
+        with writing(path) as temporary:
+            save_file(tensors, temporary)
+        self._read(path)
 
     def _computed(self, image: Image) -> dict[str, Tensor]:
         picture = self.chat._sized(image.pixels(self.chat.size))

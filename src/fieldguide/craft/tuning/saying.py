@@ -28,7 +28,7 @@ def said(rows: Rows, images: Sequence[Image]) -> Iterator[Said]:
     chat = rows.chat
     # What it computed once for the prompt came from the weights of before.
     chat.close()
-    if images and rows.looked is not None and _may(rows, images[0]):
+    if images and _may(rows, images):
         for _, group in groupby(images, lambda image: rows.asked(image).inputs["input_ids"].shape):
             some = list(group)
             for start in range(0, len(some), chat.batch):
@@ -38,10 +38,15 @@ def said(rows: Rows, images: Sequence[Image]) -> Iterator[Said]:
     chat.close()
 
 
-def _may(rows: Rows, image: Image) -> bool:
-    """Tell whether stored features give the answer that the picture gives."""
-    asking = rows.asking
-    if asking.temperature > 0 or asking.how not in ("generate", "choice"):
+def _may(rows: Rows, images: Sequence[Image]) -> bool:
+    """Tell whether stored features give the answers that the pictures give."""
+    asking, looked, image = rows.asking, rows.looked, images[0]
+    if (
+        looked is None
+        or any(looked.of(one) is None for one in images)
+        or asking.temperature > 0
+        or asking.how not in ("generate", "choice")
+    ):
         return False
     if rows.alike is None:
         shown = next(rows.chat.ask(asking, [image.pixels(rows.chat.size)], rows.examples))
