@@ -205,6 +205,11 @@ def test_slopes_of_language_models_are_drawn_under_both_readings(study: Study) -
     (pair,) = slopes(study).pairs
     assert pair.filtered is not None and "Filtered recall of each class" in pair.filtered.chart
     assert pair.filtered.chart != pair.chart and pair.apart == "prompted → LoRA"
+    assert {one.name: (one.before, one.after) for one in pair.filtered.traces} == {
+        study.names[id]: (was, now)
+        for id, was in recalls(study, pair.before).items()
+        if was is not None and (now := recalls(study, pair.after)[id]) is not None
+    }
     choices = slopes(study).choices
     assert choices is not None and {"talker, filtered", "lora, filtered"} <= {name for name, *_ in choices.contestants}
 

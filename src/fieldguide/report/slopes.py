@@ -81,6 +81,7 @@ class Filtered:
     chart: Markup
     accuracies: tuple[say.Value, say.Value]
     out: int
+    traces: tuple[Trace, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +247,7 @@ def _filtered(study: Study, before: Contestant, after: Contestant, lines: Sequen
     values = tuple(say.score(both_readings.accuracy(study, c)) for c in (before, after))
     title = f"Filtered recall of each class, from {before.name} to {after.name}"
     chart = slope_chart(title, traces, (values[0].number, values[1].number))
-    return Filtered(chart, (values[0], values[1]), len(lines) - len(traces))
+    return Filtered(chart, (values[0], values[1]), len(lines) - len(traces), tuple(traces))
 
 
 def class_lines(study: Study, before: Contestant, after: Contestant) -> tuple[Line, ...]:
