@@ -1,7 +1,7 @@
 """Teaching a language model that looks, against trl's SFTTrainer with the same adapters: a step, host memory, answers at the end.
 
-    python benchmarks/lora.py step [--width 576 --layers 30 --side 512 --patch 16 --steps 5]
-    python benchmarks/lora.py memory --pictures 5400
+    python benchmarks/lora.py step [--steps 5] [--tiny]
+    python benchmarks/lora.py memory --pictures 5400 [--picture 64] --batch 16
     python benchmarks/lora.py end --pictures FOLDER --steps 150
 
 `step`: an Idefics3 with random weights, of SmolVLM-256M's width and depth by default; adapters on the linear layers of the language
@@ -14,15 +14,13 @@ CPU seconds of one process, as many threads as OMP_NUM_THREADS says; both sides 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import tuning
 from PIL import Image as Picture
@@ -103,19 +101,18 @@ def trainer(
 
 def step(folder: Path, given: argparse.Namespace) -> None:
     """Print a step here with stored features and there with the tower looked through, in both precisions."""
+    model, side = (tuning.tiny(folder, 64), 64) if given.tiny else (tuning.smol(folder), 512)
+    some = tuning.lessons(4, side)
+    said = [f"Which? {', '.join(tuning.NAMES)}", None]
+    rows = [messages(said, one.answer, Picture.fromarray(one.image.pixels(side))) for one in some]
     for precision in PRECISIONS:
-        own = tuning.course(folder / precision, given, 4, stored=True, precision=precision)
+        own = tuning.course(model, folder / precision, some, given.batch, stored=True, precision=precision)
+        theirs = trainer(folder / precision, model, rows * given.batch * (given.steps + 1), given, precision)
         ours = []
         for _ in range(given.steps + 1):
             start = time.process_time()
             own._one()
             ours.append(time.process_time() - start)
-        some = tuning.lessons(4, given.side)
-        rows = [
-            messages([f"Which? {', '.join(tuning.NAMES)}", None], one.answer, Picture.fromarray(one.image.pixels(given.side)))
-            for one in some
-        ]
-        theirs = trainer(folder / precision, folder / precision / "model", rows * given.batch, given, precision)
         theirs.train()
         best, other = min(ours[1:]), min(theirs.clock.seconds[1:])
         print(
@@ -125,11 +122,10 @@ def step(folder: Path, given: argparse.Namespace) -> None:
 
 def memory(folder: Path, given: argparse.Namespace) -> None:
     """Print what this process holds when many pictures are taught, and what a list of as many decoded pictures holds."""
-    given.picture = given.side
     tuning.memory(folder, given)
-    before = tuning.anonymous()
-    decoded = [tuning.Drawn(given.side).read(str(at), given.side) for at in range(given.pictures)]
-    print(f"a list of {len(decoded)} decoded pictures of {given.side} px: {tuning.anonymous() - before:.0f} MB more")
+    before, store = tuning.anonymous(), tuning.Drawn(given.picture)
+    decoded = [store.read(str(at), given.picture) for at in range(given.pictures)]
+    print(f"a list of {len(decoded)} decoded pictures of {given.picture} px: {tuning.anonymous() - before:.0f} MB more")
 
 
 def end(folder: Path, given: argparse.Namespace) -> None:
@@ -178,29 +174,19 @@ def end(folder: Path, given: argparse.Namespace) -> None:
     )
 
 
-@contextlib.contextmanager
-def room() -> Iterator[Path]:
-    """Give a folder that is gone afterwards, with what `tuning` wants in it."""
-    with tempfile.TemporaryDirectory() as name:
-        for inner in ("many", *PRECISIONS):
-            (Path(name) / inner).mkdir()
-        yield Path(name)
-
-
 def main() -> None:
     """Run one of the three."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("step", "memory", "end"))
-    sizes = {"width": 576, "layers": 30, "heads": 9, "side": 512, "patch": 16, "batch": 1, "steps": 5, "rank": 8}
-    for name, value in sizes.items():
+    for name, value in {"batch": 1, "steps": 5, "rank": 8, "picture": 64}.items():
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--pictures", default="5400", help="how many for `memory`; a folder of class folders for `end`")
+    parser.add_argument("--tiny", action="store_true", help="of `step`: a tiny model, to try whether all of it runs")
     given = parser.parse_args()
     given.folder = Path(given.pictures)
     given.pictures = int(given.pictures) if given.pictures.isdigit() else 0
-    np.random.seed(0)
-    with room() as folder:
-        {"step": step, "memory": memory, "end": end}[given.what](folder, given)
+    with tempfile.TemporaryDirectory() as folder:
+        {"step": step, "memory": memory, "end": end}[given.what](Path(folder), given)
 
 
 if __name__ == "__main__":
