@@ -221,3 +221,10 @@ def test_the_markdown_tells_the_same(study: Study) -> None:
     (couple,) = made(study).couples
     assert f"{couple.points} points" in told and told.count("- ") >= len(couple.told)
     assert "| Loss on the answer | 100.0" in told.replace(say.NBSP, " ") and "`lora` | Strict |" in told
+
+
+def test_whether_it_memorised_is_not_asked_of_who_is_asked_about_validation_alone(study: Study) -> None:
+    from fieldguide.report.fitting import section
+
+    found = section(study)
+    assert [c.name for c in found.unasked] == ["lora"] and "lora" not in [row.contestant.name for row in found.rows]
