@@ -58,7 +58,7 @@ def _case(recipe: Recipe) -> Iterator[str]:
     yield from _table(
         ("needs", ""),
         [
-            ("pictures", f"{data.name}: {data.pictures:,} in {data.classes} classes{size}; licence: {data.licence}"),
+            ("pictures", f"{data.name}: {data.told} in {data.classes} classes{size}; licence: {data.licence}"),
             ("from", data.page),
             ("folder", data.layout),
             *((key, getattr(needs, key)) for key in type(needs).model_fields),

@@ -13,6 +13,7 @@ import pytest
 from tests.pictures import write_folder
 
 from fieldguide import cli, families, recipe, recipes, study, terminal
+from fieldguide.data.drawn.coins import write_coins
 from fieldguide.errors import DONE, ENVIRONMENT, USAGE, EnvironmentProblem, UsageProblem
 from fieldguide.files import read_toml
 from fieldguide.records import Estimate
@@ -64,7 +65,7 @@ def test_without_pictures_it_says_what_it_needs_and_how_to_come_back(run: Run, n
     for words in (said.title, said.data.name, said.needs.weights, said.needs.time, said.needs.memory, said.needs.disk):
         assert words in out
     given, allowed, command = err.strip().splitlines()
-    assert said.data.name in given and f"{said.data.pictures:,} in {said.data.classes} classes" in given
+    assert said.data.name in given and f"{said.data.told} in {said.data.classes} classes" in given
     assert said.data.page in allowed
     assert command.startswith(f"fieldguide recipe {name} --data {said.data.example}") and command.endswith("--tiny")
     assert list(tmp_path.iterdir()) == []
@@ -92,12 +93,15 @@ def test_a_path_that_is_not_there(run: Run, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", recipes.names())
 def test_a_wrong_folder_is_noticed_before_anything_is_begun(run: Run, name: str, tmp_path: Path) -> None:
-    write_folder(tmp_path / "photos")
+    if recipes.read(name).study.get("task") == "count":
+        write_coins(tmp_path / "photos", {"train": 30, "test": 12})
+    else:
+        write_folder(tmp_path / "photos")
     code, _, err = run(name, "--data", "photos")
     data = recipes.read(name).data
     assert code == USAGE
     given, _, command = err.strip().splitlines()
-    assert given == f"photos holds 42 pictures in 3 classes; {data.name} has {data.pictures:,} in {data.classes}."
+    assert given == f"photos holds 42 pictures in 3 classes; {data.name} has {data.told} in {data.classes}."
     assert f"fieldguide recipe {name} --data photos --other-data" in command
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
 

@@ -128,7 +128,7 @@ def is_asked(name: str, one: Any) -> bool:
     return recipe_asking.asks(contestants(name)[one.name])
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "currency_counting"])  # tests/test_recipe_counting.py
 @pytest.mark.parametrize("tiny", [False, True])
 def test_families_take_every_setting(name: str, tiny: bool, tmp_path: Path) -> None:
     said, asked = recipes.read(name), recipe.asked_of(order(name, tmp_path / "out", tiny))

@@ -26,10 +26,14 @@ from fieldguide.errors import DONE, PARTLY, DataProblem, EnvironmentProblem, Pic
 from fieldguide.files import read_toml, told_plainly
 from fieldguide.records import ClassInfo, Image, Pixels, Sending
 from fieldguide.settings import build
+from fieldguide.tasks import spoken
 from fieldguide.tasks.asking import Asking, How, Message, Shown
 from fieldguide.tasks.classify import Classify
-from fieldguide.tasks.prompting import Prompt, called, prompt_names, read_prompt, render
+from fieldguide.tasks.count import Count
+from fieldguide.tasks.count_asking import CountPrompt, count_prompt_names, read_count_prompt
+from fieldguide.tasks.prompting import called, prompt_names, read_prompt, render
 from fieldguide.tasks.reading import Reading, read, words_of
+from fieldguide.tasks.spoken import Spoken
 
 if TYPE_CHECKING:
     from fieldguide.bench import Progress
@@ -307,15 +311,25 @@ def show_prompts(name: str | None = None, classes: str | None = None) -> None:
         for one in map(read_prompt, prompt_names()):
             terminal.say(one.name, "bold")
             terminal.say(f"  {one.about}")
+        for counted in map(read_count_prompt, count_prompt_names()):
+            terminal.say(f"{counted.name} (where things are counted)", "bold")
+            terminal.say(f"  {counted.about}")
         terminal.say("fieldguide prompts NAME shows one as it is asked; a file of your own works in its place.", "dim")
         return
-    prompt = read_prompt(name)
-    asking = render(prompt, classes_of(classes) if classes else _fitting(prompt))
+    prompt = spoken.prompt_of(name, None)
+    known = classes_of(classes) if classes else _fitting(prompt)
+    asking = spoken.asked(prompt, Count(known), "generate")
     terminal.say(f"{prompt.name}: {prompt.about}", "bold")
     for line in prompt.source.splitlines():
         terminal.say(line, "dim")
     for line in asking.text("[the picture]").splitlines():
         terminal.say(f"  {line}")
+    if isinstance(prompt, CountPrompt):
+        terminal.say(f"Read as {prompt.reading}. The right answer to two of the first:")
+        counting = Count(known)
+        for line in counting.say({known[0].id: 2}, prompt.written(counting)).splitlines():
+            terminal.say(f"  {line}")
+        return
     suggested = f", written for {prompt.model}" if prompt.model else ""
     terminal.say(
         f"Answers as {'JSON' if prompt.format == 'json' else 'a name'}, temperature {prompt.temperature:g}, "
@@ -327,9 +341,9 @@ def show_prompts(name: str | None = None, classes: str | None = None) -> None:
         terminal.say(f"{note}.", "yellow")
 
 
-def _fitting(prompt: Prompt) -> tuple[ClassInfo, ...]:
+def _fitting(prompt: Spoken) -> tuple[ClassInfo, ...]:
     """Return the classes that a prompt speaks of itself, else the owls."""
-    own = tuple(ClassInfo(id, id) for id in sorted(prompt.order or prompt.classes))
+    own = tuple(ClassInfo(id, id) for id in sorted(prompt.order or getattr(prompt, "classes", ())))
     return own if len(own) > 1 else _SHOWN
 
 

@@ -112,7 +112,7 @@ def other_task(contestant: Contestant, task: str) -> Problem | None:
     """Return what stands in the way of a contestant whose family does not do what the study is about; `None` where it does."""
     known = families.tasks(contestant.family)
     if task in known:
-        return None
+        return families.unfit(contestant, task)
     able = [name for name in families.names() if task in families.tasks(name)]
     does = {"classify": "names classes", "count": "counts"}
     return UsageProblem(

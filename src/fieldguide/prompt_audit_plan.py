@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from fieldguide import families, runs
+from fieldguide import families, gather, runs
 from fieldguide.asked import PromptAudit
 from fieldguide.bench import Bench
 from fieldguide.data.classes import read_classes
-from fieldguide.data.tables import read_manifest
 from fieldguide.errors import DataProblem, UsageProblem, allowed_names, plain
 from fieldguide.families import Contestant
 from fieldguide.files import read_own
@@ -132,6 +131,7 @@ def subject_of(run: Path) -> Subject:
         raise _no_run(run, study)
     if not (run / "model" / "fieldguide.json").exists() or not runs.whole(run):
         raise _other(run, study, f"{plain(run.name)} has not answered yet.")
+    manifest = gather.labelled(study)
     described = read_own(run / "model" / "fieldguide.json")
     family = str(described.get("family"))
     if not _worded(run):
@@ -139,7 +139,7 @@ def subject_of(run: Path) -> Subject:
     settings = {name: value for name, value in described["settings"].items() if value is not None}
     entry = families.contestant(family, None, settings, "The contestant", str(described["name"]))
     classes = read_classes(run / "model" / "classes.toml", described["classes"])
-    return Subject(run, entry, runs.load(run), read_manifest(study / "manifest.parquet"), classes)
+    return Subject(run, entry, runs.load(run), manifest, classes)
 
 
 def _no_run(run: Path, study: Path | None) -> UsageProblem:

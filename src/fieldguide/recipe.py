@@ -174,6 +174,14 @@ def _make_digits(order: Order, asked: Asked) -> None:
     write_drawings(Path(asked.source).parent, [str(digit) for digit in range(rehearsal.classes)], rehearsal.each)
 
 
+def _make_coins(order: Order, asked: Asked) -> None:
+    """Draw the coins of the rehearsal."""
+    from fieldguide.data.drawn.coins import COINS, write_coins
+
+    each, kinds = order.recipe.rehearsal.each, tuple(COINS)[: order.recipe.rehearsal.classes]
+    write_coins(Path(asked.source), {"train": 2 * each, "valid": each // 2, "test": each}, kinds=kinds)
+
+
 def _make_networks(order: Order, asked: Asked) -> None:
     """Make the small networks of the rehearsal, as folders with weights."""
     from fieldguide.craft.tiny_vit import write_vit
@@ -192,6 +200,8 @@ def _look(order: Order, asked: Asked) -> None:
         "folds": asked.folds,
         "alike": asked.alike,
         "leaks": asked.leaks,
+        "task": asked.task,
+        "count": asked.count,
     }
     seen = looking.look(asked.source, online=order.online, progress=order.progress, **given)
     if not order.tiny:
@@ -220,6 +230,7 @@ STEPS: dict[str, Callable[[Order, Asked], page.Study | None]] = {
     "networks": _make_networks,
     "drawings": recipe_texts.make_drawings,
     "digits": _make_digits,
+    "coins": _make_coins,
     "look": _look,
     "compare": _compare,
     "text-ratio": recipe_texts.sweep_ratios,
@@ -233,7 +244,7 @@ def without_pictures(order: Order) -> UsageProblem:
     """Return what to say where no pictures are given."""
     data = order.recipe.data
     return UsageProblem(
-        f"The recipe {order.name} needs its pictures: {data.name}, {data.pictures:,} in {data.classes} classes.",
+        f"The recipe {order.name} needs its pictures: {data.name}, {data.told} in {data.classes} classes.",
         f"Get them from {data.page}. {data.layout}",
         f"{order.command()}   or, to rehearse without them: {replace(order, tiny=True).command()}",
     )
@@ -253,15 +264,15 @@ def require_pictures(order: Order, asked: Asked) -> None:
     if Path(asked.source).is_dir():
         with tempfile.TemporaryDirectory() as scratch:
             found = gathering.source_of(asked, Path(scratch), order.online)
-        _require_like(order, len(found.classes), len(found.files))
+        _require_like(order, len(found.counted or found.classes), len(found.files))
 
 
 def _require_like(order: Order, classes: int, pictures: int) -> None:
     data = order.recipe.data
-    if order.other or (classes == data.classes and pictures >= (1 - _LOST) * data.pictures):
+    if order.other or (classes == data.classes and pictures >= (1 - _LOST) * (data.pictures or 0)):
         return
     raise UsageProblem(
-        f"{plain(order.data)} holds {pictures:,} pictures in {classes} classes; {data.name} has {data.pictures:,} in {data.classes}.",
+        f"{plain(order.data)} holds {pictures:,} pictures in {classes} classes; {data.name} has {data.told} in {data.classes}.",
         f"{data.layout} Or other pictures on purpose, with --other-data; the report then says that the published figures are of others.",
         f"{replace(order, data=None).command()}   or {replace(order, other=True).command()}",
     )
@@ -302,7 +313,7 @@ def planned(order: Order) -> page.DryRun:
             rehearsal = replace(order, out=Path(scratch) / "study")
             asked = asked_of(rehearsal)
             for step in order.steps:
-                if step in ("pictures", "networks", "drawings", "digits"):
+                if step in ("pictures", "networks", "drawings", "digits", "coins"):
                     STEPS[step](rehearsal, asked)
             return replace(page.dry_run(asked, order.folder, progress=order.progress), folder=order.folder)
     asked = asked_of(order)
@@ -315,6 +326,8 @@ def planned(order: Order) -> page.DryRun:
 def _by_counts(order: Order, asked: Asked) -> page.DryRun:
     """Estimate from the numbers of classes and pictures alone; where weights are missing, as from scratch, which costs the same."""
     data = order.recipe.data
+    if data.pictures is None:
+        raise without_pictures(order)
     train, val, test = (math.floor(data.pictures * share + 0.5) for share in fractions(asked.split))
     task, sizes = Classify(propose(f"class {number:04d}" for number in range(data.classes))), Sizes(train, val, test)
     entries = []
@@ -340,12 +353,12 @@ def show_recipes() -> None:
         recipe = recipes.read(name)
         terminal.say(name, "bold")
         if not recipe.cases:
-            terminal.say(f"  {recipe.title}. {recipe.data.pictures:,} pictures in {recipe.data.classes} classes.")
+            terminal.say(f"  {recipe.title}. {recipe.data.told} pictures in {recipe.data.classes} classes.")
             continue
         terminal.say(f"  {recipe.title}.")
         for case in recipe.cases:
             data = recipes.read(f"{name}/{case}").data
-            terminal.say(f"  --case {case}: {data.name}, {data.pictures:,} pictures in {data.classes} classes.")
+            terminal.say(f"  --case {case}: {data.name}, {data.told} pictures in {data.classes} classes.")
     terminal.say("What one needs: fieldguide recipe NAME. To rehearse it: fieldguide recipe NAME --tiny", "dim")
 
 
@@ -358,7 +371,7 @@ def show_needs(order: Order) -> None:
     size = f", {data.megabytes:,} MB" if data.megabytes else ""
     for title, words in (
         *((("case", f"{recipe.case}, of {', '.join(recipe.cases)}; --case NAME takes another"),) if recipe.cases else ()),
-        ("pictures", f"{data.name}: {data.pictures:,} in {data.classes} classes{size}. Licence: {data.licence}."),
+        ("pictures", f"{data.name}: {data.told} in {data.classes} classes{size}. Licence: {data.licence}."),
         ("weights", needs.weights),
         ("time", needs.time),
         ("memory", needs.memory),

@@ -14,7 +14,7 @@ from fieldguide.errors import UsageProblem, allowed_names, plain
 from fieldguide.files import damaged, read_toml, sweep, write_json
 from fieldguide.records import ClassInfo, Manifest
 from fieldguide.tasks.count import PLAIN, Count
-from fieldguide.tasks.count_asking import count_prompt_names, read_count_prompt
+from fieldguide.tasks.count_asking import CountPrompt, count_prompt_names, read_count_prompt
 
 if TYPE_CHECKING:
     from fieldguide.evaluate.counting import CountSheet, Exact
@@ -43,7 +43,7 @@ def score_counted(folder: Path, manifest: Manifest) -> None:
     for run in sorted(path.parent for path in (folder / "runs").glob("*/predictions.parquet")):
         sweep(run)
         settings, predictions = _toml(run / "settings.toml"), read_predictions(run / "predictions.parquet")
-        say = _say(settings, task)
+        say = _say(settings, task, run / "model" / "asked.json")
         scored = score_count_run(run.name, predictions, manifest, worth=worth, say=say, exact=exact)
         write_json(run / "scores.json", scored)
         if float(settings.get("fraction", 1.0)) == 1:
@@ -76,8 +76,16 @@ def _task(folder: Path, manifest: Manifest) -> Count:
     return Count(read_classes(path, manifest.classes) if path.exists() else tuple(ClassInfo(id, id) for id in manifest.classes))
 
 
-def _say(settings: Mapping[str, Any], task: Count) -> Callable[[Mapping[str, int]], str]:
-    """Return what writes the right answer to the question that a contestant was asked; in one line, where it names none."""
+def _say(settings: Mapping[str, Any], task: Count, asked: Path) -> Callable[[Mapping[str, int]], str]:
+    """Return what writes the right answer to the question that a contestant was asked; in one line, where it names none.
+
+    `asked` is the question as a model kept it, which a file of the user's own has no other trace of.
+    """
+    try:
+        written = CountPrompt.model_validate_json(asked.read_bytes()).written(task)
+        return lambda counts: task.say(counts, written)
+    except (OSError, ValueError):  # no model, or one that was asked nothing
+        pass
     own = settings.get("settings")
     named = own.get("prompt") if isinstance(own, Mapping) else None
     written = read_count_prompt(named).written(task) if named in count_prompt_names() else PLAIN

@@ -16,7 +16,8 @@ than after an hour), `pixels(settings) -> int` (the size it will ask for, so tha
 `None` where they stay on this machine) and `sends(settings, task, sizes) -> Sending | None`, which is told before somebody agrees;
 what it fits has ``at(bench)``, the same thing at the bench of another sitting, and ``lacking(keys)``, how many pictures have no answer yet.
 `TASKS` names what it can do: ``("classify",)`` where it is absent, ``("count",)``, or both; a family that counts is given a
-`fieldguide.tasks.count.Count` as its task, examples with `counts`, and answers with counts instead of a label.
+`fieldguide.tasks.count.Count` as its task, examples with `counts`, and answers with counts instead of a label. `unfit(settings, task)`
+returns the Problem of settings that belong to the other task.
 `made_of(settings) -> dict[str, str]` names by hash what settings only point to, such as a prompt in a file. What `fit` returns may have
 ``sight()``, a `fieldguide.craft.sight.Sight` through which `fieldguide.explain` looks inside; without one, it is explained by what it
 answers when parts of a picture are covered, unless its ``gives_probabilities`` is False: then it is asked nothing, and its ``unexplained``
@@ -39,7 +40,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from fieldguide.bench import Bench
-from fieldguide.errors import EnvironmentProblem, UsageProblem, allowed_names, plain
+from fieldguide.errors import EnvironmentProblem, Problem, UsageProblem, allowed_names, plain
 from fieldguide.files import digest
 from fieldguide.records import Estimate, Example, Image, Prediction, Sending
 from fieldguide.settings import Settings, build
@@ -124,6 +125,16 @@ def learns(entry: Contestant) -> bool:
     """Tell whether `entry` uses training pictures: what its family says of its settings, or of all."""
     room: Any = family(entry.family)
     return bool(room.learns(entry.settings)) if room.LEARNS and hasattr(room, "learns") else bool(room.LEARNS)
+
+
+def unfit(entry: Contestant, task: str) -> Problem | None:
+    """Return what its family says against these settings in a study with this task; `None` where it says nothing."""
+    try:
+        room: Any = family(entry.family)
+    except ModuleNotFoundError:
+        return None
+    found: Problem | None = room.unfit(entry.settings, task) if hasattr(room, "unfit") else None
+    return found
 
 
 def tasks(name: str) -> tuple[str, ...]:

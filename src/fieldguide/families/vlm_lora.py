@@ -1,6 +1,7 @@
 """A language model that looks, taught the answers of this study: adapters (LoRA, QLoRA) or all weights, on this machine.
 
-The prompt is one of ``fieldguide prompts``; what is taught is the name of each training picture's class as the prompt wants it answered,
+The prompt is one of ``fieldguide prompts``; what is taught is the name of each training picture's class, or how many of each class it
+shows, as the prompt wants it answered,
 and the loss stands on that answer alone. Which parts are trained is a list of switches, and what each holds is counted and told.
 Validation pictures are asked about as test pictures will be; the best look is kept.
 E1b trained Llama 3.2 Vision in this way: model=hf/meta-llama/Llama-3.2-11B-Vision-Instruct, method=qlora, all parts but the projector.
@@ -9,7 +10,7 @@ E1b trained Llama 3.2 Vision in this way: model=hf/meta-llama/Llama-3.2-11B-Visi
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
@@ -19,22 +20,23 @@ from pydantic import Field, model_validator
 from fieldguide.bench import Bench
 from fieldguide.errors import Problem, UsageProblem
 from fieldguide.files import digest, read_json, write_json, write_text
-from fieldguide.records import ClassInfo, Estimate, Example, Image, Prediction
+from fieldguide.records import Estimate, Example, Image, Prediction
 from fieldguide.settings import Settings as Base
 from fieldguide.tasks.asking import Asking
-from fieldguide.tasks.classify import Classify
+from fieldguide.tasks.count import Task
 
 if TYPE_CHECKING:
-    from fieldguide.craft.chat import Said, Wanted
+    from fieldguide.craft.chat import Wanted
     from fieldguide.craft.chat.asked import Shelf, Sitting
     from fieldguide.craft.tuning import Lesson
     from fieldguide.craft.tuning.answering import Taught
     from fieldguide.craft.tuning.teaching import Teaching
     from fieldguide.craft.tuning.training import Judge
     from fieldguide.families import Sizes
-    from fieldguide.tasks.prompting import Prompt
+    from fieldguide.tasks.spoken import Spoken
 
 LEARNS = True
+TASKS = ("classify", "count")
 CHANCE = True
 
 
@@ -46,9 +48,9 @@ class Settings(Base):
     model: str = "drawn"
     """The model: ``drawn`` (comes along), ``hf/OWNER/NAME`` or ``hf/FOLDER``."""
     prompt: str = "plain"
-    """What is asked: a prompt of the package, as ``fieldguide prompts`` lists them, or a file."""
+    """What is asked: a prompt of the package, as ``fieldguide prompts`` lists them (for counts: plain, currency), or a file."""
     ask: Literal["generate", "choice"] = "generate"
-    """How it answers when it was taught by words. ``generate``: free text; ``choice``: nothing but a name of the list."""
+    """How it answers when it was taught by words. ``generate``: free text; ``choice``: nothing but a name of the list, or counts."""
     reading: Literal["strict", "normalised", "alias", "json"] | None = None
     """How an answer is read for the scores; if not given ``strict``, and ``json`` where the prompt wants JSON."""
     head: Literal["words", "labels", "linear"] = "words"
@@ -122,7 +124,7 @@ class Settings(Base):
 class Tuned:
     """A taught model; `task` has the classes as the prompt calls them. `words` is the prompt as a file of its own."""
 
-    task: Classify
+    task: Task
     settings: Settings
     taught: Taught
     words: str
@@ -136,9 +138,13 @@ class Tuned:
 
     def predict(self, images: Iterable[Image]) -> Iterator[Prediction]:
         """Yield what was said of each picture and what that is read as, or the class with the largest share and all shares."""
+        from fieldguide.craft.chat.asked import read
+        from fieldguide.tasks.spoken import from_words
+
         if self.settings.head == "words":
+            prompt = from_words(self.words, self.task)
             for key, said in self.taught.said(images, self.shelf, self.sitting):
-                yield self._read(key, said)
+                yield read(key, said, self.task, prompt, self.settings.reading)
             return
         for key, shares, why, seconds in self.taught.weighed(images):
             if shares is None:
@@ -146,16 +152,6 @@ class Tuned:
             else:
                 label = self.task.ids[max(range(len(shares)), key=lambda at, of=shares: of[at])]  # type: ignore[misc]
                 yield Prediction(key, label, probabilities=shares, seconds=seconds)
-
-    def _read(self, key: str, said: Said) -> Prediction:
-        from fieldguide.tasks.reading import read, words_of
-
-        if said.error is not None:
-            return Prediction(key, seconds=said.seconds, error=said.error)
-        found = read(said.text, self.task, _reading(self.settings), said.finish)
-        error = None if found.kind is None else words_of(found.kind)
-        made = Prediction(key, found.label, raw=said.text, seconds=said.seconds, error=error)
-        return dataclasses.replace(made, tokens_in=said.tokens_in, tokens_out=said.tokens_out)
 
     def at(self, bench: Bench) -> Tuned:
         """Return the same at the bench of another sitting: its answers are kept there."""
@@ -180,32 +176,36 @@ class Tuned:
 
     def save(self, folder: Path) -> None:
         """Write the adapter, or the trained weights, with all that names what they belong to; the base weights are not copied."""
+        from fieldguide.tasks.spoken import as_json
+
         self.taught.save(folder)
         write_text(folder / "asked.json", self.words)
         told = {
             "settings": self.settings.model_dump(mode="json"),
-            "classes": [dataclasses.asdict(info) for info in self.task.classes],
+            **as_json(self.task),
             "size": self.taught.size,
             "revision": self.taught.revision,
         }
         write_json(folder / "vlm_lora.json", told)
 
 
-def fit(train: Sequence[Example], val: Sequence[Example], task: Classify, settings: Settings, bench: Bench) -> Tuned:
+def fit(train: Sequence[Example], val: Sequence[Example], task: Task, settings: Settings, bench: Bench) -> Tuned:
     """Teach the model, or go on where the last sitting was stopped."""
     from fieldguide.craft.chat.asked import Sitting
     from fieldguide.craft.tuning.answering import Taught
     from fieldguide.craft.tuning.keeping import Told
     from fieldguide.craft.tuning.teaching import taught
-    from fieldguide.tasks.prompting import called
+    from fieldguide.tasks import spoken
 
-    prompt = _prompt(settings)
-    known = Classify(called(prompt, task.classes))
-    asking = _asking(settings, task)
+    prompt = _prompt(settings, task)
+    known = spoken.known(prompt, task)
+    asking = _asking(settings, prompt, task)
     lessons = _lessons(train, prompt, known)
     looked_at = _lessons(_sampled(val, settings.looked_at, bench.seed), prompt, known)
     _note(bench, settings, prompt, asking)
-    student, head = taught(_teaching(settings, asking, len(lessons), bench), lessons, looked_at, bench, _judge(known, settings))
+    student, head = taught(
+        _teaching(settings, asking, len(lessons), bench), lessons, looked_at, bench, _judge(prompt, known, settings)
+    )
     chat = student.chat
     facts = {**chat.facts, "model": settings.model, "kind": "tuned", "revision": chat.revision, "image_size": chat.size}
     bench.fact(**{**facts, **student.sizes()})
@@ -220,10 +220,11 @@ def load(folder: Path) -> Tuned:
     from fieldguide.craft.chat.asked import Sitting
     from fieldguide.craft.tuning.answering import Taught, opened
     from fieldguide.craft.tuning.keeping import told_of
+    from fieldguide.tasks.spoken import from_json
 
     values = read_json(folder / "vlm_lora.json")
     settings = Settings(**values["settings"])
-    task = Classify(tuple(ClassInfo(**{**info, "synonyms": tuple(info["synonyms"])}) for info in values["classes"]))
+    task = from_json(values)
     wanted = _wanted(settings, Bench(folder, device=_device()))
     made = Taught(
         told_of(folder), settings.head, values["revision"], values["size"], lambda: opened(folder, wanted, settings.head)
@@ -238,30 +239,24 @@ def _device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _reading(settings: Settings) -> Any:
-    return settings.reading or ("json" if _prompt(settings).format == "json" else "strict")
-
-
-def _prompt(settings: Settings) -> Prompt:
+def _prompt(settings: Settings, task: Task | None = None) -> Spoken:
     """Return the prompt with what the settings say instead; nothing is sampled, and no other picture is shown."""
-    from fieldguide.tasks.prompting import read_prompt
+    from fieldguide.tasks.spoken import prompt_of
 
-    own = {} if settings.most_tokens is None else {"most_tokens": settings.most_tokens}
-    return read_prompt(settings.prompt).model_copy(update={"shots": 0, "temperature": 0.0, **own})
-
-
-def _asking(settings: Settings, task: Classify) -> Asking:
-    from fieldguide.tasks.prompting import render
-
-    how: Any = settings.ask if settings.head == "words" else "choice"
-    return dataclasses.replace(render(_prompt(settings), task.classes, how), seed=None)
+    return prompt_of(settings.prompt, task, shots=0, temperature=0.0, most_tokens=settings.most_tokens)
 
 
-def _lessons(examples: Sequence[Example], prompt: Prompt, known: Classify) -> list[Lesson]:
+def _asking(settings: Settings, prompt: Spoken, task: Task) -> Asking:
+    from fieldguide.tasks.spoken import asked
+
+    return dataclasses.replace(asked(prompt, task, settings.ask if settings.head == "words" else "choice"), seed=None)
+
+
+def _lessons(examples: Sequence[Example], prompt: Spoken, known: Task) -> list[Lesson]:
     from fieldguide.craft.tuning import Lesson
-    from fieldguide.tasks.prompting import answer
+    from fieldguide.tasks.spoken import right
 
-    return [Lesson(one.image, answer(prompt, known.say(str(one.label)))) for one in examples]
+    return [Lesson(one.image, right(prompt, known, one)) for one in examples]
 
 
 def _sampled(examples: Sequence[Example], most: int | None, seed: int) -> list[Example]:
@@ -271,32 +266,22 @@ def _sampled(examples: Sequence[Example], most: int | None, seed: int) -> list[E
     if most is None or len(examples) <= most:
         return list(examples)
     drawn = [examples[int(at)] for at in draw_order(len(examples), seed, 0)]
-    seen: dict[str | None, int] = {}
+    seen: dict[Any, int] = {}
     turn = []
     for one in drawn:
-        turn.append(seen.get(one.label, 0))
-        seen[one.label] = turn[-1] + 1
+        what = one.label if one.label is not None else tuple(sorted((one.counts or {}).items()))
+        turn.append(seen.get(what, 0))
+        seen[what] = turn[-1] + 1
     order = sorted(range(len(drawn)), key=lambda at: turn[at])
     return [drawn[at] for at in order[:most]]
 
 
-def _judge(known: Classify, settings: Settings) -> Judge:
-    """Return what scores answers about validation: top-1 accuracy and macro-F1 under the reading of the settings."""
-    from sklearn.metrics import f1_score
+def _judge(prompt: Spoken, known: Task, settings: Settings) -> Judge:
+    """Return what scores answers about validation under the reading of the settings, by the task's own measures."""
+    from fieldguide.tasks.spoken import judge
 
-    from fieldguide.tasks.reading import read
-
-    reading = _reading(settings)
-
-    def judge(answers: Sequence[str | None], lessons: Sequence[Lesson]) -> Mapping[str, float]:
-        truth = [read(one.answer, known, reading, "stop").label for one in lessons]
-        given = [None if one is None else read(one, known, reading, "stop").label for one in answers]
-        right = sum(a == b for a, b in zip(truth, given, strict=True))
-        labels = [str(one) for one in dict.fromkeys(truth)]
-        f1 = f1_score([str(one) for one in truth], [str(one) for one in given], labels=labels, average="macro", zero_division=0)
-        return {"accuracy": right / max(1, len(lessons)), "macro_f1": float(f1)}
-
-    return judge
+    scores = judge(prompt, known, settings.reading)
+    return lambda answers, lessons: scores(answers, [one.answer for one in lessons])
 
 
 def _teaching(settings: Settings, asking: Asking, pictures: int, bench: Bench) -> Teaching:
@@ -328,18 +313,20 @@ def _wanted(settings: Settings, bench: Bench) -> Wanted:
     return dataclasses.replace(made, image_size=settings.image_size, precision=settings.precision)
 
 
-def _note(bench: Bench, settings: Settings, prompt: Prompt, asking: Asking) -> None:
+def _note(bench: Bench, settings: Settings, prompt: Spoken, asking: Asking) -> None:
     """Note what the report tells of what is asked, and how."""
+    from fieldguide.tasks.spoken import answers_in, reading_of
+
     told = {
         "name": prompt.name,
         "source": prompt.source,
         "hash": asking.hash,
         "question": asking.question,
         "text": asking.text(),
-        "answers_in": prompt.format,
-        "reading": _reading(settings),
+        "answers_in": answers_in(prompt),
+        "reading": reading_of(prompt, settings.reading),
         "examples": 0,
-        "format": prompt.format,
+        "format": answers_in(prompt),
         "how": asking.how if settings.head == "words" else settings.head,
         "temperature": asking.temperature,
         "most_tokens": asking.most_tokens,
@@ -377,6 +364,13 @@ def _bits(settings: Settings) -> bool:
     return settings.method == "qlora" or settings.optimiser == "adamw8bit"
 
 
+def unfit(settings: Settings, task: str) -> Problem | None:
+    """Return what keeps these settings from a study with this task."""
+    from fieldguide.tasks import spoken
+
+    return spoken.unfit(task, settings.prompt, settings.ask, settings.reading, settings.head)
+
+
 def pixels(settings: Settings) -> int:
     """Return the size it asks the store for."""
     from fieldguide.craft.chat import door
@@ -384,6 +378,6 @@ def pixels(settings: Settings) -> int:
     return door.size_of(_wanted(settings, Bench(Path())))
 
 
-def estimate(settings: Settings, task: Classify, sizes: Sizes) -> Estimate:
+def estimate(settings: Settings, task: Task, sizes: Sizes) -> Estimate:
     """Return what is known before the model has been tried: nothing yet."""
     return Estimate()

@@ -21,22 +21,22 @@ from pydantic import Field, model_validator
 from fieldguide.bench import Bench
 from fieldguide.errors import Problem
 from fieldguide.files import digest, read_json, write_json, write_text
-from fieldguide.records import ClassInfo, Estimate, Example, Image, Pixels, Prediction, Sending
+from fieldguide.records import Estimate, Example, Image, Pixels, Prediction, Sending
 from fieldguide.settings import Settings as Base
 from fieldguide.tasks.asking import WEIGHING, Asking
-from fieldguide.tasks.classify import Classify
+from fieldguide.tasks.count import Task
 
 if TYPE_CHECKING:
-    from fieldguide.craft.chat import Said
     from fieldguide.craft.chat.asked import Shelf, Sitting
     from fieldguide.craft.chat.door import Door
     from fieldguide.craft.chat.orders import Orders
     from fieldguide.craft.chat.weighing import Weighing
     from fieldguide.families import Sizes
-    from fieldguide.tasks.prompting import Prompt
+    from fieldguide.tasks.spoken import Spoken
     from fieldguide.tasks.varying import Variation
 
 LEARNS = True
+TASKS = ("classify", "count")
 
 
 class Settings(Base):
@@ -51,9 +51,9 @@ class Settings(Base):
     key_variable: str | None = None
     """Name of the environment variable that holds the server's key; a key itself stands in no setting."""
     prompt: str = "plain"
-    """What is asked: a prompt of the package, as ``fieldguide prompts`` lists them, or a file (TOML, or an Ollama Modelfile)."""
+    """What is asked: a prompt of the package, as ``fieldguide prompts`` lists them (for counts: plain, currency), or a file (TOML, Modelfile)."""
     ask: Literal["generate", "choice", "likelihood", "decision"] = "generate"
-    """``generate``: free text; ``choice``: nothing but a name of the list; ``likelihood``, ``decision``: how probable each (or its letter) is."""
+    """``generate``: free text; ``choice``: a name of the list, or counts, alone; ``likelihood``, ``decision``: how probable each (its letter) is."""
     score: Literal["sum", "token", "byte", "pmi"] | None = None
     """Of probabilities: their score, as a sum, by token, by byte, or less that of a grey picture (``pmi``); validation chooses if not given."""
     orders: int | None = Field(None, ge=1, le=100)
@@ -63,7 +63,7 @@ class Settings(Base):
     reading: Literal["strict", "normalised", "alias", "json"] | None = None
     """How an answer is read for the scores; if not given ``strict``, and ``json`` where the prompt wants JSON. The report has them all."""
     examples: int | None = Field(None, ge=0, le=100)
-    """Training pictures of each class that are shown with their right answer; the prompt's own number if not given."""
+    """Training pictures of each class (of counts: in all) shown with their right answer; the prompt's own number if not given."""
     image_size: int | None = Field(None, ge=16, le=4096)
     """Longer side of a picture as the model gets it, in pixels; the model's or the server's own if not given."""
     batch_size: int = Field(8, ge=1)
@@ -142,7 +142,7 @@ class Prompted:
     in place of every other.
     """
 
-    task: Classify
+    task: Task
     settings: Settings
     askings: tuple[Asking, ...]
     door: Door
@@ -162,11 +162,11 @@ class Prompted:
         return self.askings[0]
 
     @property
-    def prompt(self) -> Prompt:
+    def prompt(self) -> Spoken:
         """What is asked, as a prompt: with what the settings say in place of its own."""
-        from fieldguide.tasks.prompting import Prompt
+        from fieldguide.tasks.spoken import from_words
 
-        return Prompt.model_validate_json(self.words)
+        return from_words(self.words, self.task)
 
     @property
     def gives_probabilities(self) -> bool:
@@ -183,9 +183,11 @@ class Prompted:
         if self.weighing is not None:
             yield from self._orders().predict(images, self.weighing, self.size)
             return
-        (questions,) = self._orders().questions
+        from fieldguide.craft.chat.asked import read
+
+        (questions,), prompt = self._orders().questions, self.prompt
         for key, said in questions.put(images):
-            yield self._read(key, said)
+            yield read(key, said, self.task, prompt, self.settings.reading)
 
     def _orders(self) -> Orders:
         from fieldguide.craft.chat.asked import Questions
@@ -195,22 +197,6 @@ class Prompted:
         pairs = zip(self.askings, shelves, strict=True)
         each = (Questions(asking, self.door, self.size, self.examples, shelf, self.sitting) for asking, shelf in pairs)
         return Orders(tuple(each), self.task.ids)
-
-    def _read(self, key: str, said: Said) -> Prediction:
-        from fieldguide.tasks.reading import read, words_of
-
-        if said.error is not None:
-            return Prediction(key, seconds=said.seconds, error=said.error)
-        found = read(said.text, self.task, self.settings.reading or "strict", said.finish)
-        return Prediction(
-            key,
-            found.label,
-            raw=said.text,
-            seconds=said.seconds,
-            tokens_in=said.tokens_in,
-            tokens_out=said.tokens_out,
-            error=None if found.kind is None else words_of(found.kind),
-        )
 
     @property
     def unexplained(self) -> str:
@@ -252,12 +238,13 @@ class Prompted:
     def save(self, folder: Path) -> None:
         """Write what was asked, the prompt as a file, the examples, and ``weighing.json``; weights are named by hash and not copied."""
         from fieldguide.tasks.asking import as_json
+        from fieldguide.tasks.spoken import as_json as as_task
 
         write_json(folder / "prompt.json", as_json(self.asking))
         write_text(folder / "asked.json", self.words)
         told = {
             "settings": self.settings.model_dump(mode="json"),
-            "classes": [dataclasses.asdict(info) for info in self.task.classes],
+            **as_task(self.task),
             "size": self.size,
             "revision": self.revision,
             "precision": self.precision,
@@ -273,7 +260,7 @@ class Prompted:
             save_file(dict(self.examples), folder / "examples.safetensors")
 
 
-def fit(train: Sequence[Example], val: Sequence[Example], task: Classify, settings: Settings, bench: Bench) -> Prompted:
+def fit(train: Sequence[Example], val: Sequence[Example], task: Task, settings: Settings, bench: Bench) -> Prompted:
     """Render the prompt with its examples, open the model, and weigh validation pictures where probabilities are asked for.
 
     Nothing else is learned. Raises `EnvironmentProblem` where validation pictures have no answer yet: the same command goes on.
@@ -281,11 +268,12 @@ def fit(train: Sequence[Example], val: Sequence[Example], task: Classify, settin
     from fieldguide.craft.chat import meant
     from fieldguide.craft.chat.asked import Sitting, shelf_of
     from fieldguide.craft.chat.door import Door, probed
-    from fieldguide.tasks.prompting import called, pick_examples
+    from fieldguide.tasks import spoken
 
-    prompt = meant.prompt_of(settings)
-    picked = pick_examples(train, task.classes, prompt.shots, bench.seed)
-    askings = meant.asked_of(settings, prompt, task.classes, picked.examples, bench.seed)
+    prompt = meant.prompt_of(settings, task)
+    known = spoken.known(prompt, task)
+    shown = spoken.picked(prompt, train, task, meant.shown_of(settings, prompt), bench.seed)
+    askings = meant.asked_of(settings, prompt, task.classes, shown, bench.seed)
     door = Door(meant.wanted_of(settings, bench), consented=bench.consented)
     chat = door()
     by_key = {example.image.key: example.image for example in train}
@@ -295,7 +283,6 @@ def fit(train: Sequence[Example], val: Sequence[Example], task: Classify, settin
     bench.fact(**{"model": settings.model, **chat.facts, **found, "revision": chat.revision})
     bench.fact(**meant.told(settings, prompt, askings, chat.size))
     shelf = shelf_of(bench, askings[0], chat.revision, chat.size, settings.model)
-    known = Classify(called(prompt, task.classes))
     words, sitting, precision = prompt.model_dump_json(indent=1), Sitting(bench.limit), chat.facts.get("precision")
     made = Prompted(known, settings, askings, door, chat.size, chat.revision, sitting, words, precision, examples, shelf)
     return _weighing(made, val, bench) if settings.ask in WEIGHING else made
@@ -320,6 +307,7 @@ def load(folder: Path) -> Prompted:
     from fieldguide.craft.chat.asked import Sitting
     from fieldguide.craft.chat.door import Door
     from fieldguide.tasks.asking import from_json
+    from fieldguide.tasks.spoken import from_json as from_task
 
     values, askings = read_json(folder / "vlm_prompt.json"), [from_json(read_json(folder / "prompt.json"))]
     settings = Settings(**values["settings"])
@@ -335,7 +323,7 @@ def load(folder: Path) -> Prompted:
         from safetensors.numpy import load_file
 
         examples = load_file(folder / "examples.safetensors")
-    task = Classify(tuple(ClassInfo(**{**info, "synonyms": tuple(info["synonyms"])}) for info in values["classes"]))
+    task = from_task(values)
     size, revision, precision = (values[name] for name in ("size", "revision", "precision"))
     door = Door(meant.wanted_of(settings, Bench(folder, values["seed"], meant.device_of(settings)), precision), revision)
     words = (folder / "asked.json").read_text(encoding="utf-8")
@@ -360,6 +348,13 @@ def check(settings: Settings, online: bool) -> None:
     meant.check(settings, online)
 
 
+def unfit(settings: Settings, task: str) -> Problem | None:
+    """Return what keeps these settings from a study with this task."""
+    from fieldguide.tasks import spoken
+
+    return spoken.unfit(task, settings.prompt, settings.ask, settings.reading)
+
+
 def where(settings: Settings) -> str | None:
     """Return the host that pictures are sent to; `None` where they stay on this machine."""
     from fieldguide.craft.chat import meant
@@ -367,7 +362,7 @@ def where(settings: Settings) -> str | None:
     return meant.host(settings)
 
 
-def sends(settings: Settings, task: Classify, sizes: Sizes) -> Sending | None:
+def sends(settings: Settings, task: Task, sizes: Sizes) -> Sending | None:
     """Return what asking about all validation and test pictures would send elsewhere, if anything."""
     from fieldguide.craft.chat import meant
 
@@ -381,7 +376,7 @@ def pixels(settings: Settings) -> int:
     return door.size_of(meant.wanted_of(settings, Bench(Path())))
 
 
-def estimate(settings: Settings, task: Classify, sizes: Sizes) -> Estimate:
+def estimate(settings: Settings, task: Task, sizes: Sizes) -> Estimate:
     """Return a rough cost: money where prices are given; time is not known before the model has answered."""
     from fieldguide.craft.chat import meant
 

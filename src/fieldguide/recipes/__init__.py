@@ -35,14 +35,19 @@ class Data(Settings):
     """What the folder has to look like, and how to get there."""
     classes: int = Field(ge=2)
     """Classes it has."""
-    pictures: int = Field(ge=2)
-    """Pictures it has."""
+    pictures: int | None = Field(None, ge=2)
+    """Pictures it has; not known if not given."""
     example: str
     """What to write behind --data."""
     megabytes: int | None = Field(None, gt=0)
     """Size of the pictures, as downloaded; not known if not given."""
     licence: str
     """Licence as its page states it."""
+
+    @property
+    def told(self) -> str:
+        """How many pictures it has, in figures."""
+        return "an unstated number" if self.pictures is None else f"{self.pictures:,}"
 
 
 class Needs(Settings):

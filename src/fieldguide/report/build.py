@@ -166,12 +166,14 @@ def draw_page(study: Study, picture: Any, most: int, edition: Edition = Edition(
 
 
 def _counting_page(study: Study, picture: Any, most: int, edition: Edition) -> str:
-    """Return the page of a study of counts, which has sections of its own."""
+    """Return the page of a study of counts, which has sections of its own; published figures where it follows a recipe."""
+    beside = published.beside(study)
     values = {
         "study": study,
+        "published": beside,
         "look": _look(edition.folder),
         "compared": study.comparison or {},
-        "sections": counting.SECTIONS,
+        "sections": tuple(one for one in counting.SECTIONS if one[0] != "published" or beside),
         "edition": edition,
         "counting": counting.counting(study, picture, most),
         "trust": trust.trust(study),

@@ -16,6 +16,7 @@ from fieldguide.tasks.count_reading import KINDS
 #: The sections of the page in their order: the template's name, which is also the section's id, and what the bar of links calls it.
 SECTIONS = (
     ("counting", "Counting"),
+    ("published", "Published"),
     ("counting_pairs", "Differences"),
     ("counting_classes", "Classes"),
     ("counting_pictures", "Pictures"),

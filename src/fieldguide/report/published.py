@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
@@ -144,9 +145,9 @@ def _warnings(study: Study, recipe: Recipe, *, rehearsed: bool) -> Iterator[str]
         )
         return
     data, classes, pictures = recipe.data, len(study.manifest.classes), len(study.manifest.rows)
-    if classes != data.classes or pictures < 0.98 * data.pictures:
+    if classes != data.classes or pictures < 0.98 * (data.pictures or 0):
         yield (
-            f"Other pictures than those of the recipe: {pictures:,} in {classes} classes here, {data.pictures:,} in {data.classes} there. "
+            f"Other pictures than those of the recipe: {pictures:,} in {classes} classes here, {data.told} in {data.classes} there. "
             "The published figures are of that set and say nothing about this one."
         )
 
@@ -184,8 +185,13 @@ def _published(figure: Figure | None) -> Value:
     )
 
 
+def _headline(contestant: Contestant, part: str) -> Any:
+    """Return the score that stands beside a published figure: accuracy, or how many counts are exact."""
+    return contestant.metric("accuracy", part) or contestant.metric("exact", part)
+
+
 def _bounds(contestant: Contestant | None, part: str) -> tuple[float, float] | None:
-    entry = contestant.metric("accuracy", part) if contestant else None
+    entry = _headline(contestant, part) if contestant else None
     return (entry["low"], entry["high"]) if entry and entry.get("low") is not None and entry.get("high") is not None else None
 
 
@@ -193,7 +199,7 @@ def _ours(contestant: Contestant | None, part: str, figure: Figure | None) -> Va
     """Return our accuracy with counts and interval, and where the published figure lies."""
     if contestant is None:
         return Value("not scored", title="this contestant has no scores in this study")
-    entry, bounds = contestant.metric("accuracy", part), _bounds(contestant, part)
+    entry, bounds = _headline(contestant, part), _bounds(contestant, part)
     value = say.score(entry)
     scores = (contestant.test if part == "test" else contestant.val) or {}
     if value.number is None or bounds is None:

@@ -80,8 +80,10 @@ class Count:
         """
         names = [info.name for info in self.ordered(written.order)]
         least = 0 if written.zeros == "written" else 1
+        lines = {} if written.indent is None else {"description": f"JSON, indented by {written.indent} spaces"}
         return {
             "type": "object",
+            **lines,
             "properties": {name: {"type": "integer", "minimum": least, "maximum": most} for name in names},
             "required": names if written.zeros == "written" else [],
             "additionalProperties": False,

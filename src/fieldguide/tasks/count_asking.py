@@ -133,6 +133,7 @@ def render_count(
         "source": prompt.source,
         "format": "counts",
         "zeros": prompt.zeros,
+        "indent": prompt.indent,
         "reading": prompt.reading,
     }
     schema = task.schema(written, prompt.most)

@@ -10,13 +10,16 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from fieldguide.bench import Bench
 from fieldguide.craft.chat import Chat, Said
 from fieldguide.craft.chat.kept import About, Answers, kept_under, key_of
 from fieldguide.errors import PictureError, plain
-from fieldguide.records import Image, Pixels
+from fieldguide.records import Image, Pixels, Prediction
+from fieldguide.tasks import spoken
 from fieldguide.tasks.asking import FAILED, NOT_ASKED, UNREADABLE, Asking
+from fieldguide.tasks.spoken import Spoken
 
 #: Settled pictures that may wait behind one that is being asked about; more end a round of questions, so that memory stays bounded.
 _MOST_WAITING = 256
@@ -184,6 +187,14 @@ def _settled(one: tuple[str, Said | None]) -> tuple[str, Said]:
     key, said = one
     assert said is not None
     return key, said
+
+
+def read(key: str, said: Said, task: Any, prompt: Spoken, reading: str | None) -> Prediction:
+    """Return what was said of a picture, read as `task` reads it, with what it cost."""
+    if said.error is not None:
+        return Prediction(key, seconds=said.seconds, error=said.error)
+    found = spoken.read(key, said.text, said.finish, task, prompt, reading)
+    return replace(found, seconds=said.seconds, tokens_in=said.tokens_in, tokens_out=said.tokens_out)
 
 
 def shelf_of(bench: Bench, asking: Asking, revision: str, size: int, model: str) -> Shelf | None:

@@ -24,6 +24,8 @@ def tokens_of(asking: Asking, image_size: int | None) -> tuple[int, int]:
     if asking.how in WEIGHING:  # the code of a name is one token, and a model of this process writes none
         return math.ceil(told), 1
     names = [len(name) for name in asking.answers]
+    if asking.made.get("format") == "counts":  # every name, a number and what stands around them
+        return math.ceil(told), min(math.ceil(sum(names) / LETTERS) + 4 * len(names) + 2, asking.most_tokens)
     said = sum(names) / max(len(names), 1) / LETTERS + (8 if asking.schema else 2)
     return math.ceil(told), min(math.ceil(said), asking.most_tokens)
 

@@ -24,6 +24,7 @@ from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteria
 from fieldguide.craft import pace
 from fieldguide.craft.chat import DRAWN, NOT_FINITE, Said, Wanted, local_files
 from fieldguide.craft.chat import prefix as prefixes
+from fieldguide.craft.chat.bounded import Bounded, counts_in, held_to_counts
 from fieldguide.craft.chat.deciding import Decider
 from fieldguide.craft.chat.prefix import Inputs
 from fieldguide.craft.chat.ready import Prepared, Ready
@@ -123,7 +124,9 @@ class Local:
         written = self.hand.write(asking)
         shown = {key: self._sized(examples[key]) for key in dict.fromkeys(asking.examples)}
         prompt = Prepared(asking, written, shown)
-        if asking.how == "choice":
+        if asking.how == "choice" and counts_in(asking.schema):
+            prompt.trie = held_to_counts(self.hand, asking, written)
+        elif asking.how == "choice":
             prompt.answers = tuple(listed(asking.schema) if asking.schema else asking.answers)
             prompt.trie = Trie(self.hand.answers(written, prompt.answers))
         elif asking.how == "likelihood":
@@ -280,7 +283,10 @@ class Local:
 
     def _read(self, prompt: Prepared, tokens: Sequence[int]) -> Said:
         """Return the answer that `tokens` are, up to the end of the turn."""
-        if prompt.trie is not None:
+        if isinstance(prompt.trie, Bounded):
+            said, used = prompt.trie.read(tokens)
+            return Said(said, "stop", tokens_out=used, level="trie")
+        if isinstance(prompt.trie, Trie):
             used = next(at for at in range(1, len(tokens) + 1) if prompt.trie.decided(tokens[:at]) is not None)
             place = prompt.trie.decided(tokens)
             assert place is not None

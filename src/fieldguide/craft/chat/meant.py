@@ -15,20 +15,27 @@ from fieldguide.craft.chat.opening import require_named
 from fieldguide.craft.chat.orders import askings
 from fieldguide.errors import UsageProblem, plain
 from fieldguide.records import ClassInfo, Sending
+from fieldguide.tasks import spoken
 from fieldguide.tasks.asking import WEIGHING, Asking
 from fieldguide.tasks.classify import Classify
-from fieldguide.tasks.prompting import Prompt, answer, read_prompt, render
+from fieldguide.tasks.count import Count, Task
+from fieldguide.tasks.prompting import Prompt, answer, read_prompt
+from fieldguide.tasks.spoken import Spoken
 
 #: Settings that say which model is asked, and how it is reached.
 _REACHED = ("model", "server", "key_variable", "image_size", "batch_size", "at_once", "timeout", "attempts", "precision")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-def prompt_of(settings: Any) -> Prompt:
-    """Return the prompt with what the settings say instead."""
-    prompt = read_prompt(settings.prompt)
+def prompt_of(settings: Any, task: Task | None = None) -> Spoken:
+    """Return the prompt with what the settings say instead; without a task, that of either."""
     said = {"shots": settings.examples, "temperature": settings.temperature, "most_tokens": settings.most_tokens}
-    return prompt.model_copy(update={name: value for name, value in said.items() if value is not None})
+    return spoken.prompt_of(settings.prompt, task, **said)
+
+
+def shown_of(settings: Any, prompt: Spoken) -> int:
+    """Return how many training pictures are shown: of each class, or in all where things are counted."""
+    return prompt.shots if isinstance(prompt, Prompt) else settings.examples or 0
 
 
 def wanted_of(settings: Any, bench: Bench, precision: str | None = None) -> Wanted:
@@ -48,13 +55,16 @@ def device_of(settings: Any) -> str:
 
 
 def asked_of(
-    settings: Any, prompt: Prompt, classes: Sequence[ClassInfo], examples: Sequence[tuple[str, str]], seed: int
+    settings: Any, prompt: Spoken, classes: Sequence[ClassInfo], examples: Sequence[tuple[str, Any]], seed: int
 ) -> tuple[Asking, ...]:
     """Return what is asked about every picture: once, or with the list in several orders.
 
     There is a seed where one is drawn, and none where none is: the same question must have the same name.
     """
-    found = askings(prompt, classes, settings.ask, examples, settings.orders or 1)
+    if isinstance(prompt, Prompt):
+        found = askings(prompt, classes, settings.ask, examples, settings.orders or 1)
+    else:
+        found = (spoken.asked(prompt, Count(tuple(classes)), settings.ask, examples),)
     if prompt.temperature == 0:
         return tuple(dataclasses.replace(asking, seed=None) for asking in found)
     return tuple(asking if asking.seed is not None else dataclasses.replace(asking, seed=seed) for asking in found)
@@ -67,7 +77,7 @@ def shown_in(asking: Asking, prompt: Prompt, task: Classify) -> tuple[tuple[str,
     return tuple((key, ids[text]) for key, text in zip(asking.examples, said, strict=True)) if asking.examples else ()
 
 
-def told(settings: Any, prompt: Prompt, asked: Sequence[Asking], size: int) -> dict[str, Any]:
+def told(settings: Any, prompt: Spoken, asked: Sequence[Asking], size: int) -> dict[str, Any]:
     """Return what the log tells of what is asked, and how."""
     asking = asked[0]
     said = {
@@ -76,10 +86,10 @@ def told(settings: Any, prompt: Prompt, asked: Sequence[Asking], size: int) -> d
         "hash": asking.hash,
         "question": asking.question,
         "text": asking.text(),
-        "answers_in": prompt.format,
-        "reading": None if asking.how in WEIGHING else settings.reading,
+        "answers_in": spoken.answers_in(prompt),
+        "reading": None if asking.how in WEIGHING else spoken.reading_of(prompt, settings.reading),
         "examples": len(asking.examples),
-        "format": prompt.format,
+        "format": spoken.answers_in(prompt),
         "how": asking.how,
         "temperature": asking.temperature,
         "most_tokens": asking.most_tokens,
@@ -122,20 +132,20 @@ def host(settings: Any) -> str | None:
     return where(wanted_of(settings, Bench(Path())))
 
 
-def sending(settings: Any, task: Classify, pictures: int) -> Sending | None:
+def sending(settings: Any, task: Task, pictures: int) -> Sending | None:
     """Return what asking about so many pictures would send elsewhere, if anything: each of them for each order of the list."""
-    to, prompt = host(settings), prompt_of(settings)
+    to = host(settings)
     if to is None:
         return None
-    asking = render(prompt, task.classes, settings.ask)
-    prices = (settings.price_in, settings.price_out)
-    one = costs.sending(to, pictures, asking, settings.image_size, prices, prompt.shots * len(task.ids))
+    prompt, prices = prompt_of(settings, task), (settings.price_in, settings.price_out)
+    shown = shown_of(settings, prompt) * (len(task.ids) if isinstance(prompt, Prompt) else 1)
+    one = costs.sending(to, pictures, spoken.asked(prompt, task, settings.ask), settings.image_size, prices, shown)
     return costs.times(one, settings.orders or 1)
 
 
-def money(settings: Any, task: Classify, pictures: int) -> float | None:
+def money(settings: Any, task: Task, pictures: int) -> float | None:
     """Return what asking about so many pictures is expected to cost, where prices are given."""
-    asking = render(prompt_of(settings), task.classes, settings.ask)
+    asking = spoken.asked(prompt_of(settings, task), task, settings.ask)
     served = behind_server(settings.model)
     each = costs.of_picture(asking, settings.image_size, served=served)
     wrote = 0 if asking.how in WEIGHING and not served else each.tokens_out
@@ -161,12 +171,20 @@ def require_no_secret(given: Mapping[str, Any]) -> None:
 
 
 def written_out(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the prompt says where settings say nothing, so that what was asked stands in the study complete."""
-    prompt = read_prompt(str(values.get("prompt", "plain")))
-    own = {
-        "reading": "json" if prompt.format == "json" else "strict",
-        "examples": prompt.shots,
+    """Return what the prompt says where settings say nothing, so that what was asked stands in the study complete.
+
+    Where a question for names and one for counts go by one name, that is what both of them say.
+    """
+    name = str(values.get("prompt", "plain"))
+    each = [_says(prompt) for prompt in spoken.both(name) or (read_prompt(name),)]
+    own = {key: value for key, value in each[0].items() if all(other[key] == value for other in each)}
+    return {**values, **{name: value for name, value in own.items() if values.get(name) is None}}
+
+
+def _says(prompt: Spoken) -> dict[str, Any]:
+    return {
+        "reading": spoken.reading_of(prompt, None),
+        "examples": getattr(prompt, "shots", 0),
         "most_tokens": prompt.most_tokens,
         "temperature": prompt.temperature,
     }
-    return {**values, **{name: value for name, value in own.items() if values.get(name) is None}}

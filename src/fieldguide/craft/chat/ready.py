@@ -10,7 +10,7 @@ from PIL import Image as Pillow
 
 from fieldguide.craft.chat import Said
 from fieldguide.craft.chat.prefix import Inputs, Prefix
-from fieldguide.craft.chat.trie import Trie
+from fieldguide.craft.chat.trie import Held
 from fieldguide.craft.chat.written import Written
 from fieldguide.tasks.asking import Asking
 
@@ -61,7 +61,7 @@ class Prepared:
     written: Written
     shown: Mapping[str, Pillow.Image]
     answers: tuple[str, ...] = ()
-    trie: Trie | None = None
+    trie: Held | None = None
     weigher: Weigher | None = None
     prefix: Prefix | None = None
     tried: bool = False

@@ -12,7 +12,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -23,6 +23,20 @@ from fieldguide.errors import UsageProblem
 #: Answers that a schema may list.
 _MOST = 10_000
 _Node = dict[int, Any]
+
+
+class Held(Protocol):
+    """What an answer is held to: a `Trie`, or `fieldguide.craft.chat.bounded.Bounded`. No answer has more than `depth` tokens."""
+
+    depth: int
+
+    def allowed(self, tokens: Sequence[int]) -> list[int] | None:
+        """Return the tokens that may follow `tokens`; `None` (any) where the answer is whole and what follows is filling."""
+        ...
+
+    def done(self, tokens: Sequence[int]) -> bool:
+        """Tell whether the answer is known."""
+        ...
 
 
 class Trie:
@@ -46,6 +60,15 @@ class Trie:
             node = node.get(token)
         return node
 
+    def allowed(self, tokens: Sequence[int]) -> list[int] | None:
+        """Return the tokens that may follow `tokens`; `None` (any) where the answer is whole and what follows is filling."""
+        node = self.walk(tokens)
+        return list(node) if isinstance(node, dict) else None
+
+    def done(self, tokens: Sequence[int]) -> bool:
+        """Tell whether only one answer is left."""
+        return self.decided(tokens) is not None
+
     def decided(self, tokens: Sequence[int]) -> int | None:
         """Return the place of the only answer that `tokens` leave; `None` while there are more."""
         found: _Node | int | None = self.root
@@ -65,17 +88,17 @@ def _only(node: _Node | int | None) -> int | None:
 
 
 class OnlyAnswers(LogitsProcessor):  # type: ignore[misc]
-    """Leaves the tokens that a trie allows; `start` is the length of the prompt, which may be padded on the left."""
+    """Leaves the tokens that `trie` allows; `start` is the length of the prompt, which may be padded on the left."""
 
-    def __init__(self, trie: Trie, start: int) -> None:
+    def __init__(self, trie: Held, start: int) -> None:
         self.trie, self.start = trie, start
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Return `scores` ``"pictures tokens"`` with minus infinity for all that leads to no answer."""
         kept = torch.full_like(scores, -torch.inf)
         for row, tokens in enumerate(input_ids[:, self.start :].tolist()):
-            node = self.trie.walk(tokens)
-            allowed = torch.tensor(list(node), device=scores.device) if isinstance(node, dict) else slice(None)
+            some = self.trie.allowed(tokens)
+            allowed = slice(None) if some is None else torch.tensor(some, device=scores.device)
             kept[row, allowed] = scores[row, allowed]
         return kept
 
@@ -83,12 +106,12 @@ class OnlyAnswers(LogitsProcessor):  # type: ignore[misc]
 class Decided(StoppingCriteria):  # type: ignore[misc]
     """Ends a row as soon as only one answer is left."""
 
-    def __init__(self, trie: Trie, start: int) -> None:
+    def __init__(self, trie: Held, start: int) -> None:
         self.trie, self.start = trie, start
 
     def __call__(self, input_ids: Tensor, scores: Any, **_: Any) -> Tensor:
         """Return ``"pictures"`` bool."""
-        done = [self.trie.decided(tokens) is not None for tokens in input_ids[:, self.start :].tolist()]
+        done = [self.trie.done(tokens) for tokens in input_ids[:, self.start :].tolist()]
         return torch.tensor(done, device=input_ids.device)
 
 
