@@ -101,7 +101,7 @@ def _case(recipe: Recipe) -> Iterator[str]:
     for question in recipe.questions:
         yield f"Left open there: {question.asks} Answered by {', '.join(f'`{name}`' for name in question.contestants)}."
         yield ""
-    if recipe.audit:
+    if recipe.audit and "audit" in recipe.steps:
         wish = {name: ", ".join(value) if isinstance(value, list) else value for name, value in recipe.audit.items()}
         yield f"Audited ([auditing.md](auditing.md)): {_settings(wish)}."
         yield ""

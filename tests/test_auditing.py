@@ -138,7 +138,7 @@ def test_the_command(tmp_path: Path, run) -> None:  # type: ignore[no-untyped-de
     assert "0.0" in run(path)[1]
     for words, ends, says in (
         ([path, "--example", "30"], USAGE, "Did you mean 3?"),
-        ([tmp_path], USAGE, "is no contestant of a study"),
+        ([tmp_path], USAGE, "is a folder"),
         ([tmp_path / "b.csv"], USAGE, "There is no file"),
     ):
         code, _, err = run(*words)

@@ -265,8 +265,10 @@ def test_the_animals_are_rehearsed(run: Run, tmp_path: Path) -> None:
     assert "Transformers and VMamba minus CNNs" in out
     done = study.Study(tmp_path / "study", None)  # type: ignore[arg-type]
     order = done.comparison["order"]
-    assert len(order) == 15
+    assert len(order) == 16
     assert done.scores("llama-vision-prompt")["parts"]["test"]["n"] == 36, "the language model that comes along was asked"
+    assert done.scores("llama-vision-lora")["parts"]["test"]["n"] == 36, "and taught"
+    assert (tmp_path / "study" / "before_after.json").exists()
     accuracy = {name: done.scores(name)["parts"]["test"]["metrics"]["accuracy"]["value"] for name in order}
     assert len(set(accuracy.values())) >= 4, "models disagree"
     assert max(accuracy.values()) > 0.35

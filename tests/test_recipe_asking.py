@@ -157,6 +157,17 @@ def test_it_is_rehearsed_offline_with_the_model_that_comes_along(shell: Shell, t
         assert parts(study, "llava-choice")["correct"] > 24, "it reads digits better than chance"
 
 
+@pytest.mark.slow(keep=0)
+def test_the_fine_tuned_row_is_rehearsed_and_set_against_the_same_model_before(shell: Shell) -> None:
+    said = shell("recipe", "llava_zero_shot", "--case", "chess-taught", "--tiny")
+    assert said.code == DONE and "Trained parameters: vision 0" in said.text
+    study = Path("llava-zero-shot-chess-taught-tiny-study")
+    couples = {(one["before"], one["after"]) for one in read_json(study / "before_after.json")["pairs"]}
+    assert couples == {("llava", "llava-lora"), ("llava-choice", "llava-lora")}
+    page = (study / "report.html").read_text(encoding="utf-8")
+    assert "What teaching changed" in page and "llava-lora minus llava-choice" in page
+
+
 @pytest.mark.realdata
 @pytest.mark.slow(keep=0)
 def test_five_hundred_digits_through_an_ollama_that_is_the_small_model(shell: Shell, tmp_path: Path, data_root: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fieldguide import families, plan, recipe, recipe_asking, recipes
-from fieldguide.asked import Asked, PromptAudit
+from fieldguide.asked import Asked, Entry, PromptAudit
 from fieldguide.errors import EnvironmentProblem, UsageProblem
 from fieldguide.records import ClassInfo
 from fieldguide.tasks.prompting import read_prompt
@@ -78,9 +78,9 @@ def test_figures_groups_and_questions_are_of_its_contestants(name: str) -> None:
 
 def test_counts_agree_with_what_is_printed() -> None:
     """Printed figures are rounded or cut: 771 of 810 is 95.185 and stands as 95.18."""
-    *figures, asked, tuned = recipes.read("animals90").published.figures
+    *figures, asked, taught = recipes.read("animals90").published.figures
     assert len(figures) == 14 and (asked.contestant, asked.accuracy, asked.filtered) == ("llama-vision-prompt", 35, 93.69)
-    assert (tuned.contestant, tuned.accuracy, tuned.filtered) == ("llama-vision-lora", 92, 95.16)
+    assert (taught.contestant, taught.accuracy, taught.filtered) == ("llama-vision-lora", 92, 95.16)
     for figure in figures:
         assert figure.pictures == 810
         assert 0 <= abs(100 * figure.share - figure.accuracy) < 0.01
@@ -93,13 +93,30 @@ def test_counts_agree_with_what_is_printed() -> None:
 
 def test_the_fourteen_and_the_three_are_as_published() -> None:
     models = {name: entry["settings"]["model"] for name, entry in contestants("animals90").items()}
-    for asked in ("llama-vision-prompt", "llama-vision-lora"):
-        assert models.pop(asked) == "hf/meta-llama/Llama-3.2-11B-Vision-Instruct"
+    assert models.pop("llama-vision-prompt") == models.pop("llama-vision-lora") == "hf/meta-llama/Llama-3.2-11B-Vision-Instruct"
     networks = "vgg16 vgg19 resnext50_32x4d resnext101_32x8d efficientnet_b4 mobilenet_v3_large densenet169 densenet121"
     wanted = [f"torchvision/{model}" for model in f"{networks} swin_v2_t swin_v2_s swin_v2_b".split()]
     assert list(models.values()) == [*wanted, "tiny", "small", "base"]
     assert {entry["family"] for entry in contestants("animals90").values()} == {"backbone", "vmamba", "vlm_prompt", "vlm_lora"}
     assert [entry["settings"]["train"] for entry in contestants("pets_vit").values()] == ["blocks:10-11", "all", "head"]
+
+
+def test_the_tuned_language_model_is_taught_as_published() -> None:
+    told = contestants("animals90")["llama-vision-lora"]["settings"]
+    taught: Any = plan.read_contestants([Entry(name="x", family="vlm_lora", settings=told)])[0].settings
+    assert (taught.method, taught.rank, taught.alpha, taught.dropout) == ("qlora", 16, 16, 0)
+    assert set(taught.parts) == {"vision", "language", "attention", "mlp"} and taught.checkpointing
+    assert (taught.batch_size, taught.accumulate, taught.learning_rate, taught.most_steps) == (2, 4, 2e-4, 30)
+    assert (taught.optimiser, taught.prompt, taught.head, taught.ask) == ("adamw8bit", "animals90", "words", "generate")
+    before = contestants("animals90")["llama-vision-prompt"]["settings"]
+    assert {key: told[key] for key in before} == before, "the same model is asked the same before"
+
+
+@pytest.mark.parametrize("given", [{"model": "served/eyes", "server": "http://localhost:1"}, {"model": "drawn"}])
+def test_who_is_taught_is_left_out_where_the_model_is_behind_a_server(given: dict[str, str], tmp_path: Path) -> None:
+    asked = recipe.asked_of(order("animals90", tmp_path / "out", False, asking=given))
+    found = {one.name: one.settings for one in plan.read_contestants(asked.contestants)}
+    assert "llama-vision-prompt" in found and ("llama-vision-lora" in found) == (given["model"] == "drawn")
 
 
 def order(name: str, out: Path, tiny: bool, **more: Any) -> recipe.Order:
@@ -122,12 +139,14 @@ def test_families_take_every_setting(name: str, tiny: bool, tmp_path: Path) -> N
         one for one in contestants(name) if tiny or (one not in reading and one not in said.optional)
     ]
     assert asked.recipe == (f"{name}/tiny" if tiny else name)
-    assert (asked.split, asked.seed) == ("test-only" if name.startswith("llava") else "70/15/15", 42)
+    untaught = name.startswith("llava") and not name.endswith("-taught")
+    assert (asked.split, asked.seed) == ("test-only" if untaught else "70/15/15", 42)
     prompted: Any = [one.settings for one in found if is_asked(name, one)]
     if tiny:
         assert {one.model for one in prompted} <= {"drawn"}
     elif prompted:
-        assert {(one.model, one.reading) for one in prompted} == {("ollama/llava", "strict")}
+        model = "ollama/llava" if untaught else "hf/llava-hf/llava-1.5-7b-hf"
+        assert {(one.model, one.reading) for one in prompted} == {(model, "strict")}
     given: Any = [one.settings for one in found if not is_asked(name, one)]
     if name == "cub_text":
         assert {one.model for one in given} == {"drawn" if tiny else "hf/openai/clip-vit-large-patch14"}
@@ -163,7 +182,7 @@ def test_libraries_know_every_network(name: str, tmp_path: Path) -> None:
 
 
 def test_cases_have_their_own_pictures_prompt_and_figures() -> None:
-    assert recipes.read("llava_zero_shot").cases == ("mnist", "animals", "chess")
+    assert recipes.read("llava_zero_shot").cases == ("mnist", "animals", "chess", "chess-taught")
     assert recipes.read("llava_zero_shot").case == "mnist", "the first is meant where none is named"
     assert recipes.read("pets_vit").cases == () and recipes.read("pets_vit").case is None
     of = {case: recipes.read(f"llava_zero_shot/{case}") for case in ("mnist", "animals", "chess")}

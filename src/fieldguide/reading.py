@@ -17,6 +17,8 @@ from fieldguide.tasks.classify import Classify, fold
 from fieldguide.tasks.reading import READINGS, Reading
 
 FILE = "readings.json"
+#: Where families write down what a prompt called the classes.
+_ASKED = ("vlm_prompt.json", "vlm_lora.json")
 
 
 def write_readings(run: Path, predictions: Sequence[Prediction], manifest: Manifest, settings: Mapping[str, Any]) -> None:
@@ -38,7 +40,7 @@ def task_of(run: Path, manifest: Manifest) -> Classify:
     A prompt may call classes by names of its own, and those are what was asked for: they stay, and what was added since comes to them.
     """
     now = _classes(run.parents[1] / "classes.toml", manifest.classes)
-    asked = _as_asked(run / "model" / "vlm_prompt.json")
+    asked = next((told for name in _ASKED if (told := _as_asked(run / "model" / name))), ())
     if tuple(info.id for info in asked) != manifest.classes:
         return Classify(now)
     then = _classes(run / "model" / "classes.toml", manifest.classes)

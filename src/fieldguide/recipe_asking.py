@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fieldguide import plan as planning
 from fieldguide import recipes, runs, terminal
 from fieldguide.asked import Asked, Entry, PromptAudit
+from fieldguide.craft.chat import behind_server
 from fieldguide.errors import UsageProblem, plain
 from fieldguide.files import read_own
 from fieldguide.settings import build
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Families whose contestants are asked in words: they get `Recipe.prompted` in the place of `Recipe.shared`.
 FAMILIES = frozenset({"vlm_prompt", "vlm_lora"})
+#: The one of them whose models are taught, and so have to be on this machine.
+TAUGHT = "vlm_lora"
 #: What a user may say of the model that is asked; settings of these families.
 OPTIONS = ("model", "server", "key_variable")
 
@@ -32,7 +35,7 @@ def told(order: Order, entry: Mapping[str, Any]) -> dict[str, str]:
     """Return what a user said of the model, as far as it is of this contestant: one that is taught has no server."""
     if not asks(entry):
         return {}
-    return {option: value for option, value in order.asking.items() if entry["family"] != "vlm_lora" or option == "model"}
+    return {option: value for option, value in order.asking.items() if entry["family"] != TAUGHT or option == "model"}
 
 
 def read_asking(name: str, given: Mapping[str, Any]) -> dict[str, str]:
@@ -54,7 +57,7 @@ def takes_part(order: Order, entry: Mapping[str, Any], settings: Mapping[str, An
     Nobody downloads many gigabytes by ``--online`` for a row of a table that was not wished for.
     """
     name = entry["name"]
-    if entry["family"] == "vlm_lora" and order.asking.get("model", "").startswith(("served/", "ollama/")):
+    if name in order.recipe.optional and entry["family"] == TAUGHT and behind_server(order.asking.get("model", "")):
         return False
     if order.tiny or name not in order.recipe.optional or "model" in order.asking or runs.whole(order.folder / "runs" / name):
         return True

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fieldguide.before_after import Spoken, spoken, write_before_after
 from fieldguide.data.tables import read_predictions
 from fieldguide.files import damaged, read_own, read_toml, sweep, write_json
 from fieldguide.reading import write_readings
@@ -30,6 +31,7 @@ class _Pile:
     by_chance: dict[str, bool] = field(default_factory=dict)
     kinds: dict[str, str] = field(default_factory=dict)
     asked: dict[Key, list[Asked]] = field(default_factory=dict)
+    spoken: list[Spoken] = field(default_factory=list)
 
 
 def score(folder: Path, manifest: Manifest) -> None:
@@ -54,6 +56,7 @@ def score(folder: Path, manifest: Manifest) -> None:
     pile = _scored(folder, manifest, dropped)
     write_differences(folder, manifest, pile.sheets, pile.scores, pile.kinds)
     write_questions(folder, pile.asked)
+    write_before_after(folder, pile.spoken)
     if pile.sheets:
         comparison = compare(pile.sheets, chance(manifest), choose(pile.scores))
         suspects = find_suspects(pile.wider, comparison)
@@ -98,6 +101,8 @@ def _scored(folder: Path, manifest: Manifest, dropped: bool) -> _Pile:
         pile.kinds[run.name] = kind_of_run(run, str(settings.get("family", "unknown")))
         if (asked := asked_of(run, predictions, manifest)) is not None:
             pile.asked.setdefault(asked[0], []).append(asked[1])
+        if (said := spoken(run, predictions, manifest, settings)) is not None:
+            pile.spoken.append(said)
         pile.scores.append(scored)
         pile.sheets.append(answered)
         pile.wider.append(sheet(run.name, predictions, new, manifest.classes))

@@ -100,7 +100,24 @@ def _part(
         "kinds": _kinds(given, reads[headline], rows),
         "format": {"labelled_share": labelled / len(rows), "recognised": own.correct / labelled if labelled else None},
         "leaning": leaning(own),
+        "per_class": per_class(sheets["strict"]),
     }
+
+
+def per_class(answers: AnswerSheet) -> list[dict[str, Any]]:
+    """Return of each class that has pictures how many there are, how many are answered with any label, and with the right one.
+
+    So the recall of a class is ``right / n``, and its filtered recall ``right / labelled``, on the same pictures. ``answered`` counts all
+    answers that name the class.
+    """
+    labelled, found = answers.answer >= 0, []
+    for at, id in enumerate(answers.classes):
+        own = answers.truth == at
+        if n := int(own.sum()):
+            right = int((answers.right & own).sum())
+            answered = int((answers.answer == at).sum())
+            found.append({"id": id, "n": n, "labelled": int((labelled & own).sum()), "right": right, "answered": answered})
+    return found
 
 
 def _sheet(run: str, reads: Sequence[Read], rows: Sequence[ManifestRow], task: Classify) -> AnswerSheet:

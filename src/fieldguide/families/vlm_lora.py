@@ -207,7 +207,8 @@ def fit(train: Sequence[Example], val: Sequence[Example], task: Task, settings: 
         _teaching(settings, asking, len(lessons), bench), lessons, looked_at, bench, _judge(prompt, known, settings)
     )
     chat = student.chat
-    bench.fact(**{**chat.facts, "model": settings.model, "kind": "tuned", "revision": chat.revision, **student.sizes()})
+    facts = {**chat.facts, "model": settings.model, "kind": "tuned", "revision": chat.revision, "image_size": chat.size}
+    bench.fact(**{**facts, **student.sizes()})
     told = Told(asking, tuple((info.id, info.name) for info in known.classes))
     made = Taught(told, settings.head, chat.revision, chat.size, lambda: (student, head))
     shelf = made.shelf(bench, settings.model)
@@ -320,6 +321,7 @@ def _note(bench: Bench, settings: Settings, prompt: Spoken, asking: Asking) -> N
         "name": prompt.name,
         "source": prompt.source,
         "hash": asking.hash,
+        "question": asking.question,
         "text": asking.text(),
         "answers_in": answers_in(prompt),
         "reading": reading_of(prompt, settings.reading),

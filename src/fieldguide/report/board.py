@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from markupsafe import Markup
 
 from fieldguide.report import say
+from fieldguide.report.both_readings import Column, columns
 from fieldguide.report.charts import Axis, axis_for, heat, strip, strip_axis
 from fieldguide.report.read import Contestant, Json, Study
 from fieldguide.report.say import MISSING, NOT_APPLICABLE, Value
@@ -284,7 +285,7 @@ def _told(pair: Json) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class ClassRow:
-    """One class: how often it stands in the test part, its mean recall, and one cell for each contestant."""
+    """One class: how often it stands in the test part, its mean recall, and one cell for each column."""
 
     id: str
     n: int
@@ -297,17 +298,17 @@ class ClassRow:
 
 def class_rows(study: Study) -> tuple[tuple[ClassRow, ...], int]:
     """Return the per-class table, hardest class first, and how many classes it leaves out."""
-    tables = [{entry["id"]: entry for entry in (c.test or {}).get("per_class", [])} for c in study.scored]
-    rows = [_class_row(info.id, study, tables) for info in study.classes]
+    shown = columns(study)
+    rows = [_class_row(info.id, shown) for info in study.classes]
     rows.sort(key=lambda row: (row.mean is None, row.mean or 0.0, row.id))
-    most = max(20, MOST_CLASS_CELLS // max(1, len(study.scored)))
+    most = max(20, MOST_CLASS_CELLS // max(1, len(shown)))
     return tuple(rows[:most]), max(0, len(rows) - most)
 
 
-def _class_row(id: str, study: Study, tables: list[dict[str, Json]]) -> ClassRow:
-    entries = [table.get(id) or {} for table in tables]
+def _class_row(id: str, shown: Sequence[Column]) -> ClassRow:
+    entries = [column.entries.get(id) or {} for column in shown]
     recall = tuple(say.score(entry.get("recall")) for entry in entries)
-    known = [value.number for value in recall if value.number is not None]
+    known = [v.number for v, column in zip(recall, shown, strict=True) if v.number is not None and column.main]
     return ClassRow(
         id=id,
         n=max((int(entry.get("n", 0)) for entry in entries), default=0),
@@ -315,7 +316,7 @@ def _class_row(id: str, study: Study, tables: list[dict[str, Json]]) -> ClassRow
         recall=recall,
         f1=tuple(say.score(entry.get("f1")) for entry in entries),
         levels=tuple(None if value.number is None else heat(value.number) for value in recall),
-        titles=tuple(_class_title(entry, c.name, say.score) for entry, c in zip(entries, study.scored, strict=True)),
+        titles=tuple(_class_title(entry, c.name, say.score) for entry, c in zip(entries, shown, strict=True)),
     )
 
 

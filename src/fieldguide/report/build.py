@@ -24,6 +24,7 @@ from fieldguide.files import write_text
 from fieldguide.report import (
     audits,
     board,
+    both_readings,
     calibration,
     causes,
     confusion,
@@ -43,6 +44,7 @@ from fieldguide.report import (
     seeds,
     slices,
     slopes,
+    taught,
     texts,
     together,
     trust,
@@ -134,8 +136,10 @@ def draw_page(study: Study, picture: Any, most: int, edition: Edition = Edition(
         "fractions": fractions.fractions(study),
         "calibration": calibration.calibration(study),
         "prompting": prompting.prompting(study, picture, most * prompting.MOST_PICTURES // gallery.MOST_PICTURES),
+        "taught": taught.taught(study),
         "audit": audits.audits(study),
         "texts": texts.texts(study),
+        "class_columns": both_readings.columns(study),
         "class_rows": rows,
         "class_more": hidden,
         "panels": confusion.panels(study, shots),
@@ -186,6 +190,7 @@ def _unsaid(told: Mapping[str, Any]) -> frozenset[str]:
         "seeds": told["seeds"].shown,
         "fractions": told["fractions"].shown,
         "prompting": told["prompting"],
+        "taught": told["taught"],
         "audit": told["audit"],
         "texts": told["texts"],
     }
@@ -207,6 +212,7 @@ SECTIONS = (
     ("fractions", "More pictures?"),
     ("calibration", "How sure?"),
     ("prompting", "In words"),
+    ("taught", "Taught"),
     ("audit", "Prompt"),
     ("texts", "Text"),
     ("classes", "Classes"),
@@ -237,6 +243,7 @@ STYLES = (
     "calibration.css",
     "audit.css",
     "counting.css",
+    "taught.css",
 )
 SCRIPTS = ("report.js", "gallery.js", "why.js", "slopes.js")
 

@@ -41,6 +41,11 @@ class Curves:
     count: int
     step: int
 
+    @property
+    def unit(self) -> str:
+        """What is counted: epochs, or the looks at validation of a language model that is taught in steps."""
+        return "look" if self.contestant.facts.get("kind") == "tuned" else "epoch"
+
 
 def curves(study: Study) -> tuple[tuple[Curves, ...], tuple[Contestant, ...]]:
     """Return the curves of `study`, and the scored contestants that have none."""

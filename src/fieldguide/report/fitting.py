@@ -37,7 +37,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """The section; without `rows` nobody trained in epochs. `advice` says for each state that was found what to try."""
+    """The section; without `rows` nobody trained in epochs. `advice` says for each state that was found what to try.
+
+    `unasked` are language models that were taught: they are asked about validation pictures alone.
+    """
 
     rows: tuple[Row, ...]
     ruler: Markup
@@ -45,11 +48,14 @@ class Section:
     advice: tuple[tuple[str, str], ...]
     overfit_from: str
     learned_from: str
+    unasked: tuple[Contestant, ...] = ()
 
 
 def section(study: Study) -> Section:
     """Return the section for `study`."""
-    trained = [contestant for contestant in study.contestants if contestant.epochs or contestant.kept]
+    fitted = [contestant for contestant in study.contestants if contestant.epochs or contestant.kept]
+    unasked = tuple(c for c in fitted if c.facts.get("kind") == "tuned" and c.kept.get("train_accuracy") is None)
+    trained = [contestant for contestant in fitted if contestant not in unasked]
     found = [judged(study, contestant) for contestant in trained]
     axis = axis_for(share for one in found for share in (one.train, one.val) if share is not None)
     rows = tuple(
@@ -68,7 +74,8 @@ def section(study: Study) -> Section:
         for contestant, one in zip(trained, found, strict=True)
     )
     advice = {row.found.state: row.found.advice for row in rows if row.found.advice}
-    return Section(rows, ruler(axis), _lead(rows), tuple(advice.items()), f"{100 * OVERFIT:.0f}", f"{100 * LEARNED:.0f}")
+    bounds = f"{100 * OVERFIT:.0f}", f"{100 * LEARNED:.0f}"
+    return Section(rows, ruler(axis), _lead(rows), tuple(advice.items()), *bounds, unasked)
 
 
 def judged(study: Study, contestant: Contestant) -> Fitting:

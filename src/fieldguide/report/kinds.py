@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
-from fieldguide.report import say
+from fieldguide.report import both_readings, say
 from fieldguide.report.charts import Axis, axis_for, heat
 from fieldguide.report.dots import Dot, row, ruler
 from fieldguide.report.read import Contestant, Json, Study
@@ -91,9 +91,24 @@ def kinds(study: Study) -> Kinds:
         name = entry["name"] if len(entry["runs"]) == 1 else entry["plural"]
         picture = row(axis, dots, entry["mean"]) if dots else Markup("")
         shown.append(Kind(entry["kind"], name, members, picture, mean, entry.get("representative"), bool(entry["compared"])))
+        shown += _filtered(shown[-1], axis, study)
     names = {entry["kind"]: (entry["name"], entry["plural"]) for entry in told["kinds"]}
     pairs = sorted(told["pairs"], key=lambda entry: (entry.get("p_holm") is None, entry["n_a"] + entry["n_b"] == 2))
     return Kinds(True, tuple(shown), ruler(axis), tuple(_pair(entry, names) for entry in pairs))
+
+
+def _filtered(kind: Kind, axis: Axis, study: Study) -> list[Kind]:
+    """Return the same models under the filtered reading, where any of them answers in words: shown beside, and not compared."""
+    if not any(both_readings.counts_of(study, member.contestant) for member in kind.members):
+        return []
+    members = tuple(replace(m, accuracy=say.score(both_readings.accuracy(study, m.contestant))) for m in kind.members)
+    known = [(m, m.accuracy.number) for m in members if m.accuracy.number is not None]
+    if not known:
+        return []
+    mean = sum(number for _, number in known) / len(known)
+    dots = [Dot(m.contestant.name, m.number, m.contestant.slot, number) for m, number in known]
+    value = Value(say.percent(mean), mean, f"of {len(known)}")
+    return [Kind(kind.code, f"{kind.name}, filtered", members, row(axis, dots, mean), value, None, compared=False)]
 
 
 def _axis(entries: Sequence[Json], study: Study) -> Axis:
@@ -101,6 +116,8 @@ def _axis(entries: Sequence[Json], study: Study) -> Axis:
     compared = {run for entry in entries if entry["compared"] for run in entry["runs"]}
     known = {c.name: v for c in study.scored if (v := (c.metric("accuracy") or {}).get("value")) is not None}
     accuracies = [v for name, v in known.items() if name in compared] or list(known.values())
+    filtered = [both_readings.accuracy(study, c) for c in study.scored if both_readings.counts_of(study, c)]
+    accuracies += [score["value"] for score in filtered if score and score.get("value") is not None]
     end = lowest(accuracies) if accuracies else 0.0
     return axis_for([v for v in accuracies if v >= end])
 
@@ -207,12 +224,18 @@ def by_class(study: Study) -> ByClass:
     tests = told["by_class"]
     held = [test for test in tests["tests"] if test["holds"]]
     signs = _signs(held)
-    rows = [_class_row(entry, names, signs) for entry in told["classes"]]
-    rows.sort(key=lambda row: (sum(cell.number for cell in row.cells), row.id))
+    spoken = _spoken(entries, study)
+    ordered = sorted(told["classes"], key=lambda entry: (sum(entry["kinds"][kind]["mean"] for kind in names), entry["id"]))
+    rows = [_class_row(entry, names, signs, spoken) for entry in ordered]
     compared = [entry for entry in entries if entry["compared"]]
     return ByClass(
         known=True,
-        kinds=tuple((names[entry["kind"]], f"{len(entry['runs'])}") for entry in entries),
+        kinds=tuple(
+            one
+            for entry in entries
+            for name in [names[entry["kind"]]]
+            for one in [(name, f"{len(entry['runs'])}"), *([(f"{name}, filtered", "")] if entry["kind"] in spoken else [])]
+        ),
         rows=tuple(rows[:MOST_CLASSES]),
         more=max(0, len(rows) - MOST_CLASSES),
         findings=tuple(_findings(held, entries, study)),
@@ -234,7 +257,35 @@ def _signs(held: Sequence[Json]) -> dict[tuple[str, str], str]:
     return found
 
 
-def _class_row(entry: Json, names: Mapping[str, str], signs: Mapping[tuple[str, str], str]) -> ClassRow:
+def _spoken(entries: Sequence[Json], study: Study) -> dict[str, list[dict[str, float | None]]]:
+    """Return, for each kind of which a model answers in words, the filtered recalls of its models by class."""
+    known = {c.name: c for c in study.scored}
+    found = {}
+    for entry in entries:
+        members = [known[run] for run in entry["runs"] if run in known]
+        if any(both_readings.counts_of(study, member) for member in members):
+            found[entry["kind"]] = [both_readings.recalls(study, member) for member in members]
+    return found
+
+
+def _filtered_cell(id: str, name: str, recalls: Sequence[Mapping[str, float | None]]) -> Cell:
+    shares = [share for own in recalls if (share := own.get(id)) is not None]
+    if not shares:
+        return Cell(
+            say.NOT_APPLICABLE, -1.0, 0, "", f"{name}, filtered: no answer about its pictures is a name of the list", ""
+        )
+    mean, spread = sum(shares) / len(shares), ""
+    if min(shares) < max(shares):
+        spread = f"{say.points(min(shares), False)}–{say.points(max(shares), False)}"
+    return Cell(say.points(mean, False), mean, heat(mean), spread, f"{name}, filtered: mean recall {say.percent(mean)}", "")
+
+
+def _class_row(
+    entry: Json,
+    names: Mapping[str, str],
+    signs: Mapping[tuple[str, str], str],
+    spoken: Mapping[str, Sequence[Mapping[str, float | None]]],
+) -> ClassRow:
     cells = []
     for kind, name in names.items():
         recall = entry["kinds"][kind]
@@ -247,6 +298,8 @@ def _class_row(entry: Json, names: Mapping[str, str], signs: Mapping[tuple[str, 
         sign = signs.get((entry["id"], kind), "")
         title += {"▲": "; better than another kind’s choice", "▼": "; worse than another kind’s choice"}.get(sign, "")
         cells.append(Cell(say.points(recall["mean"], False), recall["mean"], heat(recall["mean"]), spread, title, sign))
+        if kind in spoken:
+            cells.append(_filtered_cell(entry["id"], name, spoken[kind]))
     return ClassRow(entry["id"], entry["n"], tuple(cells))
 
 

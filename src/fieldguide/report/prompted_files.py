@@ -71,6 +71,16 @@ class Leaning:
 
 
 @dataclass(frozen=True, slots=True)
+class ClassCount:
+    """One class under the strict reading: `n` pictures, `labelled` of them with any label, `right` with theirs; `answered`: so often in all."""
+
+    n: int
+    labelled: int
+    right: int
+    answered: int
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
     """The readings of one part of the split, `n` pictures.
 
@@ -86,6 +96,7 @@ class Part:
     labelled: float | None = None
     recognised: float | None = None
     scored: int | None = None
+    classes: Mapping[str, ClassCount] = field(default_factory=dict)
 
     def reading(self, id: str) -> Counted | None:
         """Return the reading of that name."""
@@ -153,6 +164,17 @@ def _part(told: Json) -> Part:
         labelled=share(form.get("labelled_share")),
         recognised=share(form.get("recognised")),
         scored=whole(_object(told.get("scored")).get("right")),
+        classes=dict(_each(told.get("per_class"), _class)),
+    )
+
+
+def _class(told: Json) -> tuple[str, ClassCount] | None:
+    id, counts = words(told.get("id")), [whole(told.get(name)) for name in ("n", "labelled", "right", "answered")]
+    n, labelled, right, answered = (-1 if count is None else count for count in counts)
+    return (
+        (id, ClassCount(n, labelled, right, answered))
+        if id and 0 <= right <= min(labelled, answered) and labelled <= n
+        else None
     )
 
 

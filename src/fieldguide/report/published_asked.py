@@ -17,6 +17,8 @@ _METRICS = {
     for mean in ("macro", "weighted")
     for name, words in (("precision", "precision"), ("recall", "recall"), ("f1", "F1"))
 }
+#: Families of language models that look.
+_LOOK = ("vlm_prompt", "vlm_lora")
 _DENOMINATORS = {
     "listed": "answers that are a name of the list",
     "any name": "answers that are a bare name, on the list or off it",
@@ -39,11 +41,7 @@ def others(recipe: Recipe, scored: Mapping[str, Contestant]) -> dict[str, str]:
     for entry in recipe.study["contestants"]:
         wanted = {**recipe.prompted, **entry.get("settings", {})}.get("model")
         contestant = scored.get(entry["name"])
-        if (
-            contestant is None
-            or entry["family"] not in ("vlm_prompt", "vlm_lora")
-            or contestant.settings.get("model") in (None, wanted)
-        ):
+        if contestant is None or entry["family"] not in _LOOK or contestant.settings.get("model") in (None, wanted):
             continue
         asked = say.pathless(say.clean(contestant.settings["model"], 80))
         found[entry["name"]] = f"{entry['name']}: asked here was {asked}, and the published figure is of {wanted}."

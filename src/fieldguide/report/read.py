@@ -95,6 +95,7 @@ class Study:
     texts: TextFiles = field(default_factory=TextFiles)
     prompted: Mapping[str, Prompted] = field(default_factory=dict)
     questions: Json | None = None
+    before_after: Json | None = None
     audits: Mapping[str, Audit] = field(default_factory=dict)
 
     @cached_property
@@ -177,6 +178,7 @@ def read_study(folder: Path) -> Study:
         texts=read_text_files(folder, manifest, _json),
         prompted=read_prompted(named),
         questions=_json(folder / "questions.json"),
+        before_after=_json(folder / "before_after.json"),
         audits=read_audits(named),
     )
 

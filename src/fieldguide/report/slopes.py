@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from fieldguide.evaluate.pairs import mcnemar
-from fieldguide.report import say
+from fieldguide.report import both_readings, say
 from fieldguide.report.board import mirrored
 from fieldguide.report.read import Contestant, Json, Study
 from fieldguide.report.slope_chart import Trace, slope_chart
@@ -75,6 +75,16 @@ class Named:
 
 
 @dataclass(frozen=True, slots=True)
+class Filtered:
+    """The same two where answers that are no name of the list are left out; `out` classes have none that is, on one side or both."""
+
+    chart: Markup
+    accuracies: tuple[say.Value, say.Value]
+    out: int
+    traces: tuple[Trace, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Slope:
     """Two runs: `apart` says what is different between them, `sentence` what the whole test part says, `doubt` the single classes."""
 
@@ -91,6 +101,7 @@ class Slope:
     counts: Mapping[str, int]
     lists: tuple[Named, ...]
     chart: Markup
+    filtered: Filtered | None = None
 
     @property
     def rows(self) -> tuple[Line, ...]:
@@ -219,7 +230,24 @@ def slope(study: Study, before: Contestant, after: Contestant) -> Slope:
         counts=counts,
         lists=_lists(lines),
         chart=slope_chart(title, [Trace(line.name, line.before, line.after) for line in lines], ends if known else None),
+        filtered=_filtered(study, before, after, lines),
     )
+
+
+def _filtered(study: Study, before: Contestant, after: Contestant, lines: Sequence[Line]) -> Filtered | None:
+    """Return the same under the filtered reading; `None` where neither answers in words."""
+    if not (both_readings.counts_of(study, before) or both_readings.counts_of(study, after)):
+        return None
+    one, two = both_readings.recalls(study, before), both_readings.recalls(study, after)
+    traces = [
+        Trace(line.name, was, now)
+        for line in lines
+        if (was := one.get(line.id)) is not None and (now := two.get(line.id)) is not None
+    ]
+    values = tuple(say.score(both_readings.accuracy(study, c)) for c in (before, after))
+    title = f"Filtered recall of each class, from {before.name} to {after.name}"
+    chart = slope_chart(title, traces, (values[0].number, values[1].number))
+    return Filtered(chart, (values[0], values[1]), len(lines) - len(traces), tuple(traces))
 
 
 def class_lines(study: Study, before: Contestant, after: Contestant) -> tuple[Line, ...]:
@@ -356,4 +384,12 @@ def _choices(study: Study) -> Choices | None:
         recalls = ",".join("" if table.get(info.id) is None else f"{table[info.id]:.5g}" for info in study.classes)
         accuracy = (contestant.metric("accuracy") or {}).get("value")
         contestants.append((contestant.name, recalls, "" if accuracy is None else f"{accuracy:.5g}"))
+    contestants += [_chosen(study, c) for c in study.scored if both_readings.counts_of(study, c)]
     return Choices(tuple(contestants), tuple(info.name for info in study.classes), tuple(pairs))
+
+
+def _chosen(study: Study, contestant: Contestant) -> tuple[str, str, str]:
+    """Return the filtered recalls of a contestant that answers in words, as one more that can be chosen."""
+    own, whole = both_readings.recalls(study, contestant), (both_readings.accuracy(study, contestant) or {}).get("value")
+    recalls = ",".join("" if (share := own.get(info.id)) is None else f"{share:.5g}" for info in study.classes)
+    return f"{contestant.name}, filtered", recalls, "" if whole is None else f"{whole:.5g}"

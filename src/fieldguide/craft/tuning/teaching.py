@@ -82,5 +82,7 @@ def taught(
 ) -> tuple[Student, Head]:
     """Train, or go on where the last sitting was stopped; return the student with its best weights, and its head."""
     student, head = opened(teaching, [*train, *val], bench)
+    plan = teaching.plan
+    bench.fact(planned={"steps": plan.steps, "pictures_a_step": plan.batch_size * plan.accumulate, "lessons": len(train)})
     Course(student, head, train, val, teaching.plan, bench, judge).go()
     return student, head

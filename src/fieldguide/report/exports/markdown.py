@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from fieldguide.report import audits, board, honest, prompting, say, trust
-from fieldguide.report.exports import markdown_prompting, markdown_sure, markdown_texts
+from fieldguide.report import audits, board, honest, prompting, say, taught, trust
+from fieldguide.report.exports import markdown_prompting, markdown_sure, markdown_taught, markdown_texts
 from fieldguide.report.exports.table import problem
 from fieldguide.report.hashes import hashes
 from fieldguide.report.read import Json, Study
@@ -55,6 +55,7 @@ def report(study: Study) -> str:
         ("Before and after", _slopes),
         ("How sure, and how right?", _sureness),
         *((("Asked in words", _prompting),) if prompting.prompting(study, lambda key: Thumbnail(None), 0) else ()),
+        *((("What teaching changed", _taught),) if taught.taught(study) else ()),
         *((("What the prompt does", _audited),) if audits.audits(study) else ()),
         *((("Can text stand in for pictures?", _texts),) if study.texts else ()),
         ("With and without", _doubts),
@@ -167,6 +168,10 @@ def _slopes(study: Study) -> Iterator[str]:
 
 def _prompting(study: Study) -> Iterator[str]:
     yield from markdown_prompting.section(study, text, table, code)
+
+
+def _taught(study: Study) -> Iterator[str]:
+    yield from markdown_taught.section(study, text, table, code)
 
 
 def _sureness(study: Study) -> Iterator[str]:
