@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 import fieldguide
 from fieldguide import demo, families, plan
+from fieldguide.bench import Silent
 from fieldguide.data.drawn.folders import write_drawings
 from fieldguide.errors import DONE
 
@@ -13,10 +16,10 @@ ROOT = Path(__file__).parent.parent
 
 
 def test_the_contestants_are_ten_and_of_every_family() -> None:
-    found = plan.read_contestants(demo.CONTESTANTS)
+    found, counting = (plan.read_contestants(some) for some in (demo.CONTESTANTS, demo.COUNTING))
     assert len(found) == 10 and "ten contestants" in (ROOT / "README.md").read_text(encoding="utf-8")
-    assert {one.family for one in found} == set(families.names()) - {"recorded"}
-    assert all(plan.obstacle(one, online=False) is None for one in found), "it runs offline"
+    assert {one.family for one in (*found, *counting)} == set(families.names()) - {"recorded"}
+    assert all(plan.obstacle(one, online=False) is None for one in (*found, *counting)), "it runs offline"
 
 
 def test_the_list_of_classes_stands_before_the_picture() -> None:
@@ -47,3 +50,19 @@ def test_an_encoder_and_a_language_model_stand_side_by_side(tmp_path: Path) -> N
     free, scored = (study.scores(name)["parts"]["test"] for name in ("asked", "scored"))
     assert scored["failed"] == 0 and scored["correct"] > free["correct"], "what is lost in the format is won back"
     assert scored["metrics"]["log_loss"]["value"] is not None and free["metrics"]["log_loss"]["value"] is None
+
+
+def test_coins_are_counted_by_a_model_before_and_after_it_was_taught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small part of it, with two steps of training."""
+    taught = {**demo._TAUGHT, "most_steps": 2, "looks": 1, "looked_at": 2}
+    entries = [
+        one.model_copy(update={"settings": {**one.settings, **(taught if one.name == "taught" else {})}})
+        for one in demo.COUNTING
+    ]
+    assert all(plan.other_task(one, "count") is None for one in plan.read_contestants(demo.COUNTING))
+    monkeypatch.setattr(demo, "COUNTING", tuple(entries))
+    monkeypatch.setattr(demo, "COINS", {"train": 20, "valid": 3, "test": 5})
+    study = demo.run_counting(tmp_path / "s", Silent())
+    assert set(study.outcomes.values()) == {"done"}, {name: study.failure(name) for name in study.outcomes}
+    assert study.scores("held-to-the-form")["parts"]["test"]["metrics"]["parsed"]["value"] == 1
+    assert study.manifest.classes == demo.KINDS and study.report.exists()

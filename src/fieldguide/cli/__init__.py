@@ -93,11 +93,14 @@ def _options(names: tuple[str, ...], of: str) -> list[inspect.Parameter]:
 
 @app.command()
 def demo(out: Out = Path("demo-study")) -> None:
-    """Run the main job on 1,797 handwritten digits: nine contestants, why they answer so, one report, offline, in a few minutes."""
+    """Run the main job on 1,797 handwritten digits, and count drawn coins before and after teaching: two reports, offline, in minutes."""
     from fieldguide import terminal
-    from fieldguide.demo import run_demo
+    from fieldguide.demo import run_counting, run_demo
 
-    _show_study(run_demo(out or Path("demo-study"), terminal.Bars()))
+    folder = out or Path("demo-study")
+    _show_study(run_demo(folder, terminal.Bars()))
+    terminal.say("And a small study of counting: a language model before and after it was taught.", "bold")
+    _show_study(run_counting(folder.with_name(f"{folder.name}-counting"), terminal.Bars()))
 
 
 @app.command()
