@@ -19,7 +19,7 @@ format:
     uv run ruff check --fix .
     uv run ruff format .
 
-# The main job: ten contestants on handwritten digits.
+# The main job: eleven contestants on handwritten digits.
 demo:
     uv run fieldguide demo
 

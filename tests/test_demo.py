@@ -15,9 +15,10 @@ from fieldguide.errors import DONE
 ROOT = Path(__file__).parent.parent
 
 
-def test_the_contestants_are_ten_and_of_every_family() -> None:
+def test_the_contestants_are_eleven_and_of_every_family() -> None:
     found, counting = (plan.read_contestants(some) for some in (demo.CONTESTANTS, demo.COUNTING))
-    assert len(found) == 10 and "ten contestants" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(found) == 11 and "eleven contestants" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert {one.family for one in found} == set(families.names()) - {"recorded", "count_baseline"}
     assert {one.family for one in (*found, *counting)} == set(families.names()) - {"recorded"}
     assert all(plan.obstacle(one, online=False) is None for one in (*found, *counting)), "it runs offline"
 
@@ -32,6 +33,8 @@ def test_the_list_of_classes_stands_before_the_picture() -> None:
     assert (asked.name, scored.name) == ("asked", "scored")
     same = [one.settings.model_copy(update={"ask": "generate"}) for one in (asked, scored)]
     assert same[0] == same[1], "the same model is asked the same"
+    (taught,) = (one.settings for one in plan.read_contestants(demo.CONTESTANTS) if one.family == "vlm_lora")
+    assert (taught.model, taught.prompt) == (asked.settings.model, asked.settings.prompt), "before and after, of one question"  # type: ignore[attr-defined]
 
     (turn,) = render(read_prompt(asked.settings.prompt), propose(map(str, range(10)))).messages  # type: ignore[attr-defined]
     assert turn.parts[-1] == Shown() and "0, 1, 2, 3" in str(turn.parts[0])

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from tests.report.make_taught import add_taught
 
 pytestmark = pytest.mark.browser
 #: The rules that are on by themselves (WCAG 2 A and AA, best practice), and the size of what is touched.
@@ -28,9 +29,11 @@ def plain(
 
     folder = tmp_path_factory.mktemp("plain")
     weigher = maker.Entry("weigher", "vlm_prompt", 3.0)
-    maker.make_study(folder, maker.Plan(entries=(*maker.ENTRIES, weigher), per_class=(12, 6, 6)))
-    plan = prompting_maker.Plan(recorded=("clip_adapter",), how="choice", weighed=("weigher",))
+    lora = maker.Entry("lora", "vlm_lora", 3.5, failures=0.02, probabilities=False)
+    maker.make_study(folder, maker.Plan(entries=(*maker.ENTRIES, weigher, lora), per_class=(12, 6, 6)))
+    plan = prompting_maker.Plan(("talker", "lora"), recorded=("clip_adapter",), how="choice", weighed=("weigher",))
     prompting_maker.add_prompting(folder, plan)
+    add_taught(folder, "talker", "lora")
     audit_maker.add_audit(folder)
     build(folder, maker.FakeReader(40))
     return folder
