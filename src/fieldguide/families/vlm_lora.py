@@ -1,10 +1,10 @@
 """A language model that looks, taught the answers of this study: adapters (LoRA, QLoRA) or all weights, on this machine.
 
 The prompt is one of ``fieldguide prompts``; what is taught is the name of each training picture's class, or how many of each class it
-shows, as the prompt wants it answered,
-and the loss stands on that answer alone. Which parts are trained is a list of switches, and what each holds is counted and told.
-Validation pictures are asked about as test pictures will be; the best look is kept.
-E1b trained Llama 3.2 Vision in this way: model=hf/meta-llama/Llama-3.2-11B-Vision-Instruct, method=qlora, all parts but the projector.
+shows, as the prompt wants it answered, and the loss stands on that answer alone. Which parts are trained is a list of switches, and
+what each holds is counted and told. Validation pictures are asked about as test pictures will be; the best look is kept.
+The published experiment of the recipe ``animals90`` (E1b of the reference experiments) trained Llama 3.2 Vision in this way:
+model=hf/meta-llama/Llama-3.2-11B-Vision-Instruct, method=qlora, all parts but the projector.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Settings(Base):
     accumulate: int = Field(4, ge=1, le=1024)
     """Batches whose gradients make one step."""
     learning_rate: float = Field(2e-4, gt=0, le=1)
-    """Highest rate of the optimiser, once it has risen; E1b took 2e-4."""
+    """Highest rate of the optimiser, once it has risen; the published tuning of the recipe animals90 took 2e-4."""
     schedule: Literal["linear", "cosine", "constant", "moondream", "moondream_corrected"] = "linear"
     """How the rate rises and falls; ``moondream`` as its script has it, which ends at 0.122 of the peak, and what was meant (0.1)."""
     warmup: float = Field(0.1, ge=0, lt=1)

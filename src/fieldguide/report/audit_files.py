@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fieldguide.files import read_json
-from fieldguide.report.prompted_files import Json, change, number, share, whole, words
+from fieldguide.report.prompted_files import Json, change, number, opened, share, whole, words
 
 #: The newest form of the file that is known.
 SCHEMA = 1
@@ -164,17 +163,9 @@ def read_audits(runs: Mapping[Path, str]) -> dict[str, Audit]:
 
 def read_audit(path: Path) -> Audit:
     """Return one file; never raises for what is in it."""
-    try:
-        told = read_json(path)
-    except OSError as error:  # its own words would tell where the study lies
-        return Audit(problem=f"{NAME} cannot be read: {error.strerror}")
-    except (ValueError, RecursionError) as error:
-        return Audit(problem=f"{NAME} cannot be read: {error}")
-    if not isinstance(told, dict):
-        return Audit(problem=f"{NAME} cannot be read: a JSON object was expected")
-    schema = whole(told.get("schema"))
-    if schema is not None and schema > SCHEMA:
-        return Audit(problem=f"{NAME} was written by a newer fieldguide (version {schema})")
+    told = opened(path, SCHEMA)
+    if isinstance(told, str):
+        return Audit(problem=told)
     checks = tuple(_each(told.get("checks"), _check))
     if not checks:
         return Audit(problem=f"{NAME} holds no check")

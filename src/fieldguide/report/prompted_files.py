@@ -129,19 +129,27 @@ def noted(folder: Path, facts: Json) -> Json:
     return {**told, **facts, **{name: told[name] for name in ("notes", "prefix") if name in told}}
 
 
-def read_readings(path: Path) -> Prompted:
-    """Return one file; never raises for what is in it."""
+def opened(path: Path, newest: int) -> Json | str:
+    """Return the content of a file of the study, or why there is none; never raises for what is in it. `newest` schema is known."""
     try:
         told = read_json(path)
     except OSError as error:  # its own words would tell where the study lies
-        return Prompted(problem=f"{path.name} cannot be read: {error.strerror}")
+        return f"{path.name} cannot be read: {error.strerror}"
     except (ValueError, RecursionError) as error:
-        return Prompted(problem=f"{path.name} cannot be read: {error}")
+        return f"{path.name} cannot be read: {error}"
     if not isinstance(told, dict):
-        return Prompted(problem=f"{path.name} cannot be read: a JSON object was expected")
+        return f"{path.name} cannot be read: a JSON object was expected"
     schema = whole(told.get("schema"))
-    if schema is not None and schema > SCHEMA_VERSION:
-        return Prompted(problem=f"{path.name} was written by a newer fieldguide (version {schema})")
+    if schema is not None and schema > newest:
+        return f"{path.name} was written by a newer fieldguide (version {schema})"
+    return told
+
+
+def read_readings(path: Path) -> Prompted:
+    """Return one file; never raises for what is in it."""
+    told = opened(path, SCHEMA_VERSION)
+    if isinstance(told, str):
+        return Prompted(problem=told)
     parts = _object(told.get("parts"))
     if not isinstance(parts.get("test"), Mapping):
         return Prompted(problem=f"{path.name} holds no test part")
