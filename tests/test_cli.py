@@ -37,6 +37,21 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):  #
     return call
 
 
+def test_the_demo_tells_of_both_its_studies(  # type: ignore[no-untyped-def]
+    run, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fieldguide import compare, demo
+
+    def small(folder: Path, _: object) -> object:
+        return compare(pictures, ["majority"], out=folder)
+
+    monkeypatch.setattr(demo, "run_demo", small)
+    monkeypatch.setattr(demo, "run_counting", small)
+    code, out, _ = run("demo", "--out", tmp_path / "d")
+    assert code == DONE
+    assert f"{tmp_path / 'd' / 'report.html'}" in out and f"{tmp_path / 'd-counting' / 'report.html'}" in out
+
+
 def test_look(run, pictures: Path) -> None:  # type: ignore[no-untyped-def]
     code, out, _ = run("look", pictures, "--split", "60/20/20")
     assert code == DONE

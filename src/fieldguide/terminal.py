@@ -165,6 +165,26 @@ def drawn(done: Any) -> None:
         say(note, "dim")
 
 
+def tell(study: Any) -> None:
+    """Tell what came out of a study: what was re-used, its leaderboard, its verdict, and where the report is."""
+    reused = [name for name, outcome in study.outcomes.items() if outcome == "reused"]
+    if reused:
+        say(f"Re-used, whole from before: {', '.join(reused)}.", "dim")
+    if study.store_hits or study.store_misses:
+        say(f"Store: {study.store_misses:,} pictures decoded, {study.store_hits:,} reads served from it.", "dim")
+    if study.comparison:
+        leaderboard(study)
+    else:
+        for name, outcome in study.outcomes.items():
+            failure = study.failure(name)
+            say(f"{name}: {outcome}. {failure.get('given', '')} {failure.get('next', '')}", "red")
+    for sentence in study.left_open:
+        say(sentence, "yellow")
+    say(study.verdict, "bold")
+    say(f"Report: {study.report.resolve()}")
+    drawn(study.drawn)
+
+
 def leaderboard(study: Any) -> None:
     """Print contestants by test accuracy with tie groups, and the chance line among them."""
     comparison = study.comparison

@@ -98,9 +98,12 @@ def demo(out: Out = Path("demo-study")) -> None:
     from fieldguide.demo import run_counting, run_demo
 
     folder = out or Path("demo-study")
-    _show_study(run_demo(folder, terminal.Bars()))
+    digits = run_demo(folder, terminal.Bars())
+    terminal.tell(digits)
     terminal.say("And a small study of counting: a language model before and after it was taught.", "bold")
-    _show_study(run_counting(folder.with_name(f"{folder.name}-counting"), terminal.Bars()))
+    coins = run_counting(folder.with_name(f"{folder.name}-counting"), terminal.Bars())
+    terminal.tell(coins)
+    raise typer.Exit(max(digits.exit_code, coins.exit_code))
 
 
 @app.command()
@@ -309,26 +312,12 @@ def clean(
 
 
 def _show_study(study: Any) -> None:
+    """Tell what came out, and end with its exit code."""
     from fieldguide import processes, terminal
 
     if processes.helping():  # the first of several processes speaks for all
         return
-    reused = [name for name, outcome in study.outcomes.items() if outcome == "reused"]
-    if reused:
-        terminal.say(f"Re-used, whole from before: {', '.join(reused)}.", "dim")
-    if study.store_hits or study.store_misses:
-        terminal.say(f"Store: {study.store_misses:,} pictures decoded, {study.store_hits:,} reads served from it.", "dim")
-    if study.comparison:
-        terminal.leaderboard(study)
-    else:
-        for name, outcome in study.outcomes.items():
-            failure = study.failure(name)
-            terminal.say(f"{name}: {outcome}. {failure.get('given', '')} {failure.get('next', '')}", "red")
-    for sentence in study.left_open:
-        terminal.say(sentence, "yellow")
-    terminal.say(study.verdict, "bold")
-    terminal.say(f"Report: {study.report.resolve()}")
-    terminal.drawn(study.drawn)
+    terminal.tell(study)
     raise typer.Exit(study.exit_code)
 
 
