@@ -221,13 +221,16 @@ def test_it_counts_through_the_room(tmp_path: Path) -> None:
 
 
 def test_a_study_asks_it(tmp_path: Path) -> None:
-    folder, _ = moon(tmp_path)
+    folder, witness = moon(tmp_path)
     for name, value in (("dark", 20), ("light", 230)):
         for number in range(6):
             path = tmp_path / "pictures" / name / f"{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             noise = np.random.default_rng([value, number]).integers(0, 20, (24, 24, 3))
             Image.fromarray((value + noise).astype(np.uint8)).save(path)
+    with pytest.raises(UsageProblem, match="only through code of its own"):
+        fieldguide.compare(tmp_path / "pictures", (f"vlm_prompt/moondream/{folder}",), out=tmp_path / "no", split="test-only")
+    assert not witness.exists() and not (tmp_path / "no" / "runs").exists()
     entry = f"vlm_prompt:model=moondream/{folder},remote_code={folder},as=moon"
     study = fieldguide.compare(tmp_path / "pictures", (entry,), out=tmp_path / "s", split="test-only")
     assert study.outcomes == {"moon": "done"}, study.failure("moon")

@@ -230,7 +230,7 @@ def open_moondream(wanted: Wanted) -> Moondream:
         "device": wanted.device,
         "licence": local_files.licence(folder),
         "remote_code": {"class": found, "hash": code, **pinned},
-        "notes": [f"Code of its own was run, with consent by name: {plain(found)}, SHA-256 {code}."],
+        "notes": [f"Its answers come from code of its own, run with consent by name: {plain(found)}, SHA-256 {code}."],
     }
     revision = local_files.revision(folder, [_OWN, wanted.image_size, code])
     return Moondream(folder, wanted, revision, facts, min(USUAL_SIZE, wanted.image_size or USUAL_SIZE))
@@ -324,7 +324,7 @@ def _more(query: Any, asking: Asking) -> tuple[dict[str, Any], list[str]]:
 def _past(wanted: Wanted, why: str) -> UsageProblem:
     return UsageProblem(
         f"The code of {plain(wanted.model)} is of another era than is asked here: {plain(why)}",
-        'Allowed: a commit whose class has query(picture, question)["answer"], which moondream2 has had since 2025.',
+        'Allowed: a commit whose class has query(picture, question)["answer"], as moondream2 has it in 2025 and later.',
         "revision=COMMIT of such a one, or recorded/FILE with answers that were had elsewhere.",
     )
 
