@@ -106,8 +106,10 @@ class Settings(Base):
 
     @model_validator(mode="after")
     def _belongs(self) -> Self:
-        from fieldguide.craft.chat import behind_server
+        from fieldguide.craft.chat import MOONDREAM, behind_server
 
+        if self.model.startswith(MOONDREAM):
+            raise ValueError("moondream's class has no forward to be trained through; take hf/OWNER/NAME or hf/FOLDER")
         if behind_server(self.model):
             raise ValueError("a model behind a server cannot be trained from here; take hf/OWNER/NAME or hf/FOLDER")
         if not set(self.parts) & {"vision", "projector", "language"}:

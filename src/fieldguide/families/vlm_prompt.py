@@ -45,7 +45,7 @@ class Settings(Base):
     NAME_FIELD: ClassVar[str | None] = "model"
 
     model: str = "drawn"
-    """The model: ``drawn`` (comes along), ``hf/OWNER/NAME``, ``hf/FOLDER``, ``served/NAME`` (needs ``server``) or ``ollama/NAME``."""
+    """The model: ``drawn`` (comes along), ``hf/OWNER/NAME`` or ``FOLDER``, ``served/NAME`` (with ``server``), ``ollama/NAME``, ``moondream/NAME``."""
     server: str | None = None
     """Address of an OpenAI-compatible server, such as ``http://localhost:8000/v1``; of Ollama, this machine's if not given."""
     key_variable: str | None = None
@@ -80,6 +80,10 @@ class Settings(Base):
     """Temperature of sampling, 0 for the likeliest token; the prompt's own if not given. Above 0 the study's seed is sent along."""
     precision: Literal["fp32", "bf16", "fp16"] | None = None
     """Arithmetic of a local model; if not given, what the machine is quick at, and fp32 for a small one."""
+    remote_code: str | None = None
+    """Only for ``moondream/NAME``: its NAME again, as consent to run the code of that repository in this process."""
+    revision: str | None = Field(None, pattern="^[0-9a-f]{40}$")
+    """Only for ``moondream/OWNER/NAME``: the one commit whose code and weights are taken, 40 characters."""
     price_in: float | None = Field(None, ge=0)
     """Price of a million tokens that are read, in any currency."""
     price_out: float | None = Field(None, ge=0)
@@ -114,6 +118,8 @@ class Settings(Base):
             raise ValueError("a served model needs server=http://... , the address it answers at")
         if self.server and not behind_server(self.model):
             raise ValueError("server belongs to served/NAME and ollama/NAME; this model runs in this process")
+        if (self.remote_code or self.revision) and not self.model.startswith("moondream/"):
+            raise ValueError("remote_code and revision belong to moondream/NAME; no other model runs code of its own")
         given = [name for name in ("score", "orders", "unknown") if getattr(self, name) is not None]
         if given and self.ask not in WEIGHING:
             raise ValueError(f"{given[0]} belongs to probabilities (add ask=likelihood), and ask={self.ask} gives none")

@@ -5,6 +5,7 @@
     hf/FOLDER              transformers, from a folder
     served/NAME            an OpenAI-compatible server (OpenAI, vLLM, llama.cpp, LM Studio, transformers serve ...), given by its address
     ollama/NAME            Ollama's own interface
+    moondream/OWNER/NAME   moondream's own class, from the hub or as moondream/FOLDER: code that runs only where the user names it
 
 A chat is asked one `Asking` about a stream of pictures and says something of each, in order.
 """
@@ -22,6 +23,8 @@ from fieldguide.tasks.asking import Asking
 DRAWN = "drawn"
 #: What stands before a model's own name: transformers in this process, an OpenAI-compatible server, Ollama.
 HUB, SERVED, OLLAMAS = "hf/", "served/", "ollama/"
+#: The same of models that run code of their own repository (`fieldguide.craft.chat.moondream`).
+MOONDREAM = "moondream/"
 #: Why a picture has no answer whose network gave no numbers.
 NOT_FINITE = "not a number: the network's output is not finite"
 #: Where Ollama listens if nothing else is said.
@@ -103,7 +106,8 @@ class Chat(Protocol):
 class Wanted:
     """Which model is wanted, and how it is reached; the fields are those of the room's settings.
 
-    `image_size` bounds the longer side of what is sent, in pixels. `online` is True only where the user allowed the network.
+    `image_size` bounds the longer side of what is sent, in pixels. `online` is True only where the user allowed the network. `remote_code`
+    names the model whose own code may run, `revision` the one commit of it.
     """
 
     model: str = DRAWN
@@ -118,3 +122,5 @@ class Wanted:
     device: str = "cpu"
     online: bool = False
     seed: int = 0
+    remote_code: str | None = None
+    revision: str | None = None

@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fieldguide.craft.chat import OLLAMA, OLLAMAS, Chat, Wanted, behind_server
+from fieldguide.craft.chat import MOONDREAM, OLLAMA, OLLAMAS, Chat, Wanted, behind_server
 from fieldguide.craft.chat.sent import USUAL_SIZE
 from fieldguide.craft.server import Server
 from fieldguide.errors import DataProblem, EnvironmentProblem, Problem, UsageProblem, plain
@@ -31,7 +31,7 @@ def opened(wanted: Wanted) -> Chat:
 def size_of(wanted: Wanted) -> int:
     """Return the shorter side, in pixels, that its pictures should at least have, before it is opened."""
     most = wanted.image_size or USUAL_SIZE
-    if behind_server(wanted.model):
+    if behind_server(wanted.model) or wanted.model.startswith(MOONDREAM):
         return most
     try:
         from fieldguide.craft.chat import local, local_files

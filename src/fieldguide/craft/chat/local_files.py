@@ -13,7 +13,7 @@ import transformers
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
-from fieldguide.craft.chat import DRAWN
+from fieldguide.craft.chat import DRAWN, MOONDREAM
 from fieldguide.craft.zoo import of_transformers
 from fieldguide.craft.zoo import weights as files
 from fieldguide.craft.zoo.of_transformers import IN_PARTS, PREFIX, WHOLE, folder_of
@@ -69,7 +69,10 @@ def require_known(model: str, folder: Path) -> Any:
         raise DataProblem(
             f"{plain(model)} {'needs code of its own repository' if own else 'has a configuration that cannot be read'}: {plain(error)}.",
             "Allowed: an architecture that transformers itself has; code of a repository is never run.",
-            f"Take another model, serve it (served/NAME), or take {DRAWN}.",
+            f"Take another model, serve it (served/NAME), or take {DRAWN}."
+            + (
+                f" Moondream2, with your consent to its code: {MOONDREAM}OWNER/NAME." if "moondream" in model.casefold() else ""
+            ),
         ) from error
     if config.model_type not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
         raise UsageProblem(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fieldguide.bench import Bench
-from fieldguide.craft.chat import OLLAMA, Wanted, behind_server, coded, costs
+from fieldguide.craft.chat import MOONDREAM, OLLAMA, Wanted, behind_server, coded, costs
 from fieldguide.craft.chat.door import where
 from fieldguide.craft.chat.opening import require_named
 from fieldguide.craft.chat.orders import askings
@@ -23,7 +23,19 @@ from fieldguide.tasks.prompting import Prompt, answer, read_prompt
 from fieldguide.tasks.spoken import Spoken
 
 #: Settings that say which model is asked, and how it is reached.
-_REACHED = ("model", "server", "key_variable", "image_size", "batch_size", "at_once", "timeout", "attempts", "precision")
+_REACHED = (
+    "model",
+    "server",
+    "key_variable",
+    "image_size",
+    "batch_size",
+    "at_once",
+    "timeout",
+    "attempts",
+    "precision",
+    "remote_code",
+    "revision",
+)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -113,6 +125,11 @@ def check(settings: Any, online: bool) -> None:
             from fieldguide.craft.server import server_of
 
             server_of(settings.server, settings.key_variable)
+        return
+    if settings.model.startswith(MOONDREAM):
+        from fieldguide.craft.chat import moondream
+
+        moondream.check(dataclasses.replace(wanted_of(settings, Bench(Path())), online=online), settings.ask)
         return
     from fieldguide.craft.chat import local_files
 

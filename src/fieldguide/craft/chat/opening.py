@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from fieldguide.craft.chat import DRAWN, HUB, OLLAMAS, SERVED, Chat, Wanted
+from fieldguide.craft.chat import DRAWN, HUB, MOONDREAM, OLLAMAS, SERVED, Chat, Wanted
 from fieldguide.errors import UsageProblem, allowed_names, plain
 
-_FORMS = (DRAWN, f"{HUB}OWNER/NAME", f"{HUB}FOLDER", f"{SERVED}NAME", f"{OLLAMAS}NAME")
+_FORMS = (
+    DRAWN,
+    f"{HUB}OWNER/NAME",
+    f"{HUB}FOLDER",
+    f"{SERVED}NAME",
+    f"{OLLAMAS}NAME",
+    f"{MOONDREAM}OWNER/NAME",
+    f"{MOONDREAM}FOLDER",
+)
 
 
 def open_chat(wanted: Wanted) -> Chat:
@@ -23,6 +31,10 @@ def open_chat(wanted: Wanted) -> Chat:
         from fieldguide.craft.chat.ollama import open_ollama
 
         return open_ollama(wanted)
+    if wanted.model.startswith(MOONDREAM):
+        from fieldguide.craft.chat.moondream import open_moondream
+
+        return open_moondream(wanted)
     from fieldguide.craft.chat.local import open_local
 
     return open_local(wanted)
@@ -35,11 +47,15 @@ def check_chat(model: str, online: bool) -> None:
         from fieldguide.craft.chat import local_files
 
         local_files.fetched(model, online)
+    if model.startswith(MOONDREAM):
+        from fieldguide.craft.chat import moondream
+
+        moondream.check(Wanted(model, online=online))
 
 
 def require_named(model: str) -> None:
     """Raise `UsageProblem` for a name of none of the forms that are known, and for a prefix with nothing behind it."""
-    if model == DRAWN or any(model.startswith(prefix) and model != prefix for prefix in (HUB, SERVED, OLLAMAS)):
+    if model == DRAWN or any(model.startswith(prefix) and model != prefix for prefix in (HUB, SERVED, OLLAMAS, MOONDREAM)):
         return
     raise UsageProblem(
         f"There is no language model called {plain(model)!r} here.",
