@@ -241,12 +241,12 @@ def counts(study: Any) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("contestant", overflow="fold", min_width=12)
     table.add_column("tie", no_wrap=True)
-    for title in ("exact %", "error", "bias", "in all", "val", "read %", "fit"):
+    for title in ("exact %", "error", "bias", "val", "read %", "fit"):
         table.add_column(title, justify="right", no_wrap=True)
     for name in comparison["order"]:
         parts = study.scores(name)["parts"]
         found = parts["test"]["metrics"]
-        values = [found[metric]["value"] for metric in ("mae", "bias", "total_mae")]
+        values = [found[metric]["value"] for metric in ("mae", "bias")]
         values.append(parts["val"]["metrics"]["mae"]["value"] if parts["val"] else None)
         table.add_row(
             Text(plain(name, 60)),
