@@ -11,14 +11,14 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from fieldguide.bench import Bar, Bench
-from fieldguide.errors import UsageProblem, allowed_names, plain
+from fieldguide.bench import Bench
+from fieldguide.families._gaze import OF_A_NETWORK, PLAIN, Gaze, opened, require_there
 from fieldguide.files import read_json, write_json
 from fieldguide.records import Estimate, Example, Image, Prediction
 from fieldguide.settings import Settings as Base
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from fieldguide.craft.frozen import Frozen, Lens
-    from fieldguide.data.batches import Preprocessing
     from fieldguide.families import Sizes
 
 LEARNS = True
@@ -36,11 +35,8 @@ TASKS = ("count",)
 
 #: What answers without looking.
 CONSTANT = ("mean", "median", "commonest")
-#: Features that need no network; every other name is one of timm, torchvision (``torchvision/NAME``) or transformers (``hf/NAME``).
-PLAIN = ("pixels", "colour")
 #: Side of the small copy for plain features, in pixels, where none is given.
 SMALL = 32
-_OF_A_NETWORK = ("weights", "pad_type", "mean", "std", "interpolation", "crop")
 Floats = NDArray[np.float64]
 
 
@@ -76,7 +72,7 @@ class Settings(Base):
             raise ValueError("a standard deviation is above 0")
         if min(self.penalties) <= 0:
             raise ValueError("a penalty is above 0")
-        given = [name for name in _OF_A_NETWORK if getattr(self, name) is not None]
+        given = [name for name in OF_A_NETWORK if getattr(self, name) is not None]
         if not self.network and given:
             raise ValueError(f"{given[0]} belongs to a network, and {self.features} needs none")
         if self.features in PLAIN and (self.image_size or SMALL) > 128:
@@ -111,10 +107,12 @@ class Baseline:
             return self._always(images)
         from fieldguide.craft.answering import answer_counts
 
-        def counts(pixels: Tensor) -> Floats:
-            return _features(pixels, self.settings, self.frozen) @ self.weights + self.bias
+        gaze = _gaze(self.settings, self.frozen)
 
-        return answer_counts(images, _preprocessing(self.settings, self.frozen), self.settings.batch_size, self.ids, counts)
+        def counts(pixels: Tensor) -> Floats:
+            return gaze.of(pixels) @ self.weights + self.bias
+
+        return answer_counts(images, gaze.preprocessing, gaze.batch_size, self.ids, counts)
 
     def _always(self, images: Iterable[Image]) -> Iterator[Prediction]:
         from fieldguide.craft.answering import whole
@@ -145,11 +143,12 @@ def fit(train: Sequence[Example], val: Sequence[Example], task: Count, settings:
     from fieldguide.craft.answering import whole
     from fieldguide.data.batches import prepare
 
-    frozen = _frozen(settings, bench)
-    prepare([example.image for example in [*train, *val]], _preprocessing(settings, frozen).resize)
+    frozen = opened(_lens(settings), bench) if settings.network else None
+    gaze = _gaze(settings, frozen)
+    prepare([example.image for example in [*train, *val]], gaze.preprocessing.resize)
     with bench.progress.bar("look", len(train) + len(val)) as bar:
-        x = _read(train, settings, frozen, bar)
-        val_x = _read(val, settings, frozen, bar) if val else x[:0]
+        x = gaze.read(train, bar)
+        val_x = gaze.read(val, bar) if val else x[:0]
     best: tuple[tuple[float, ...], Baseline, float] | None = None
     with bench.progress.bar("fit", len(settings.penalties)) as bar:
         for penalty in sorted(settings.penalties, reverse=True):
@@ -193,17 +192,6 @@ def _truth(examples: Sequence[Example], task: Count) -> Floats:
     return np.array(rows, dtype=np.float64).reshape(len(rows), len(task.ids))
 
 
-def _frozen(settings: Settings, bench: Bench) -> Frozen | None:
-    """Return the network it looks through, and write down where its weights came from."""
-    if not settings.network:
-        return None
-    from fieldguide.craft import frozen
-
-    network, described = frozen.build(_lens(settings), seed=bench.seed, device=bench.device, online=bench.online)
-    bench.fact(weights=described, image_size=network.preprocessing.size)
-    return network
-
-
 def load(folder: Path) -> Baseline:
     """Read what `Baseline.save` wrote."""
     from safetensors.numpy import load_file
@@ -219,17 +207,8 @@ def load(folder: Path) -> Baseline:
 
 def check(settings: Settings, online: bool) -> None:
     """Raise now what would stop the fit later: an unknown network, or weights that are not there."""
-    if not settings.network:
-        return
-    from fieldguide.craft import zoo
-
-    if not zoo.knows(settings.features):
-        raise UsageProblem(
-            f"count_baseline cannot look at {plain(settings.features)!r}: no library has a network of that name.",
-            f"{allowed_names(settings.features, [*CONSTANT, *PLAIN, *zoo.names()])} Also hf/OWNER/NAME of the hub, and hf/FOLDER.",
-            "Write count_baseline/mean, count_baseline/pixels or count_baseline/NETWORK; settings follow after a colon.",
-        )
-    zoo.find_weights(_lens(settings), online)
+    if settings.network:
+        require_there(_lens(settings), "count_baseline", CONSTANT, online)
 
 
 def pixels(settings: Settings) -> int:
@@ -259,39 +238,14 @@ def estimate(settings: Settings, task: Task, sizes: Sizes) -> Estimate:
 def _lens(settings: Settings) -> Lens:
     from fieldguide.craft.frozen import Lens
 
-    asked = {name: getattr(settings, name) for name in (*_OF_A_NETWORK, "image_size", "batch_size")}
+    asked = {name: getattr(settings, name) for name in (*OF_A_NETWORK, "image_size", "batch_size")}
     return Lens(
         settings.features, fit="squash", **{**asked, "weights": settings.weights or "hub", "crop": settings.crop or 1.0}
     )
 
 
-def _preprocessing(settings: Settings, frozen: Frozen | None) -> Preprocessing:
+def _gaze(settings: Settings, frozen: Frozen | None) -> Gaze:
     from fieldguide.data.batches import Preprocessing
 
-    return Preprocessing(settings.image_size or SMALL, squash=True) if frozen is None else frozen.preprocessing
-
-
-def _features(pixels: Tensor, settings: Settings, frozen: Frozen | None) -> Floats:
-    """Return ``"pictures features"`` float64."""
-    from einops import rearrange
-
-    if frozen is not None:
-        return frozen.features(pixels)
-    array = pixels.double().numpy()
-    if settings.features == "colour":
-        return np.concatenate([array.mean(axis=(2, 3)), array.std(axis=(2, 3))], axis=1)
-    return np.asarray(rearrange(array, "pictures rgb height width -> pictures (rgb height width)"))
-
-
-def _read(examples: Sequence[Example], settings: Settings, frozen: Frozen | None, bar: Bar) -> Any:
-    """Return features ``"pictures features"``; a training picture that can no longer be read stops the fit."""
-    from fieldguide.data.batches import evaluation_batches
-
-    tables = []
-    images = [example.image for example in examples]
-    for batch in evaluation_batches(images, _preprocessing(settings, frozen), settings.batch_size):
-        for _, error in batch.failed:
-            raise error
-        tables.append(_features(batch.pixels, settings, frozen))
-        bar.advance(len(batch.images))
-    return np.concatenate(tables)
+    seen = Preprocessing(settings.image_size or SMALL, squash=True) if frozen is None else frozen.preprocessing
+    return Gaze(settings.features, seen, settings.batch_size, frozen)

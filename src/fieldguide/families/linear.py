@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from fieldguide.bench import Bar, Bench
-from fieldguide.errors import UsageProblem, allowed_names, plain
+from fieldguide.bench import Bench
+from fieldguide.families._gaze import OF_A_NETWORK, PLAIN, Gaze, opened, require_there
 from fieldguide.files import read_json, write_json
 from fieldguide.records import Estimate, Example, Image, Prediction
 from fieldguide.settings import Settings as Base
@@ -28,17 +28,12 @@ if TYPE_CHECKING:
 
     from fieldguide.craft.frozen import Frozen, Lens
     from fieldguide.craft.sight import Sight
-    from fieldguide.data.batches import Preprocessing
     from fieldguide.families import Sizes
 
 LEARNS = True
 
-#: Features that need no network; every other name is one of timm, torchvision (``torchvision/NAME``) or transformers (``hf/NAME``).
-PLAIN = ("pixels", "colour")
 #: Side of the small copy for plain features, in pixels, where none is given.
 SMALL = 16
-#: Settings that say how a network looks at pictures.
-_OF_A_NETWORK = ("weights", "pad_type", "mean", "std", "interpolation", "crop")
 
 
 class Settings(Base):
@@ -78,7 +73,7 @@ class Settings(Base):
     def _belongs(self) -> Self:
         if self.std is not None and min(self.std) <= 0:
             raise ValueError("a standard deviation is above 0")
-        given = [name for name in _OF_A_NETWORK if getattr(self, name) is not None]
+        given = [name for name in OF_A_NETWORK if getattr(self, name) is not None]
         if self.plain and given:
             raise ValueError(
                 f"{given[0]} belongs to a network, and {self.features} needs none (write linear/NETWORK:{given[0]}=...)"
@@ -115,10 +110,12 @@ class Linear:
         """Yield answers with probabilities."""
         from fieldguide.craft.answering import answer, softmax
 
-        def probabilities(pixels: Tensor) -> NDArray[np.float64]:
-            return softmax(_features(pixels, self.settings, self.frozen) @ self.weights + self.bias)
+        gaze = _gaze(self.settings, self.frozen)
 
-        return answer(images, _preprocessing(self.settings, self.frozen), self.settings.batch_size, self.ids, probabilities)
+        def probabilities(pixels: Tensor) -> NDArray[np.float64]:
+            return softmax(gaze.of(pixels) @ self.weights + self.bias)
+
+        return answer(images, gaze.preprocessing, gaze.batch_size, self.ids, probabilities)
 
     def sight(self) -> Sight | None:
         """Let `fieldguide.explain` look into the network and the regression on top of it; without a network there is no inside."""
@@ -139,11 +136,13 @@ def fit(train: Sequence[Example], val: Sequence[Example], task: Classify, settin
     from fieldguide.craft.probes import logistic
     from fieldguide.data.batches import prepare
 
-    frozen = _frozen(settings, bench)
-    prepare([example.image for example in [*train, *val]], _preprocessing(settings, frozen).resize)
+    frozen = None if settings.plain else opened(_lens(settings), bench)
+    gaze = _gaze(settings, frozen)
+    prepare([example.image for example in [*train, *val]], gaze.preprocessing.resize)
     with bench.progress.bar("look", len(train) + len(val)) as bar:
-        x, y = _read(train, task, settings, frozen, bar)
-        val_x, val_y = _read(val, task, settings, frozen, bar) if val else (x[:0], y[:0])
+        x = gaze.read(train, bar)
+        val_x = gaze.read(val, bar) if val else x[:0]
+    y, val_y = (np.array([task.index[str(example.label)] for example in part], np.int64) for part in (train, val))
     centre, scale = x.mean(axis=0), x.std(axis=0) + 1e-6
     best: tuple[float, Linear] | None = None
     with bench.progress.bar("fit", len(settings.strengths)) as bar:
@@ -164,17 +163,6 @@ def fit(train: Sequence[Example], val: Sequence[Example], task: Classify, settin
     return best[1]
 
 
-def _frozen(settings: Settings, bench: Bench) -> Frozen | None:
-    """Return the network it looks through, and write down where its weights came from."""
-    if settings.plain:
-        return None
-    from fieldguide.craft import frozen
-
-    network, described = frozen.build(_lens(settings), seed=bench.seed, device=bench.device, online=bench.online)
-    bench.fact(weights=described, image_size=network.preprocessing.size)
-    return network
-
-
 def load(folder: Path) -> Linear:
     """Read what `Linear.save` wrote."""
     from safetensors.numpy import load_file
@@ -190,17 +178,8 @@ def load(folder: Path) -> Linear:
 
 def check(settings: Settings, online: bool) -> None:
     """Raise now what would stop the fit later: an unknown network, or weights that are not there."""
-    if settings.plain:
-        return
-    from fieldguide.craft import zoo
-
-    if not zoo.knows(settings.features):
-        raise UsageProblem(
-            f"linear cannot look at {plain(settings.features)!r}: no library has a network of that name.",
-            f"{allowed_names(settings.features, [*PLAIN, *zoo.names()])} Also hf/OWNER/NAME of the hub, and hf/FOLDER.",
-            "Write linear/pixels, linear/colour or linear/NETWORK; settings follow after a colon.",
-        )
-    zoo.find_weights(_lens(settings), online)
+    if not settings.plain:
+        require_there(_lens(settings), "linear", (), online)
 
 
 def pixels(settings: Settings) -> int:
@@ -228,39 +207,12 @@ def estimate(settings: Settings, task: Classify, sizes: Sizes) -> Estimate:
 def _lens(settings: Settings) -> Lens:
     from fieldguide.craft.frozen import Lens
 
-    asked = {name: getattr(settings, name) for name in (*_OF_A_NETWORK, "image_size", "batch_size")}
+    asked = {name: getattr(settings, name) for name in (*OF_A_NETWORK, "image_size", "batch_size")}
     return Lens(settings.features, **{**asked, "weights": settings.weights or "hub"})
 
 
-def _preprocessing(settings: Settings, frozen: Frozen | None) -> Preprocessing:
+def _gaze(settings: Settings, frozen: Frozen | None) -> Gaze:
     from fieldguide.data.batches import Preprocessing
 
-    return Preprocessing(settings.image_size or SMALL) if frozen is None else frozen.preprocessing
-
-
-def _features(pixels: Tensor, settings: Settings, frozen: Frozen | None) -> NDArray[np.float64]:
-    """Return ``"pictures features"`` float64."""
-    from einops import rearrange
-
-    if frozen is not None:
-        return frozen.features(pixels)
-    array = pixels.double().numpy()
-    if settings.features == "colour":
-        return np.concatenate([array.mean(axis=(2, 3)), array.std(axis=(2, 3))], axis=1)
-    return np.asarray(rearrange(array, "pictures rgb height width -> pictures (rgb height width)"))
-
-
-def _read(
-    examples: Sequence[Example], task: Classify, settings: Settings, frozen: Frozen | None, bar: Bar
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return features and class positions; a training picture that can no longer be read stops the fit."""
-    from fieldguide.data.batches import evaluation_batches
-
-    tables = []
-    images = [example.image for example in examples]
-    for batch in evaluation_batches(images, _preprocessing(settings, frozen), settings.batch_size):
-        for _, error in batch.failed:
-            raise error
-        tables.append(_features(batch.pixels, settings, frozen))
-        bar.advance(len(batch.images))
-    return np.concatenate(tables), np.array([task.index[str(example.label)] for example in examples])
+    seen = Preprocessing(settings.image_size or SMALL) if frozen is None else frozen.preprocessing
+    return Gaze(settings.features, seen, settings.batch_size, frozen)
