@@ -21,6 +21,7 @@ from fieldguide.report.taught_how import Lesson, lesson_of
 
 #: Most couples that are shown.
 MOST = 12
+_NOTHING = "over the free answer untaught: none of the points comes without teaching, and all are"
 _OUTCOMES = {"better": "really better after", "worse": "really worse after"}
 
 
@@ -215,10 +216,9 @@ def _without_teaching(told: Json, known: dict[str, Contestant], every: Sequence[
         other, gain = known[one["before"]], change(as_object(one.get("difference")).get("value"))
         if one["after"] == told["after"] and _how(other) in terms.held and gain is not None:
             outcome = _OUTCOMES.get(str(one.get("outcome")), str(one.get("outcome")))
-            yield (
-                f"{other.name}, the same model {terms.held[_how(other)]}, gains {say.points(whole_gain - gain)} over the free answer untaught: "
-                f"so many of the {say.points(whole_gain)} points need no teaching, and {say.points(gain)} are left for it ({outcome})."
-            )
+            free = f"over the free answer untaught: so many of the {say.points(whole_gain)} points need no teaching, and {say.points(gain)} are"
+            over = f"{say.points(whole_gain - gain)} {free}" if gain != whole_gain else f"nothing {_NOTHING}"
+            yield f"{other.name}, the same model {terms.held[_how(other)]}, gains {over} left for it ({outcome})."
 
 
 def _how(contestant: Contestant) -> str:
