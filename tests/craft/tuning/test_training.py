@@ -104,7 +104,7 @@ def course(tiny_chats: Path, folder: Path, plan: training.Plan = PLAN, judge: An
     some, _ = lessons(6)
     made = student(tiny_chats, tuning=SMALL)
     head = heads.Words(made, rows.Rows(made.chat, asking(most_tokens=4)))
-    return Course(made, head, some, some[:2], plan, bench(folder), judge)
+    return Course(head, some, some[:2], plan, bench(folder), judge)
 
 
 def test_memory_that_runs_out_cuts_batches_and_changes_no_number(

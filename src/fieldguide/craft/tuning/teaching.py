@@ -84,5 +84,5 @@ def taught(
     student, head = opened(teaching, [*train, *val], bench)
     plan = teaching.plan
     bench.fact(planned={"steps": plan.steps, "pictures_a_step": plan.batch_size * plan.accumulate, "lessons": len(train)})
-    Course(student, head, train, val, teaching.plan, bench, judge).go()
+    Course(head, train, val, teaching.plan, bench, judge).go()
     return student, head

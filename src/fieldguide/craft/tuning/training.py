@@ -84,20 +84,14 @@ class _Position:
 
 
 class Course:
-    """The state of one training run of `student`, taught by `head`."""
+    """The state of one training run of the student of `head`."""
 
     def __init__(
-        self,
-        student: Student,
-        head: Head,
-        train: Sequence[Lesson],
-        val: Sequence[Lesson],
-        plan: Plan,
-        bench: Bench,
-        judge: Judge = exact,
+        self, head: Head, train: Sequence[Lesson], val: Sequence[Lesson], plan: Plan, bench: Bench, judge: Judge = exact
     ) -> None:
-        self.student, self.head, self.train, self.val = student, head, train, val
+        self.head, self.train, self.val = head, train, val
         self.plan, self.bench, self.judge = plan, bench, judge
+        self.student = student = head.student
         parts = {"network": student.network} | ({} if head.module is None else {"head": head.module})
         self.whole = nn.ModuleDict(parts)
         self.free = {name: one for name, one in self.whole.named_parameters() if one.requires_grad}
@@ -201,12 +195,7 @@ class Course:
         """Cut every batch into twice as many pieces, and remember it; `False` where a piece is one picture already."""
         if self.pieces >= pictures:
             return False
-        self.pieces = min(2 * self.pieces, pictures)
-        decisions.remember(self.bench, "pieces", self.pieces)
-        self.bench.fact(batches_cut_into=self.pieces)
-        self.bench.progress.say(f"Memory ran out: batches go through in {self.pieces} pieces from here; steps keep their size.")
-        if self.bench.device.startswith("cuda"):
-            torch.cuda.empty_cache()
+        self.pieces = decisions.cut(self.bench, min(2 * self.pieces, pictures))
         return True
 
     def _tell_unreached(self) -> None:
