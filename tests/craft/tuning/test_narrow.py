@@ -52,7 +52,8 @@ def test_killed_in_narrow_arithmetic_it_goes_on_to_the_same_bits(
 ) -> None:
     some, _ = lessons(8)
     plan = dataclasses.replace(PLAN, steps=5, every=2, learning_rate=2e-3, patience=9)
-    given = narrow(tiny_chats, precision, tuning=Tuning(rank=4, dropout=0.2), plan=plan, head=head)
+    # In fp16 the first steps of this model overflow and are left out, until the scale of gradients is small enough.
+    given = narrow(tiny_chats, precision, "llava", tuning=Tuning(rank=4, dropout=0.2), plan=plan, head=head)
     whole, expected = taught(given, some[:6], some[6:], bench(tmp_path / "whole"))
     for after in (
         10,
