@@ -86,8 +86,8 @@ def course(model: Path, scratch: Path, some: list[Lesson], batch: int, *, stored
     teaching = Teaching(wanted, Tuning(rank=8), plan, asking(), store="auto" if stored else "off")
     scratch.mkdir()
     bench = Bench(scratch)
-    student, head = opened(teaching, some, bench)
-    return Course(student, head, some, [], plan, bench)
+    _, head = opened(teaching, some, bench)
+    return Course(head, some, [], plan, bench)
 
 
 def step(folder: Path, given: argparse.Namespace) -> None:

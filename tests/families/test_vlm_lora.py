@@ -49,7 +49,7 @@ def test_what_is_trained_and_where_the_loss_stands_is_told(tmp_path: Path) -> No
     assert {part for part, count in facts["trained_parts"].items() if count["trained"]} == {"vision", "vision mlp"}
     assert facts["stored_features"] == {
         "used": False,
-        "why": "vision or projector is trained, so features change with every step",
+        "why": "vision is trained, so features change with every step",
     }
     assert (facts["kind"], facts["prompt"]["name"], facts["tuning"]["method"]) == ("tuned", "plain", "lora")
     assert facts["revision"] != facts["base_revision"]

@@ -26,7 +26,7 @@ FACTS: dict[str, Any] = {
 }
 
 
-def add_taught(folder: Path, before: str, after: str, evil: bool = False) -> None:
+def add_taught(folder: Path, before: str, after: str, evil: bool = False, memorised: bool = False) -> None:
     """Write what the house writes of two language models: readings by class, ``before_after.json``, and facts of teaching."""
     manifest, sides, where = read_manifest(folder / "manifest.parquet"), [], {}
     for run in sorted(path.parent for path in folder.glob("runs/*/predictions.parquet")):
@@ -45,6 +45,7 @@ def add_taught(folder: Path, before: str, after: str, evil: bool = False) -> Non
         {"event": "epoch", "epoch": at, "step": 20 * (at + 1), "train_loss": 1 / (at + 1), "val_accuracy": 0.5 + 0.1 * at}
         for at in range(3)
     ]
-    best = {"event": "best", "epoch": 1, "val_accuracy": 0.6}
+    asked = {"train_accuracy": 0.95, "train_pictures": 80, "val_pictures": 80} if memorised else {}
+    best = {"event": "best", "epoch": 1, "val_accuracy": 0.6, **asked}
     with open(where[after] / "log.jsonl", "a", encoding="utf-8") as log:
         log.writelines(json.dumps(event) + "\n" for event in (FACTS, *steps, best))

@@ -183,8 +183,23 @@ def test_the_markdown_tells_the_same(study: Study) -> None:
     assert "| Loss on the answer | 100.0" in told.replace(say.NBSP, " ") and "`lora` | Strict |" in told
 
 
-def test_whether_it_memorised_is_not_asked_of_who_is_asked_about_validation_alone(study: Study) -> None:
+def test_whether_it_memorised_is_told_where_training_pictures_were_asked_about(
+    place: Path, study: Study, tmp_path: Path
+) -> None:
+    import shutil
+
     from fieldguide.report.fitting import section
 
     found = section(study)
     assert [c.name for c in found.unasked] == ["lora"] and "lora" not in [row.contestant.name for row in found.rows]
+    assert dict(made(study).lessons[0].facts)["Training minus validation"].absent
+    shutil.copytree(place, tmp_path / "asked")
+    add_taught(tmp_path / "asked", "talker", "lora", memorised=True)
+    asked = read_study(tmp_path / "asked")
+    (lesson,) = made(asked).lessons
+    gap = dict(lesson.facts)["Training minus validation"]
+    assert (gap.text, gap.note and gap.note.replace(say.NBSP, " ")) == ("+35.0 points", "95.0 % of 80, 60.0 % of 80 pictures")
+    assert lesson.notes[0].replace(say.NBSP, " ").startswith("Did it learn or memorise? Over-fits by 35.0 points [")
+    (row,) = [row for row in section(asked).rows if row.contestant.name == "lora"]
+    assert (row.found.state, row.found.n_val, row.turned.text) == ("over-fits", 80, say.NOT_RECORDED)
+    assert "training 95.0 %, validation 60.0 %" in words(alone(asked))

@@ -263,12 +263,7 @@ class Run:
         """Cut every batch into twice as many pieces, and remember it; `False` where a piece is as small as it can be."""
         if self.pieces * 2 > max(1, pictures // 2):
             return False
-        self.pieces *= 2
-        decisions.remember(self.bench, "pieces", self.pieces)
-        self.bench.fact(batches_cut_into=self.pieces)
-        self.bench.progress.say(f"Memory ran out: batches go through in {self.pieces} pieces from here; steps keep their size.")
-        if self.bench.device.startswith("cuda"):
-            torch.cuda.empty_cache()
+        self.pieces = decisions.cut(self.bench, 2 * self.pieces)
         return True
 
     def _rank(self, scores: dict[str, float]) -> tuple[float, float]:

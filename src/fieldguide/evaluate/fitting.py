@@ -64,10 +64,11 @@ def fitting(kept: Mapping[str, Any], epochs: Sequence[Mapping[str, Any]], n_trai
 
     `kept` holds ``train_accuracy`` and ``val_accuracy`` of the kept weights, `epochs` the events of the curve (``epoch``,
     ``train_loss`` on augmented views, ``val_loss``). `n_train` and `n_val` are the pictures it trained on and was validated on;
-    of the training pictures at most `ASKED` were asked, or ``train_pictures`` of `kept`.
+    of the training pictures at most `ASKED` were asked, or ``train_pictures`` of `kept`, and of the others all, or ``val_pictures``.
     """
     turned = turn(epochs)
     train, val = _share(kept.get("train_accuracy")), _share(kept.get("val_accuracy"))
+    n_val = int(kept.get("val_pictures") or n_val)
     asked = int(kept.get("train_pictures") or min(n_train, ASKED))
     if train is None or val is None or not asked or not n_val:
         why = (

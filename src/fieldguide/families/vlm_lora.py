@@ -13,7 +13,7 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -263,19 +263,12 @@ def _lessons(examples: Sequence[Example], prompt: Spoken, known: Task) -> list[L
 
 def _sampled(examples: Sequence[Example], most: int | None, seed: int) -> list[Example]:
     """Return `most` of `examples`, drawn so that every class is there as evenly as its pictures allow."""
-    from fieldguide.data.batches import draw_order
+    from fieldguide.craft.tuning.training import evenly
 
     if most is None or len(examples) <= most:
         return list(examples)
-    drawn = [examples[int(at)] for at in draw_order(len(examples), seed, 0)]
-    seen: dict[Any, int] = {}
-    turn = []
-    for one in drawn:
-        what = one.label if one.label is not None else tuple(sorted((one.counts or {}).items()))
-        turn.append(seen.get(what, 0))
-        seen[what] = turn[-1] + 1
-    order = sorted(range(len(drawn)), key=lambda at: turn[at])
-    return [drawn[at] for at in order[:most]]
+    kinds = [one.label if one.label is not None else tuple(sorted((one.counts or {}).items())) for one in examples]
+    return [examples[at] for at in evenly(kinds, most, seed)]
 
 
 def _judge(prompt: Spoken, known: Task, settings: Settings) -> Judge:

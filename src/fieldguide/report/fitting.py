@@ -39,7 +39,7 @@ class Row:
 class Section:
     """The section; without `rows` nobody trained in epochs. `advice` says for each state that was found what to try.
 
-    `unasked` are language models that were taught: they are asked about validation pictures alone.
+    `unasked` are language models that were taught and not asked about training pictures: there were no validation pictures beside them.
     """
 
     rows: tuple[Row, ...]
@@ -123,6 +123,5 @@ def _turned(contestant: Contestant, one: Fitting) -> Value:
     if one.turned is not None:
         fact = f"by the later epochs validation loss rose {say.percent(one.turned.rise)}, training loss fell {say.percent(one.turned.fall)}"
         return Value(f"epoch {one.turned.epoch}", one.turned.epoch, title=fact)
-    return Value(
-        "it did not" if contestant.epochs else say.NOT_RECORDED, title="no later epochs lie clearly above the lowest one"
-    )
+    lost = any(event.get("val_loss") is not None for event in contestant.epochs)
+    return Value("it did not" if lost else say.NOT_RECORDED, title="no later epochs lie clearly above the lowest one")

@@ -8,6 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from fieldguide.evaluate.fitting import Fitting, fitting
 from fieldguide.report import say
 from fieldguide.report.charts import curve
 from fieldguide.report.prompted_files import share, whole, words
@@ -70,11 +71,20 @@ def _facts(contestant: Contestant, best: int | None) -> Iterator[tuple[str, Valu
     yield "Steps", _said(_steps(contestant))
     yield "Kept step", say.number(best, lambda step: f"{say.count(step)}, the best look at validation")
     rate = _number(settings.get("learning_rate"))
+    yield "Training minus validation", _gap(fitting(contestant.kept, contestant.epochs, 0, 0))
     yield "Rate", say.number(rate, lambda most: f"{most:g} at most, {settings.get('schedule', say.NOT_RECORDED)}")
     yield "Optimiser", _said(str(settings.get("optimiser") or ""))
     yield "Arithmetic", _said(str(facts.get("precision") or ""))
     yield "What the model sees", _said(kept if stored else "")
     yield "Teaching took", say.number(_number(cost.get("fit_seconds")), say.seconds)
+
+
+def _gap(found: Fitting) -> Value:
+    """Return by how many points of accuracy the kept weights know their training pictures better, and of how many pictures each."""
+    if found.gap is None or found.train is None or found.val is None:
+        return MISSING
+    note = f"{say.percent(found.train)} of {say.count(found.n_train)}, {say.percent(found.val)} of {say.count(found.n_val)} pictures"
+    return Value(f"{say.points(found.gap)} points", found.gap, note)
 
 
 def _method(contestant: Contestant) -> str:
@@ -120,6 +130,9 @@ def _parts(contestant: Contestant) -> Iterator[tuple[str, Value, Value, Value]]:
 
 def _notes(contestant: Contestant) -> Iterator[str]:
     facts = contestant.facts
+    found = fitting(contestant.kept, contestant.epochs, 0, 0)
+    if found.gap is not None:
+        yield f"Did it learn or memorise? {say.glued(found.sentence)}"
     notes: Sequence[Any] = facts["notes"] if isinstance(facts.get("notes"), list) else ()
     yield from (say.clean(note, 400) for note in notes[:6] if isinstance(note, str))
     if (pieces := whole(facts.get("batches_cut_into"))) is not None:

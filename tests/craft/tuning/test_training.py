@@ -104,7 +104,7 @@ def course(tiny_chats: Path, folder: Path, plan: training.Plan = PLAN, judge: An
     some, _ = lessons(6)
     made = student(tiny_chats, tuning=SMALL)
     head = heads.Words(made, rows.Rows(made.chat, asking(most_tokens=4)))
-    return Course(made, head, some, some[:2], plan, bench(folder), judge)
+    return Course(head, some, some[:2], plan, bench(folder), judge)
 
 
 def test_memory_that_runs_out_cuts_batches_and_changes_no_number(
@@ -138,7 +138,7 @@ def test_memory_that_runs_out_cuts_batches_and_changes_no_number(
 
 
 def test_the_best_look_is_kept_and_patience_ends(tiny_chats: Path, tmp_path: Path) -> None:
-    said = iter([0.2, 0.9, 0.3, 0.4, 0.1])
+    said = iter([0.2, 0.9, 0.3, 0.4, 0.95])
     kept: list[dict[str, Any]] = []
     plan = dataclasses.replace(PLAN, steps=5, every=1, patience=2)
     run = course(tiny_chats, tmp_path, plan, lambda answers, some: {"accuracy": next(said)})
@@ -149,11 +149,22 @@ def test_the_best_look_is_kept_and_patience_ends(tiny_chats: Path, tmp_path: Pat
 
     run.judge = judge
     run.go()
-    assert len(kept) == 4, "two looks without a better one"
+    assert len(kept) == 5, "two looks without a better one, and one at training pictures"
     assert all(torch.equal(tensor, kept[1][name]) for name, tensor in run._copied().items())
     log = read_log(tmp_path / "log.jsonl")
     assert [event["val_accuracy"] for event in log if event["event"] == "epoch"] == [0.2, 0.9, 0.3, 0.4]
     assert log[-1]["event"] == "best" and (log[-1]["epoch"], log[-1]["val_accuracy"]) == (1, 0.9)
+    assert (log[-1]["train_accuracy"], log[-1]["train_pictures"], log[-1]["val_pictures"]) == (0.95, 2, 2)
+    assert all(torch.equal(tensor, kept[1][name]) for name, tensor in kept[4].items()), (
+        "it is asked of the weights that are kept"
+    )
+
+
+def test_training_pictures_are_asked_about_evenly() -> None:
+    drawn = training.evenly("aaaaaaabbc", 6, 0)
+    assert sorted("aaaaaaabbc"[at] for at in drawn) == list("aaabbc")
+    assert drawn != training.evenly("aaaaaaabbc", 6, 1) and drawn == training.evenly("aaaaaaabbc", 6, 0)
+    assert training.evenly("", 3, 0) == [] and len(training.evenly("ab", 9, 0)) == 2
 
 
 def test_a_look_asks_the_weights_of_now(tiny_chats: Path) -> None:

@@ -5,6 +5,7 @@
     adapters.py     the model made ready to be trained
     rows.py         a picture and its answer as inputs; the loss stands on the answer alone, by construction
     looked.py       what a frozen vision tower makes of each picture, computed once
+    seams.py        where a trained projector joins a frozen tower
     rates.py        schedules, published ones among them
     heads.py        three ways to be taught one answer: its words, its share among all labels, a linear layer
     saying.py       answers from stored features

@@ -30,8 +30,9 @@ Kind = Literal["words", "labels", "linear"]
 
 
 class Head(Protocol):
-    """What is taught: a loss over lessons, and the answers that come of it. `module` has parameters of its own, or is `None`."""
+    """What a student is taught: a loss over lessons, and the answers that come of it. `module` has parameters of its own, or is `None`."""
 
+    student: Student
     module: nn.Module | None
     rows: Rows
 

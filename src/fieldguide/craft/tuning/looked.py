@@ -2,7 +2,8 @@
 
     <shared>/looked/<key>/<part>.safetensors     for each picture: its size, and the features that the text is given
 
-`key` names weights, arithmetic and sizes of pictures. Features are those behind the projector, so that both have to be frozen; they are
+`key` names weights, arithmetic and sizes of pictures. Features are those behind the projector; where the projector is trained and the tower
+is not, what the tower gives it (`seams`), and the projector runs on that at each step. They are
 kept in the model's own arithmetic, so that nothing is rounded. With them no picture is decoded again, either: all else that a network
 is told depends on the size of the picture alone. A part is whole or absent; a killed run goes on after its last one.
 What is read is a view of the file, so that the memory of a process does not grow with the number of pictures.
@@ -28,6 +29,7 @@ from fieldguide.bench import Bar, Bench
 from fieldguide.craft.chat.local import Local
 from fieldguide.craft.chat.prefix import Inputs
 from fieldguide.craft.features import alone
+from fieldguide.craft.tuning import seams
 from fieldguide.errors import plain
 from fieldguide.files import digest, writing
 from fieldguide.records import Image
@@ -38,6 +40,8 @@ PART = 64
 SHARE = 0.5
 #: What the size of a picture is called in a part, and what ends the name of a feature that a model takes picture by picture.
 _SIZE, _SPLIT = "size", "-split"
+#: What ends the name of the order in which the rows of a feature stand.
+_ORDER = "-order"
 #: What a model calls the features that enter by cross-attention.
 CROSSING = "cross_attention_states"
 
@@ -52,11 +56,13 @@ class Looks:
 
 @dataclass
 class Looked:
-    """The store of one model's features in `folder`."""
+    """The store of one model's features in `folder`; with `before` what is kept is not a feature but what the projector makes it of."""
 
     chat: Local
     folder: Path
     bench: Bench
+    before: bool = False
+    _made_by: dict[str, str] = field(default_factory=dict, repr=False)
     _where: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -113,13 +119,37 @@ class Looked:
     def _computed(self, image: Image) -> dict[str, Tensor]:
         picture = self.chat._sized(image.pixels(self.chat.size))
         inputs = self.chat._inputs(self.chat.hand.mark, [picture], begun=False)
-        found = {name: tensor.cpu().contiguous() for name, tensor in features(self.chat.model, inputs).items()}
-        return {**found, _SIZE: torch.tensor([picture.height, picture.width])}
+        found = self._seen_before(inputs) if self.before else features(self.chat.model, inputs)
+        # Layers may be fed one and the same tensor, and a file holds each by itself.
+        kept = {name: tensor.cpu().contiguous().clone() for name, tensor in found.items()}
+        return {**kept, _SIZE: torch.tensor([picture.height, picture.width])}
+
+    def _seen_before(self, inputs: Inputs) -> dict[str, Tensor]:
+        """Return what the projector makes the features of one picture of; raises `ValueError` where that is not known."""
+        with seams.watched(self.chat.model) as calls:
+            made = seams.found(calls, features(self.chat.model, inputs))
+        paths = {name: seam.path for name, seam in made.items()}
+        if self._made_by and paths != self._made_by:
+            raise ValueError("pictures go through different modules of its projector")
+        self._made_by = paths
+        orders = {f"{name}{_ORDER}": seam.order for name, seam in made.items() if seam.order is not None}
+        return {**{name: seam.given for name, seam in made.items()}, **orders}
+
+    def _feature(self, name: str, looks: Looks) -> Tensor:
+        """Return one feature from what is stored of it; gradients flow into the projector."""
+        device = self.chat.model.device
+        stored = looks.features[name].to(device)
+        if not self.before:
+            return stored
+        made: Tensor = self.chat.model.get_submodule(self._made_by[name])(stored)
+        order = looks.features.get(f"{name}{_ORDER}")
+        made = made.flatten(0, -3) if name == CROSSING else made.flatten(0, -2)
+        return made if order is None else made[order.to(device)]
 
     def given(self, looks: Sequence[Looks]) -> dict[str, Any]:
         """Return what the network is given instead of pixels."""
-        device = self.chat.model.device
-        by_name = {name: [one.features[name].to(device) for one in looks] for name in looks[0].features}
+        names = [name for name in looks[0].features if not name.endswith(_ORDER)]
+        by_name = {name: [self._feature(name, one) for one in looks] for name in names}
         if CROSSING in by_name:
             return {CROSSING: torch.cat(by_name[CROSSING])}
         deep = [
@@ -151,15 +181,16 @@ def features(model: Any, inputs: Inputs) -> dict[str, Tensor]:
     return found
 
 
-def opened(chat: Local, images: Sequence[Image], base: str, frozen: bool, bench: Bench) -> tuple[Looked | None, str]:
+def opened(chat: Local, images: Sequence[Image], base: str, trained: frozenset[str], bench: Bench) -> tuple[Looked | None, str]:
     """Return the store of what a model sees, or `None`, and in both cases why.
 
-    `frozen` tells whether neither vision nor projector is trained; `base` names the weights.
+    `trained` are the parts of the model that are, `base` names the weights.
     """
-    if not frozen:
-        return None, "vision or projector is trained, so features change with every step"
-    folder = (bench.shared or bench.scratch) / "looked" / digest(base, chat.size)[:24]
-    looked = Looked(chat, folder, bench)
+    if "vision" in trained:
+        return None, "vision is trained, so features change with every step"
+    before = "projector" in trained
+    folder = (bench.shared or bench.scratch) / "looked" / digest(base, chat.size, *(["before"] if before else []))[:24]
+    looked = Looked(chat, folder, bench, before)
     try:
         with _answering(chat.model):
             first = looked._computed(images[0])
@@ -171,7 +202,8 @@ def opened(chat: Local, images: Sequence[Image], base: str, frozen: bool, bench:
     free = shutil.disk_usage(bench.shared if bench.shared and bench.shared.exists() else bench.scratch).free
     if each * missing > SHARE * free:
         return None, f"it would take {each * missing / 1e9:.1f} GB of {free / 1e9:.1f} GB that are free"
-    return looked, f"{each / 1e3:.0f} kB a picture"
+    what = ", what the vision tower gives the projector, which is trained" if before else ""
+    return looked, f"{each / 1e3:.0f} kB a picture{what}"
 
 
 @contextmanager

@@ -6,11 +6,13 @@ picture is asked about in both ways, and where its answers differ (or an archite
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
+from typing import Any
 
 import torch
-from transformers import LogitsProcessorList, StoppingCriteriaList
+from torch import Tensor
+from transformers import DynamicCache, LogitsProcessorList, StoppingCriteriaList
 
 from fieldguide.craft.chat import NOT_FINITE, Said
 from fieldguide.craft.chat import prefix as prefixes
@@ -65,9 +67,7 @@ def _from_store(rows: Rows, images: Sequence[Image]) -> Iterator[Said]:
     chat, prompt = rows.chat, rows._prompt()
     made = [rows.asked(image) for image in images]
     inputs = rows.batch(made).inputs
-    if CROSSING in inputs:
-        raise ValueError("what enters by cross-attention would enter again with every token")
-    given = dict(inputs)
+    given = _begun(chat.model, inputs) if CROSSING in inputs else dict(inputs)
     if hasattr(chat.model.model, "get_rope_index"):
         given["position_ids"] = prefixes._positions(chat.model, inputs, None)
     length, finite = given["input_ids"].shape[1], Finite(len(made))
@@ -87,6 +87,18 @@ def _from_store(rows: Rows, images: Sequence[Image]) -> Iterator[Said]:
         )
     for number, tokens in enumerate(out[:, length:].tolist()):
         yield _one(rows, prompt, made[number], tokens, broken=bool(finite.broken[number]))
+
+
+def _begun(model: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `generate` is given where features enter by cross-attention: all of the prompt but its last token read, with them.
+
+    Their keys and values stay in the cache from there on; given to `generate`, they would be put there again with every token.
+    """
+    length, cache = inputs["input_ids"].shape[1], DynamicCache(config=model.config)
+    along = [*prefixes._along({name: one for name, one in inputs.items() if isinstance(one, Tensor)}), "cross_attention_mask"]
+    first = {name: inputs[name][:, : length - 1] for name in along if name in inputs}
+    model(**first, **{CROSSING: inputs[CROSSING]}, past_key_values=cache, use_cache=True, logits_to_keep=1)
+    return {**{name: one for name, one in inputs.items() if name != CROSSING}, "past_key_values": cache}
 
 
 def _one(rows: Rows, prompt: Prepared, row: Row, tokens: Sequence[int], *, broken: bool) -> Said:

@@ -13,6 +13,7 @@ from fieldguide.craft.tuning.adapters import Student
 from fieldguide.craft.tuning.heads import Head, Kind
 from fieldguide.craft.tuning.rows import Rows
 from fieldguide.craft.tuning.training import Course, Judge, Plan, exact
+from fieldguide.errors import plain
 from fieldguide.records import Pixels
 from fieldguide.tasks.asking import Asking
 
@@ -64,16 +65,18 @@ def _stored(student: Student, plainly: Rows, teaching: Teaching, lessons: Sequen
         return plainly, "not wanted"
     if teaching.asking.examples:
         return plainly, "the prompt shows other pictures, too"
-    frozen = not student.tuning.parts & {"vision", "projector"}
     images = [lesson.image for lesson in lessons]
-    store, why = looked.opened(student.chat, images, student.base, frozen, bench)
+    store, why = looked.opened(student.chat, images, student.base, student.tuning.parts, bench)
     if store is None:
         return plainly, why
     chosen = Rows(student.chat, teaching.asking, looked=store)
     differs = rows.agrees(student.network, plainly, chosen, lessons[0])
     if differs:
         return plainly, differs
-    store.prepare(images)
+    try:
+        store.prepare(images)
+    except ValueError as error:
+        return plainly, f"not all pictures are alike in what is stored of them: {plain(error)}"
     return chosen, why
 
 
@@ -84,5 +87,5 @@ def taught(
     student, head = opened(teaching, [*train, *val], bench)
     plan = teaching.plan
     bench.fact(planned={"steps": plan.steps, "pictures_a_step": plan.batch_size * plan.accumulate, "lessons": len(train)})
-    Course(student, head, train, val, teaching.plan, bench, judge).go()
+    Course(head, train, val, teaching.plan, bench, judge).go()
     return student, head

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -68,6 +69,17 @@ def steps_of(pictures: int, batch_size: int, accumulate: int, epochs: float, mos
     return steps if most is None else min(steps, most)
 
 
+def evenly(kinds: Sequence[Hashable], most: int, seed: int) -> list[int]:
+    """Return the places of `most` things of these `kinds`, drawn so that every kind is there as evenly as there are any."""
+    drawn = [int(at) for at in draw_order(len(kinds), seed, 0)]
+    seen: Counter[Hashable] = Counter()
+    turn = {}
+    for at in drawn:
+        turn[at] = seen[kinds[at]]
+        seen[kinds[at]] += 1
+    return sorted(drawn, key=lambda at: turn[at])[:most]
+
+
 @dataclass
 class _Position:
     """Where a run is: the next step, sums since the last look, looks so far, and the best of them; `due`: a look comes next."""
@@ -84,20 +96,14 @@ class _Position:
 
 
 class Course:
-    """The state of one training run of `student`, taught by `head`."""
+    """The state of one training run of the student of `head`."""
 
     def __init__(
-        self,
-        student: Student,
-        head: Head,
-        train: Sequence[Lesson],
-        val: Sequence[Lesson],
-        plan: Plan,
-        bench: Bench,
-        judge: Judge = exact,
+        self, head: Head, train: Sequence[Lesson], val: Sequence[Lesson], plan: Plan, bench: Bench, judge: Judge = exact
     ) -> None:
-        self.student, self.head, self.train, self.val = student, head, train, val
+        self.head, self.train, self.val = head, train, val
         self.plan, self.bench, self.judge = plan, bench, judge
+        self.student = student = head.student
         parts = {"network": student.network} | ({} if head.module is None else {"head": head.module})
         self.whole = nn.ModuleDict(parts)
         self.free = {name: one for name, one in self.whole.named_parameters() if one.requires_grad}
@@ -133,7 +139,7 @@ class Course:
         self.whole.eval()
         named(self.student)
         kept = {f"val_{name}": value for name, value in self.position.best.items()}
-        self.bench.log("best", epoch=self.position.best_look, **kept)
+        self.bench.log("best", epoch=self.position.best_look, **kept, **self._learned())
         return self.student
 
     def drawn(self, step: int) -> list[Lesson]:
@@ -201,12 +207,7 @@ class Course:
         """Cut every batch into twice as many pieces, and remember it; `False` where a piece is one picture already."""
         if self.pieces >= pictures:
             return False
-        self.pieces = min(2 * self.pieces, pictures)
-        decisions.remember(self.bench, "pieces", self.pieces)
-        self.bench.fact(batches_cut_into=self.pieces)
-        self.bench.progress.say(f"Memory ran out: batches go through in {self.pieces} pieces from here; steps keep their size.")
-        if self.bench.device.startswith("cuda"):
-            torch.cuda.empty_cache()
+        self.pieces = decisions.cut(self.bench, min(2 * self.pieces, pictures))
         return True
 
     def _tell_unreached(self) -> None:
@@ -224,7 +225,7 @@ class Course:
     def _look(self) -> None:
         """Ask about validation as the model will be asked, and keep the weights if they are the best so far."""
         here, started = self.position, time.perf_counter()
-        scores = self._scores()
+        scores = self._scores(self.val)
         better = not here.best or scores.get(self.plan.monitor, math.inf) > here.best.get(self.plan.monitor, -math.inf)
         if better:
             here.best, here.best_look, self.best = scores, here.look, self._copied()
@@ -243,17 +244,23 @@ class Course:
         here.finished = here.step >= self.plan.steps or (bool(self.val) and stale >= self.plan.patience)
         self._save()
 
-    def _scores(self) -> dict[str, float]:
-        """Return what the judge says of the answers about validation; without any, later is better."""
-        if not self.val:
+    def _scores(self, some: Sequence[Lesson], what: str = "validate") -> dict[str, float]:
+        """Return what the judge says of the answers about `some`; of validation without any, which makes later looks better, nothing."""
+        if not some:
             return {}
         self.whole.eval()
-        with self.bench.progress.bar("validate", len(self.val)) as bar:
+        with self.bench.progress.bar(what, len(some)) as bar:
             answers = []
-            for answer in self.head.answers(self.val):
+            for answer in self.head.answers(some):
                 answers.append(answer)
                 bar.advance()
-        return {name: float(value) for name, value in self.judge(answers, self.val).items()}
+        return {name: float(value) for name, value in self.judge(answers, some).items()}
+
+    def _learned(self) -> dict[str, float]:
+        """Return how well the kept weights know their own training pictures: a sample of them, as large as validation and drawn evenly."""
+        drawn = evenly([one.answer for one in self.train], len(self.val), self.bench.seed)
+        found = self._scores([self.train[at] for at in drawn], "training pictures").get("accuracy")
+        return {} if found is None else {"train_accuracy": found, "train_pictures": len(drawn), "val_pictures": len(self.val)}
 
     def _optimiser(self) -> Any:
         groups = optimiser.groups(self.whole, self.plan.weight_decay, {})
