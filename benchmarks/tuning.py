@@ -1,10 +1,11 @@
 """What teaching a language model costs: a LoRA step with pictures looked at and with features stored, and memory over many pictures.
 
     python benchmarks/tuning.py step
-    python benchmarks/tuning.py memory --pictures 5400 --batch 16
+    python benchmarks/tuning.py memory --pictures 5400 --picture 512 --side 64 --batch 16
 
 The model has random weights: in ``step`` of the shape of SmolVLM-256M (vision of 12 layers on 512 pixels, text of 30 layers), in ``memory``
-a tiny one. Ratios count, not seconds. One process, as many threads as OMP_NUM_THREADS says.
+a tiny one that looks at ``--side`` pixels of pictures of ``--picture``: the model alone, an epoch over all pictures, and the same pictures as
+a list, each in a process of its own. Ratios count, not seconds. As many threads as OMP_NUM_THREADS says.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -46,8 +49,7 @@ class Drawn:
         pass
 
 
-def lessons(count: int, side: int) -> list[Lesson]:
-    store = Drawn(side)
+def lessons(count: int, store: Drawn) -> list[Lesson]:
     return [Lesson(Image(f"{at:064d}", store), NAMES[at % len(NAMES)]) for at in range(count)]
 
 
@@ -96,7 +98,7 @@ def step(folder: Path, given: argparse.Namespace) -> None:
         seconds = {}
         for stored in (False, True):
             scratch = folder / f"scratch-{stored}-{precision}"
-            run = course(model, scratch, lessons(4, 512), given.batch, stored=stored, precision=precision)
+            run = course(model, scratch, lessons(4, Drawn(512)), given.batch, stored=stored, precision=precision)
             found = []
             for _ in range(given.steps + 1):
                 start = time.process_time()
@@ -109,27 +111,52 @@ def step(folder: Path, given: argparse.Namespace) -> None:
         )
 
 
-def anonymous() -> float:
-    """Return memory of this process that no file stands behind, in MB."""
+class Listed(Drawn):
+    """A store that has decoded all pictures and holds them in a list, as a trainer that is given a list of pictures does."""
+
+    def __init__(self, side: int, count: int) -> None:
+        super().__init__(side)
+        self.pictures = [super(Listed, self).read(str(at), side) for at in range(count)]
+
+    def read(self, key: str, at_least: int) -> Pixels:
+        return self.pictures[int(key)]
+
+
+def resident() -> dict[str, float]:
+    """Return memory of this process in MB: what no file stands behind, and all of it at its highest."""
     status = Path("/proc/self/status").read_text()
-    return next(int(line.split()[1]) / 1e3 for line in status.splitlines() if line.startswith("RssAnon"))
+    alone = next(int(line.split()[1]) / 1e3 for line in status.splitlines() if line.startswith("RssAnon"))
+    return {"alone": alone, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3}
+
+
+def memory_of(folder: Path, given: argparse.Namespace) -> None:
+    """Print what one way takes: ``model`` has eight pictures, ``ours`` an epoch over all, ``list`` all in a list and twenty steps."""
+    model, count = tiny(folder, given.side), 8 if given.way == "model" else given.pictures
+    store = Listed(given.picture, count) if given.way == "list" else Drawn(given.picture)
+    run = course(model, folder / "scratch", lessons(count, store), given.batch, stored=given.way != "list")
+    steps = count // given.batch if given.way == "ours" else 20
+    for _ in range(steps):
+        run._one()
+        run.position.step %= 10**6
+    print(json.dumps(resident()))
 
 
 def memory(folder: Path, given: argparse.Namespace) -> None:
-    model = tiny(folder, given.picture)
-    course(model, folder / "few", lessons(8, given.picture), given.batch, stored=True)._one()
-    before = anonymous()
-    run = course(model, folder / "many", lessons(given.pictures, given.picture), given.batch, stored=True)
-    looked = anonymous()
-    for _ in range(given.pictures // given.batch):
-        run._one()
-        run.position.step %= 10**6
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    """Measure all ways, each in a process of its own, and print what comes on top of the model."""
+    found = {}
+    for way in ("model", "ours", "list"):
+        words = [word for name in ("pictures", "picture", "side", "batch") for word in (f"--{name}", str(getattr(given, name)))]
+        told = subprocess.run(
+            [sys.executable, __file__, "memory", "--way", way, *words], capture_output=True, text=True, check=True
+        )
+        found[way] = json.loads(told.stdout.splitlines()[-1])
+        more = {name: found[way][name] - found["model"][name] for name in found[way]}
+        print(
+            f"{way}: {found[way]['alone']:.0f} MB that no file stands behind, {found[way]['peak']:.0f} MB resident at most; "
+            f"above the model {more['alone']:.0f} and {more['peak']:.0f} MB"
+        )
     decoded = given.pictures * given.picture**2 * 3 / 1e6
-    print(
-        f"{given.pictures} pictures of {given.picture} px: {before:.0f} MB with 8 of them, {looked:.0f} MB when all were looked at, "
-        f"{anonymous():.0f} MB after an epoch (no file behind it); {peak:.0f} MB resident at most; a list of decoded pictures is {decoded:.0f} MB"
-    )
+    print(f"{given.pictures} pictures of {given.picture} px are {decoded:.0f} MB decoded")
 
 
 def main() -> None:
@@ -147,10 +174,11 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--pictures", type=int, default=5400)
     parser.add_argument("--picture", type=int, default=64)
+    parser.add_argument("--way", choices=("model", "ours", "list"))
     given = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        {"step": step, "memory": memory}[given.what](Path(folder), given)
+        {"step": step, "memory": memory_of if given.way else memory}[given.what](Path(folder), given)
 
 
 if __name__ == "__main__":
