@@ -14,6 +14,10 @@ import fieldguide
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow(keep=1)]
 
+_TALL = """Promise.all([...document.querySelectorAll('.counted img')].map(img => {
+    const tall = document.createElement('canvas'); tall.width = 60; tall.height = 120;
+    img.width = 60; img.height = 120; img.src = tall.toDataURL(); return img.decode(); }))"""
+
 
 @pytest.fixture(scope="module")
 def page_of_counts(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -39,9 +43,13 @@ def test_it_opens_silently_and_can_be_used_by_all(
     sections = page.eval_on_selector_all("main section", "all => all.map(one => one.id)")
     links = page.eval_on_selector_all(".toc a", "all => all.map(one => one.getAttribute('href').slice(1))")
     assert sections == links and "counting" in links
+    page.evaluate(
+        _TALL
+    )  # a picture that is higher than wide must not grow out of its frame, or boxes lie beside what they are of
     inside = page.evaluate(
         "[...document.querySelectorAll('.boxes')].every(svg => { const a = svg.getBoundingClientRect(),"
-        " b = svg.previousElementSibling.getBoundingClientRect(); return Math.abs(a.width - b.width) < 2 && Math.abs(a.top - b.top) < 2; })"
+        " b = svg.previousElementSibling.getBoundingClientRect();"
+        " return ['width', 'height', 'top', 'left'].every(side => Math.abs(a[side] - b[side]) < 2); })"
     )
     assert inside and page.locator(".boxes rect").count() > 9
     assert found(page, axe) == [] and said == []

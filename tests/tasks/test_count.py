@@ -143,6 +143,10 @@ def test_why_an_answer_gives_no_counts(text: str, expected: str) -> None:
     assert kind_of(error) == expected and answered(error) == (expected not in ("cut",)) and len(error) < 200
 
 
+def test_a_number_in_quotes_is_told_with_them() -> None:
+    assert read_counts('{"penny": "3"}', COINS).error == "no number: the count of 'c1' is \"3\""
+
+
 def test_the_other_reading_takes_fences_prose_and_spellings_and_still_guesses_nothing() -> None:
     for text in ('```json\n{"Pennies": 3}\n```', 'Sure: {"penny": 3}.', '<think>{"dime": 1}</think>{"PENNY": 3}'):
         assert read_counts(text, COINS, "json").counts == {"c1": 3, "c5": 0, "c10": 0}, text

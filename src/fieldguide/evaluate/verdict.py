@@ -44,7 +44,8 @@ def verdict(evidence: Evidence) -> str:
     """Return the sentence: who leads and how surely, who cannot be told from it, who is beaten, what validation chose."""
     leader, alone, chance = evidence.leader, len(evidence.sheets) == 1, _percent(evidence.chance)
     if not evidence.above_chance[leader.run]:
-        limit = f"better than {evidence.blind} ({chance}) as far as {leader.n} pictures can tell"
+        pictures = f"{leader.n} {'picture' if leader.n == 1 else 'pictures'}"
+        limit = f"better than {evidence.blind} ({chance}) as far as {pictures} can tell"
         if alone:
             return f"{leader.run} is not {limit}: it is right on {_scored(leader)}."
         return f"no contestant is {limit}: the best, {leader.run}, is right on {_scored(leader)}."

@@ -105,7 +105,7 @@ def counts_of(value: Mapping[str, Any], task: Count, reading: CountReading = "st
             return ReadCounts(None, "two counts", f"it counts {_short(id)!r} twice")
         why = _why(number)
         if why is not None:
-            return ReadCounts(None, why, f"the count of {_short(id)!r} is {_short(number)}")
+            return ReadCounts(None, why, f"the count of {_short(id)!r} is {_short(number, quoted=True)}")
         found[id] = number
     lacking = [id for id in task.ids if id not in found]
     if lacking and zeros == "written":
@@ -127,10 +127,10 @@ def _kind(value: Any) -> str:
     return kinds.get(type(value), "null")
 
 
-def _short(value: Any, most: int = 40) -> str:
+def _short(value: Any, most: int = 40, *, quoted: bool = False) -> str:
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) > 10**most:
         return "a number of many digits"
-    text = str(value)
+    text = f'"{value}"' if isinstance(value, str) and quoted else str(value)
     return text if len(text) <= most else text[: most - 1] + "…"
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 from tests.craft.tuning.taught import bench, lessons, teaching, wanted
 
 from fieldguide.bench import Silent
+from fieldguide.craft.chat.local import open_local
 from fieldguide.craft.tuning.teaching import opened
 
 
@@ -32,3 +34,14 @@ def test_the_licence_of_llama_vision_is_said_before_training(tiny_chats: Path, t
         bench(tmp_path / "scratch", progress=heard),
     )
     assert "European Union" in heard.lines[0] and heard.lines[1].startswith("Trained parameters: vision 0 of ")
+    assert "(attention " in heard.lines[1] and ", mlp " in heard.lines[1]
+    assert heard.lines[2].startswith("Loss: 100.0 % of its tokens stand on the answer (")
+
+
+def test_the_licence_is_known_by_the_card_where_the_folder_is_called_otherwise(tiny_chats: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "seeing"
+    shutil.copytree(tiny_chats / "mllama", folder)
+    said = replace(wanted(tiny_chats, "mllama"), model=f"hf/{folder}")
+    assert open_local(said).facts["notes"] == []
+    (folder / "README.md").write_text("---\nlicense: llama3.2\n---\n", encoding="utf-8")
+    assert "European Union" in open_local(said).facts["notes"][0]

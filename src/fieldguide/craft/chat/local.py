@@ -9,6 +9,7 @@ model are not followed: temperature 0 is greedy, and nothing is added to it.
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -313,6 +314,7 @@ def open_local(wanted: Wanted, load: Callable[[str, Path, torch.dtype], Any] = l
     model.generation_config = GenerationConfig()
     _shrink(processor, wanted.image_size)
     size = _size(processor)
+    licence = "Apache-2.0" if wanted.model == DRAWN else local_files.licence(folder)
     facts = {
         "kind": "prompted",
         "model": wanted.model if wanted.model == DRAWN else of_transformers._called(wanted.model),
@@ -321,8 +323,8 @@ def open_local(wanted: Wanted, load: Callable[[str, Path, torch.dtype], Any] = l
         "precision": precision,
         "image_size": wanted.image_size or size,
         "device": wanted.device,
-        "licence": "Apache-2.0" if wanted.model == DRAWN else local_files.licence(folder),
-        "notes": [_LLAMA] if "llama-3.2" in wanted.model.casefold() and config.model_type == "mllama" else [],
+        "licence": licence,
+        "notes": [_LLAMA] if _of_llama(wanted.model, licence) and config.model_type == "mllama" else [],
     }
     revision = local_files.revision(folder, [precision, wanted.image_size])
     return Local(
@@ -338,6 +340,11 @@ def open_local(wanted: Wanted, load: Callable[[str, Path, torch.dtype], Any] = l
         ahead=2 * wanted.batch_size,
         context=getattr(model.config.get_text_config(), "max_position_embeddings", None),
     )
+
+
+def _of_llama(*said: str | None) -> bool:
+    """Tell whether the name of a model, or the licence on its card, is that of Llama 3.2: a folder may be called anything."""
+    return any(re.search(r"llama[-_ ]?3[._]2", text, re.IGNORECASE) for text in said if text)
 
 
 def _precision(wanted: Wanted, folder: Path) -> str:

@@ -167,8 +167,13 @@ def _size(parameter: Any) -> int:
 
 
 def told(counts: Mapping[str, Count]) -> str:
-    """Return the trained parameters of each tower as a line for people."""
-    said = [f"{part} {counts[part].trained:,} of {counts[part].all:,}" for part in (*TOWERS, "other") if part in counts]
+    """Return the trained parameters of each tower, and of attention and MLP in it where some are, as a line for people."""
+    said = []
+    for part in (*TOWERS, "other"):
+        if part in counts:
+            kinds = [(kind, counts[f"{part} {kind}"].trained) for kind in KINDS if f"{part} {kind}" in counts]
+            among = ", ".join(f"{kind} {trained:,}" for kind, trained in kinds if trained)
+            said.append(f"{part} {counts[part].trained:,} of {counts[part].all:,}{f' ({among})' if among else ''}")
     return "Trained parameters: " + "; ".join(said) + "."
 
 

@@ -192,6 +192,12 @@ def told(rows: Rows, lessons: Sequence[Lesson]) -> dict[str, Any]:
     }
 
 
+def where(loss: Mapping[str, Any]) -> str:
+    """Return what `told` counted as a line for people."""
+    share, counted = float(loss["loss_tokens_on_answer"]), f"{loss['loss_tokens']:,} tokens, {loss['pictures']} pictures"
+    return f"Loss: {100 * share:.1f} % of its tokens stand on the answer ({counted} counted)."
+
+
 @torch.no_grad()
 def agrees(network: Any, rows: Rows, stored: Rows, lesson: Lesson) -> str:
     """Return why stored features do not stand for the picture itself; empty where they do, to the last step of rounding."""

@@ -50,7 +50,10 @@ def opened(teaching: Teaching, lessons: Sequence[Lesson], bench: Bench) -> tuple
     plainly = Rows(student.chat, teaching.asking, teaching.examples)
     rows.require_honest(student.network, plainly, lessons[0])
     some = list(lessons[:COUNTED])
-    bench.fact(**student.facts(), loss=rows.told(plainly, some))
+    loss = rows.told(plainly, some)
+    bench.fact(**student.facts(), loss=loss)
+    if teaching.head == "words":
+        bench.progress.say(rows.where(loss))
     chosen, why = _stored(student, plainly, teaching, lessons, bench)
     bench.fact(stored_features={"used": chosen.looked is not None, "why": why})
     head = heads.head_of(teaching.head, student, chosen, bench.seed)
