@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fieldguide import families
+from fieldguide.before_after import arithmetic
 from fieldguide.families import Contestant
 from fieldguide.files import write_json
 from fieldguide.machine import weights_hash
@@ -38,7 +39,7 @@ def write_cost(
             "ms_per_image": 1000 * sum(seconds) / len(seconds) if seconds else None,
             "parameters": facts.get("parameters"),
             "trained_parameters": facts.get("trained_parameters"),
-            "precision": facts.get("precision"),
+            "precision": arithmetic(facts),
             "model_bytes": sum(path.stat().st_size for path in (folder / "model").rglob("*") if path.is_file()),
             "model_sha256": weights_hash(folder / "model"),
             "device": table.device,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fieldguide.bench import Bench
-from fieldguide.craft.chat import MOONDREAM, OLLAMA, Wanted, behind_server, coded, costs
+from fieldguide.craft.chat import MOONDREAM, OLLAMA, SERVED, Wanted, behind_server, coded, costs
 from fieldguide.craft.chat.door import where
 from fieldguide.craft.chat.opening import require_named
 from fieldguide.craft.chat.orders import askings
@@ -35,6 +35,7 @@ _REACHED = (
     "precision",
     "remote_code",
     "revision",
+    "bits",
 )
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -133,6 +134,10 @@ def check(settings: Any, online: bool) -> None:
         return
     from fieldguide.craft.chat import local_files
 
+    if settings.bits:
+        from fieldguide.craft.chat import narrow
+
+        narrow.require_packages()
     if not online:
         local_files.fetched(settings.model, online=False)
 
@@ -168,6 +173,24 @@ def money(settings: Any, task: Task, pictures: int) -> float | None:
     wrote = 0 if asking.how in WEIGHING and not served else each.tokens_out
     every = pictures * (settings.orders or 1)
     return costs.money(every * each.tokens_in, every * wrote, settings.price_in, settings.price_out)
+
+
+def require_belonging(settings: Any) -> None:
+    """Raise `ValueError` for settings that do not belong together."""
+    model, served = settings.model, behind_server(settings.model)
+    if model.startswith(SERVED) and not settings.server:
+        raise ValueError("a served model needs server=http://... , the address it answers at")
+    if settings.server and not served:
+        raise ValueError("server belongs to served/NAME and ollama/NAME; this model runs in this process")
+    if (settings.remote_code or settings.revision) and not model.startswith(MOONDREAM):
+        raise ValueError("remote_code and revision belong to moondream/NAME; no other model runs code of its own")
+    if settings.bits and (served or model.startswith(MOONDREAM)):
+        raise ValueError("bits belongs to models of transformers on this machine (hf/OWNER/NAME, hf/FOLDER, drawn)")
+    given = [name for name in ("score", "orders", "unknown") if getattr(settings, name) is not None]
+    if given and settings.ask not in WEIGHING:
+        raise ValueError(f"{given[0]} belongs to probabilities (add ask=likelihood), and ask={settings.ask} gives none")
+    if settings.ask == "decision" and settings.score in ("token", "byte"):
+        raise ValueError(f"with ask=decision a letter stands for each name, so that score={settings.score} says nothing")
 
 
 def require_no_secret(given: Mapping[str, Any]) -> None:
