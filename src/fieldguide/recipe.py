@@ -116,7 +116,7 @@ def _settings(order: Order, entry: Mapping[str, Any], networks: Path) -> dict[st
     if order.tiny:
         own |= recipe.rehearsal.prompted if asks else recipe.rehearsal.shared
         own |= recipe.rehearsal.settings.get(entry["name"], {})
-    own |= recipe_asking.told(order, entry)
+    own = recipe_asking.fitting(own | recipe_asking.told(order, entry))
     return {key: value.replace(NETWORKS, str(networks)) if isinstance(value, str) else value for key, value in own.items()}
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fieldguide import plan as planning
 from fieldguide import recipes, runs, terminal
 from fieldguide.asked import Asked, Entry, PromptAudit
-from fieldguide.craft.chat import behind_server
+from fieldguide.craft.chat import MOONDREAM, behind_server
 from fieldguide.errors import UsageProblem, plain
 from fieldguide.files import read_own
 from fieldguide.settings import build
@@ -36,6 +36,13 @@ def told(order: Order, entry: Mapping[str, Any]) -> dict[str, str]:
     if not asks(entry):
         return {}
     return {option: value for option, value in order.asking.items() if entry["family"] != TAUGHT or option == "model"}
+
+
+def fitting(values: dict[str, Any]) -> dict[str, Any]:
+    """Return settings of a contestant without those that another model, named in the place of the recipe's, has no use for."""
+    model = str(values.get("model", ""))
+    elsewhere = behind_server(model) or model.startswith(MOONDREAM)
+    return {name: value for name, value in values.items() if not (elsewhere and name == "bits")}
 
 
 def read_asking(name: str, given: Mapping[str, Any]) -> dict[str, str]:
