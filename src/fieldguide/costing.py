@@ -32,7 +32,7 @@ def write_cost(
             "fit_seconds": sum(part["seconds"] for part in spent),
             "fits": len(spent),
             "sittings": sum(part["sittings"] for part in spent),
-            "by_chance": families.by_chance(entry.family),
+            "by_chance": families.by_chance(entry),
             "predict_seconds": sum(seconds) if seconds else None,
             "answer_wall_seconds": sum(walls) if walls else None,
             "predicted": len(answers),

@@ -46,10 +46,13 @@ def agree(contestants: Iterable[Contestant], asked: Asked, folder: Path, call: C
     path = folder / "manifest.parquet"
     if path.exists() and not call.extend:
         manifest = read_manifest(path)
-        task, left = gathering.task_of(folder, manifest), {entry.name: pictures_left(entry, folder, manifest) for entry in away}
+        task, left = (
+            gathering.task_of(folder, manifest),
+            {entry.name: left_to_ask(entry, folder, manifest, asked) for entry in away},
+        )
     else:
         task, count = _listed(asked, call.online)
-        left = dict.fromkeys((entry.name for entry in away), count)
+        left = {entry.name: count * _times(entry, asked) for entry in away}
     found = within(away, task, left, call.terms.limit)
     require(found, call.terms.yes, progress)
     return Allowance(call.terms, frozenset(one.host for one in found))
@@ -69,16 +72,40 @@ def within(contestants: Iterable[Contestant], task: Task, left: dict[str, int], 
     return found
 
 
+def foreseen(contestants: Iterable[Contestant], task: Task, sizes: Sizes, asked: Asked) -> tuple[Sending, ...]:
+    """Return what `contestants` would send in a new study, the further seeds of those that depend on one included."""
+    found = []
+    for entry in contestants:
+        often = _times(entry, asked)
+        found.append(families.sends(entry, task, Sizes(sizes.train, often * sizes.val, often * sizes.test)))
+    return tuple(one for one in found if one is not None)
+
+
+def _times(entry: Contestant, asked: Asked) -> int:
+    return 1 + len(runs.further_seeds(entry, asked.seed, asked.seeds))
+
+
+def left_to_ask(entry: Contestant, folder: Path, manifest: Manifest, asked: Asked) -> int:
+    """Return how many times `entry` still has to ask about a picture, with every seed that it is fitted with."""
+    run = folder / "runs" / entry.name
+    further = [run / "seeds" / str(seed) for seed in runs.further_seeds(entry, asked.seed, asked.seeds)]
+    seeds = sum(_without_answer(place, folder, manifest) for place in further if not runs.settled(place))
+    return pictures_left(entry, folder, manifest) + seeds
+
+
 def pictures_left(entry: Contestant, folder: Path, manifest: Manifest) -> int:
     """Return how many pictures of a study `entry` still has to ask about: those without an answer that counts, or is kept."""
     run = folder / "runs" / entry.name
-    if runs.whole(run):
-        return len(asking_again.left_open(run))
+    return len(asking_again.left_open(run)) if runs.whole(run) else _without_answer(run, folder, manifest)
+
+
+def _without_answer(place: Path, folder: Path, manifest: Manifest) -> int:
+    """Return how many pictures have no answer yet of the contestant in `place`: all of them where that has not been fitted."""
     rows = [row.key for row in manifest.part() if manifest.folds or row.split in ("val", "test")]
-    if manifest.folds or not (run / "model").exists() or not (folder / runs.ANSWERS).exists():
+    if manifest.folds or not (place / "model").exists() or not (folder / runs.ANSWERS).exists():
         return len(set(rows))
     try:
-        fitted = runs.at(runs.load(run), Bench(run / "scratch", answers=folder / runs.ANSWERS))
+        fitted = runs.at(runs.load(place), Bench(place / "scratch", answers=folder / runs.ANSWERS))
     except Problem:  # the run itself tells what is wrong
         return len(set(rows))
     return int(fitted.lacking(rows)) if hasattr(fitted, "lacking") else len(set(rows))

@@ -9,7 +9,8 @@ A family is a module in this folder, or an entry point of the group ``fieldguide
 
 and, where it makes sense, `CHANCE` (True where another seed trains another model; absent means that it does not), `TOGETHER`
 (True where `fit` may be called in several processes at once to train one model), `learns(settings) -> bool` (False for settings
-with which a family whose LEARNS is True uses no training picture after all, such as zero-shot),
+with which a family whose LEARNS is True uses no training picture after all, such as zero-shot), `chance(settings) -> bool` (False for
+settings with which a family whose CHANCE is True answers the same at any seed),
 `knows(name) -> bool` and `names() -> list[str]` (bare names it answers to), `check(settings, online)` (raise a Problem now rather
 than after an hour), `pixels(settings) -> int` (the size it will ask for, so that pictures are decoded once) and
 `estimate(settings, task, sizes) -> Estimate`. A family that sends pictures elsewhere offers `where(settings) -> str | None` (the host;
@@ -145,12 +146,13 @@ def tasks(name: str) -> tuple[str, ...]:
         return ("classify", "count")
 
 
-def by_chance(name: str) -> bool:
-    """Tell whether the training of the family `name` depends on chance; False where its package is missing, for it trains nothing."""
+def by_chance(entry: Contestant) -> bool:
+    """Tell whether what `entry` answers depends on the seed; False where its package is missing, for it trains nothing."""
     try:
-        return bool(getattr(family(name), "CHANCE", False))
+        room: Any = family(entry.family)
     except ModuleNotFoundError:
         return False
+    return bool(room.chance(entry.settings)) if hasattr(room, "chance") else bool(getattr(room, "CHANCE", False))
 
 
 def needs_extra(error: ModuleNotFoundError) -> EnvironmentProblem:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 LEARNS = True
 TASKS = ("classify", "count")
+CHANCE = True
 #: Bits of a weight; words of a command line are numbers, too.
 Bits = Annotated[Literal[4, 8], BeforeValidator(lambda given: {"4": 4, "8": 8}.get(str(given), given))]
 
@@ -125,6 +126,13 @@ class Settings(Base):
     def tiny(cls) -> Settings:
         """Return settings that run in seconds with what comes along."""
         return cls(ask="choice")
+
+
+def chance(settings: Settings) -> bool:
+    """Tell whether another seed gives other answers: where an answer is sampled, or training pictures are drawn as examples."""
+    from fieldguide.craft.chat import meant
+
+    return meant.drawn(settings)
 
 
 def learns(settings: Settings) -> bool:

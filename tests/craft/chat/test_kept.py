@@ -165,7 +165,9 @@ def test_a_damaged_file_is_named_and_left_alone(tmp_path: Path) -> None:
         assert path.read_bytes() == damaged
 
 
-def test_a_file_is_read_whole_at_its_first_opening_and_not_at_every_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_read_whole_at_its_first_opening_and_not_at_every_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path, asked, real = tmp_path / "answers.sqlite", [], kept._one
 
     def one(base: sqlite3.Connection, words: str) -> object:

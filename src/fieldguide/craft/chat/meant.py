@@ -13,7 +13,7 @@ from fieldguide.craft.chat import MOONDREAM, OLLAMA, SERVED, Wanted, behind_serv
 from fieldguide.craft.chat.door import where
 from fieldguide.craft.chat.opening import require_named
 from fieldguide.craft.chat.orders import askings
-from fieldguide.errors import UsageProblem, plain
+from fieldguide.errors import Problem, UsageProblem, plain
 from fieldguide.records import ClassInfo, Sending
 from fieldguide.tasks import spoken
 from fieldguide.tasks.asking import WEIGHING, Asking
@@ -44,6 +44,21 @@ def prompt_of(settings: Any, task: Task | None = None) -> Spoken:
     """Return the prompt with what the settings say instead; without a task, that of either."""
     said = {"shots": settings.examples, "temperature": settings.temperature, "most_tokens": settings.most_tokens}
     return spoken.prompt_of(settings.prompt, task, **said)
+
+
+def drawn(settings: Any) -> bool:
+    """Tell whether the study's seed has a part in the answers: it draws examples, and words that are sampled.
+
+    A prompt with a seed of its own is sampled with that one; probabilities are not sampled, and more orders of the list are always the same.
+    """
+    if settings.examples:
+        return True
+    if not settings.temperature or settings.ask in WEIGHING:
+        return False
+    try:
+        return getattr(prompt_of(settings), "seed", None) is None
+    except Problem:  # what is whole goes on without it
+        return True
 
 
 def shown_of(settings: Any, prompt: Spoken) -> int:
