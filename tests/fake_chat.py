@@ -67,4 +67,5 @@ class Fake:
             return self
 
         patch.setattr(door, "opened", opened)
+        patch.setattr(door, "knock", lambda wanted: None)
         return self

@@ -16,7 +16,7 @@ from fieldguide.bench import Bench, Progress
 from fieldguide.consenting import Allowance, require
 from fieldguide.data.classes import propose, read_classes
 from fieldguide.data.tables import read_manifest
-from fieldguide.errors import Problem
+from fieldguide.errors import EnvironmentProblem, Problem, plain
 from fieldguide.families import Contestant, Fitted, Sizes
 from fieldguide.files import read_own
 from fieldguide.machine import device
@@ -38,8 +38,15 @@ def agree(contestants: Iterable[Contestant], asked: Asked, folder: Path, call: C
     """Return what this call may do, once somebody agreed to what `contestants` send; raises `UsageProblem` without.
 
     In a new study, and in one that is extended, pictures are counted as the source lists them, before any is examined; nothing is
-    written.
+    written. Raises `EnvironmentProblem` where a server that is to be asked is not there.
     """
+    every = list(contestants)
+    allowed = _agreed(every, asked, folder, call, progress)
+    _require_servers(every, asked, folder, call, allowed)
+    return allowed
+
+
+def _agreed(contestants: Iterable[Contestant], asked: Asked, folder: Path, call: Call, progress: Progress) -> Allowance:
     away = [entry for entry in contestants if families.where(entry) is not None]
     if not away:
         return Allowance(call.terms)
@@ -56,6 +63,53 @@ def agree(contestants: Iterable[Contestant], asked: Asked, folder: Path, call: C
     found = within(away, task, left, call.terms.limit)
     require(found, call.terms.yes, progress)
     return Allowance(call.terms, frozenset(one.host for one in found))
+
+
+def _require_servers(contestants: Iterable[Contestant], asked: Asked, folder: Path, call: Call, allowed: Allowance) -> None:
+    """Knock at each server that is still to be asked, on this machine or agreed to; raise for those that are not there, all at once.
+
+    Like weights that are missing this stops before hours of work. Who has all answers already, or has only been left owing some, asks nobody.
+    """
+    missing: dict[str, Problem] = {}
+    known: dict[str, Problem | None] = {}
+    for entry in contestants:
+        host = families.where(entry)
+        if (host is not None and not allowed.agreed(host)) or not _asks(entry, asked, folder, call):
+            continue
+        name = repr([getattr(entry.settings, part, None) for part in ("model", "server")])
+        if name not in known:
+            known[name] = _nobody(entry)
+        if (problem := known[name]) is not None:
+            missing[entry.name] = problem
+    if not missing:
+        return
+    first, names = next(iter(missing.values())), ", ".join(plain(name, 60) for name in missing)
+    told = " ".join(dict.fromkeys(problem.given for problem in missing.values()))
+    raise EnvironmentProblem(
+        f"{names} cannot be asked: {told}",
+        f"{first.allowed} Nothing was begun.",
+        f"{first.next.removesuffix('.')}; or leave {names} out.",
+    )
+
+
+def _nobody(entry: Contestant) -> Problem | None:
+    try:
+        families.knock(entry)
+    except ModuleNotFoundError:  # a missing package is a named row of the study
+        return None
+    except Problem as problem:
+        return problem
+    return None
+
+
+def _asks(entry: Contestant, asked: Asked, folder: Path, call: Call) -> bool:
+    """Tell whether `entry` has to reach what it asks, because it is not fitted yet or pictures have no answer."""
+    run, path = folder / "runs" / entry.name, folder / "manifest.parquet"
+    if runs.whole(run, runs.further_seeds(entry, asked.seed, asked.seeds)):
+        return False
+    if call.extend or not (run / "model").exists() or not path.exists():
+        return True
+    return left_to_ask(entry, folder, read_manifest(path), asked) > 0
 
 
 def within(contestants: Iterable[Contestant], task: Task, left: dict[str, int], limit: int | None) -> list[Sending]:

@@ -15,7 +15,8 @@ settings with which a family whose CHANCE is True answers the same at any seed),
 than after an hour), `pixels(settings) -> int` (the size it will ask for, so that pictures are decoded once) and
 `estimate(settings, task, sizes) -> Estimate`. A family that sends pictures elsewhere offers `where(settings) -> str | None` (the host;
 `None` where they stay on this machine) and `sends(settings, task, sizes) -> Sending | None`, which is told before somebody agrees;
-what it fits has ``at(bench)``, the same thing at the bench of another sitting, and ``lacking(keys)``, how many pictures have no answer yet.
+`knock(settings)` raises where that server is not there, before work begins. What it fits has ``at(bench)``, the same thing at the bench of
+another sitting, and ``lacking(keys)``, how many pictures have no answer yet.
 `TASKS` names what it can do: ``("classify",)`` where it is absent, ``("count",)``, or both; a family that counts is given a
 `fieldguide.tasks.count.Count` as its task, examples with `counts`, and answers with counts instead of a label. `unfit(settings, task)`
 returns the Problem of settings that belong to the other task.
@@ -276,6 +277,13 @@ def where(entry: Contestant) -> str | None:
     room: Any = family(entry.family)
     host: str | None = room.where(entry.settings) if hasattr(room, "where") else None
     return host
+
+
+def knock(entry: Contestant) -> None:
+    """Raise where the server that `entry` asks is not there; nobody may be asked whom somebody has not agreed to."""
+    room: Any = family(entry.family)
+    if hasattr(room, "knock"):
+        room.knock(entry.settings)
 
 
 def sends(entry: Contestant, task: Task, sizes: Sizes) -> Sending | None:

@@ -312,6 +312,13 @@ def check(settings: Settings, online: bool) -> None:
     meant.check(settings, online)
 
 
+def knock(settings: Settings) -> None:
+    """Raise where the server that is to be asked is not there; only a GET is sent for it."""
+    from fieldguide.craft.chat import door, meant
+
+    door.knock(meant.wanted_of(settings, Bench(Path())))
+
+
 def unfit(settings: Settings, task: str) -> Problem | None:
     """Return what keeps these settings from a study with this task."""
     from fieldguide.tasks import spoken

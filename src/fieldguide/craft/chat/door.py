@@ -28,6 +28,14 @@ def opened(wanted: Wanted) -> Chat:
     return open_chat(wanted)
 
 
+def knock(wanted: Wanted) -> None:
+    """Raise now where nobody is there to be asked; nothing is sent for it but a GET without a key."""
+    if behind_server(wanted.model):
+        from fieldguide.craft.chat import knocking
+
+        knocking.knock(wanted)
+
+
 def size_of(wanted: Wanted) -> int:
     """Return the shorter side, in pixels, that its pictures should at least have, before it is opened."""
     most = wanted.image_size or USUAL_SIZE

@@ -68,13 +68,7 @@ def open_ollama(wanted: Wanted, *, sleep: Callable[[float], object] | None = Non
 
 def _opened(wanted: Wanted, name: str, talk: Talk) -> Ollama:
     there = talk.there()
-    full = name if ":" in name else f"{name}:latest"
-    if full not in there:
-        raise EnvironmentProblem(
-            f"The Ollama at {talk.wire.server.url} has no model {plain(name, 80)}.",
-            allowed_names(full, there) if there else "It has no model at all.",
-            f"ollama pull {plain(name, 80)}",
-        )
+    full = require_model(name, there, talk.wire.server.url)
     able = talk.able(full)
     if able is not None and "vision" not in able:
         raise UsageProblem(
@@ -85,6 +79,25 @@ def _opened(wanted: Wanted, name: str, talk: Talk) -> Ollama:
     return Ollama(wanted, full, there[full], talk, able or ())
 
 
+def listed(told: Mapping[str, Any]) -> dict[str, str]:
+    """Return the digest of every model in what ``/api/tags`` tells, by its full name."""
+    models = told.get("models")
+    found = [one for one in models if isinstance(one, dict)] if isinstance(models, list) else []
+    return {str(one.get("name") or one.get("model") or ""): str(one.get("digest") or "") for one in found}
+
+
+def require_model(name: str, there: Mapping[str, str], url: str) -> str:
+    """Return the full name of a model; raises `EnvironmentProblem` where it is not among those that are `there`."""
+    full = name if ":" in name else f"{name}:latest"
+    if full not in there:
+        raise EnvironmentProblem(
+            f"The Ollama at {url} has no model {plain(name, 80)}.",
+            allowed_names(full, there) if there else "It has no model at all.",
+            f"ollama pull {plain(name, 80)}",
+        )
+    return full
+
+
 class Talk:
     """What Ollama is asked, each with patience."""
 
@@ -93,9 +106,7 @@ class Talk:
 
     def there(self) -> dict[str, str]:
         """Return the digest of every model that is there, by its full name."""
-        models = self._get("/api/tags", None).get("models")
-        found = [one for one in models if isinstance(one, dict)] if isinstance(models, list) else []
-        return {str(one.get("name") or one.get("model") or ""): str(one.get("digest") or "") for one in found}
+        return listed(self._get("/api/tags", None))
 
     def able(self, name: str) -> tuple[str, ...] | None:
         """Return what a model says it can do; `None` where this Ollama is too old to say."""
