@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from fieldguide.craft.chat import OLLAMA, OLLAMAS, Wanted, behind_server
-from fieldguide.craft.chat.ollama import listed, require_model
+from fieldguide.craft.chat import OLLAMAS, Wanted, behind_server
+from fieldguide.craft.chat.ollama import listed, of_ollama, require_model
 from fieldguide.craft.server import server_of
 from fieldguide.craft.troubles import Trouble, in_settings, problem
 from fieldguide.craft.wire import Wire
@@ -25,8 +25,8 @@ def knock(wanted: Wanted) -> None:
         return
     ollama = wanted.model.startswith(OLLAMAS)
     with in_settings():
-        form = {"path": "", "ends": ("/v1", "/api", "/api/chat")} if ollama else {}
-        server = replace(server_of(wanted.server or OLLAMA, wanted.key_variable, **form), key=None, login=None, query={})
+        server = of_ollama(wanted) if ollama else server_of(wanted.server or "", wanted.key_variable)
+        server = replace(server, key=None, login=None, query={})
         wire = Wire(server, _SECONDS)
         try:
             answered = wire.send("/api/tags" if ollama else "/models")

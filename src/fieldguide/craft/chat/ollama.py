@@ -26,7 +26,7 @@ from fieldguide.craft.chat.probe import Trial, Tried, probe
 from fieldguide.craft.chat.sent import ENCODING, USUAL_SIZE, Sent, sent
 from fieldguide.craft.insisting import Insisting, Patience
 from fieldguide.craft.served import GAP, MOST_LETTERS, Reply, require_told
-from fieldguide.craft.server import server_of
+from fieldguide.craft.server import Server, server_of
 from fieldguide.craft.told import told
 from fieldguide.craft.troubles import ServerProblem, Trouble, in_settings
 from fieldguide.craft.wire import Wire, count
@@ -55,7 +55,7 @@ def open_ollama(wanted: Wanted, *, sleep: Callable[[float], object] | None = Non
             "ollama/ is no model: it has no name.", "A name that `ollama list` shows.", "For example ollama/llava"
         )
     with in_settings():
-        server = server_of(wanted.server or OLLAMA, wanted.key_variable, path="", ends=("/v1", "/api", "/api/chat"))
+        server = of_ollama(wanted)
     patience = Patience(wanted.attempts, wanted.timeout)
     talk = Talk(Wire(server, wanted.timeout), Insisting(server, patience, "Ollama's interface", sleep), sleep or time.sleep)
     try:
@@ -64,6 +64,11 @@ def open_ollama(wanted: Wanted, *, sleep: Callable[[float], object] | None = Non
     except BaseException:
         talk.close()
         raise
+
+
+def of_ollama(wanted: Wanted) -> Server:
+    """Return the address of the Ollama that is wanted, and the key to it."""
+    return server_of(wanted.server or OLLAMA, wanted.key_variable, path="", ends=("/v1", "/api", "/api/chat"))
 
 
 def _opened(wanted: Wanted, name: str, talk: Talk) -> Ollama:
