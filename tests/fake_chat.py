@@ -68,4 +68,5 @@ class Fake:
 
         patch.setattr(door, "opened", opened)
         patch.setattr(door, "knock", lambda wanted: None)
+        patch.setattr(door, "first", lambda wanted: 0)
         return self

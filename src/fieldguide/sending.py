@@ -60,7 +60,8 @@ def _agreed(contestants: Iterable[Contestant], asked: Asked, folder: Path, call:
     else:
         task, count = _listed(asked, call.online)
         left = {entry.name: count * _times(entry, asked) for entry in away}
-    found = within(away, task, left, call.terms.limit)
+    fresh = [entry for entry in away if not (folder / "runs" / entry.name / "model").exists()]
+    found = _with_first(within(away, task, left, call.terms.limit), fresh)
     require(found, call.terms.yes, progress)
     return Allowance(call.terms, frozenset(one.host for one in found))
 
@@ -128,11 +129,23 @@ def within(contestants: Iterable[Contestant], task: Task, left: dict[str, int], 
 
 def foreseen(contestants: Iterable[Contestant], task: Task, sizes: Sizes, asked: Asked) -> tuple[Sending, ...]:
     """Return what `contestants` would send in a new study, the further seeds of those that depend on one included."""
-    found = []
-    for entry in contestants:
+    every, found = list(contestants), []
+    for entry in every:
         often = _times(entry, asked)
         found.append(families.sends(entry, task, Sizes(sizes.train, often * sizes.val, often * sizes.test)))
-    return tuple(one for one in found if one is not None)
+    return tuple(_with_first([one for one in found if one is not None], every))
+
+
+def _with_first(found: Iterable[Sending], contestants: Iterable[Contestant]) -> list[Sending]:
+    """Return what is sent, with what those of `contestants` ask before the first picture to find out what their server can do."""
+    before = {entry.name: families.first(entry) for entry in contestants}
+    return [one if (more := before.get(one.who)) is None else _together(one, more) for one in found]
+
+
+def _together(one: Sending, more: Sending) -> Sending:
+    money = None if one.money is None or more.money is None else one.money + more.money
+    read, written = one.tokens_in + more.tokens_in, one.tokens_out + more.tokens_out
+    return replace(one, tokens_in=read, tokens_out=written, money=money, made=one.made + more.made)
 
 
 def _times(entry: Contestant, asked: Asked) -> int:

@@ -14,7 +14,8 @@ settings with which a family whose CHANCE is True answers the same at any seed),
 `knows(name) -> bool` and `names() -> list[str]` (bare names it answers to), `check(settings, online)` (raise a Problem now rather
 than after an hour), `pixels(settings) -> int` (the size it will ask for, so that pictures are decoded once) and
 `estimate(settings, task, sizes) -> Estimate`. A family that sends pictures elsewhere offers `where(settings) -> str | None` (the host;
-`None` where they stay on this machine) and `sends(settings, task, sizes) -> Sending | None`, which is told before somebody agrees;
+`None` where they stay on this machine) and `sends(settings, task, sizes) -> Sending | None`, which is told before somebody agrees,
+as is what ``first(settings)`` returns, the same of what is asked before the first picture;
 `knock(settings)` raises where that server is not there, before work begins. What it fits has ``at(bench)``, the same thing at the bench of
 another sitting, and ``lacking(keys)``, how many pictures have no answer yet.
 `TASKS` names what it can do: ``("classify",)`` where it is absent, ``("count",)``, or both; a family that counts is given a
@@ -277,6 +278,12 @@ def where(entry: Contestant) -> str | None:
     room: Any = family(entry.family)
     host: str | None = room.where(entry.settings) if hasattr(room, "where") else None
     return host
+
+
+def first(entry: Contestant) -> Sending | None:
+    """Return what fitting `entry` sends elsewhere before the first picture; `None` where that is nothing."""
+    room: Any = family(entry.family)
+    return room.first(entry.settings) if hasattr(room, "first") else None
 
 
 def knock(entry: Contestant) -> None:

@@ -254,23 +254,22 @@ def fit(train: Sequence[Example], val: Sequence[Example], task: Task, settings: 
     """
     from fieldguide.craft.chat import meant
     from fieldguide.craft.chat.asked import Sitting, shelf_of
-    from fieldguide.craft.chat.door import Door, probed
+    from fieldguide.craft.chat.door import Door, begun
     from fieldguide.tasks import spoken
 
     prompt = meant.prompt_of(settings, task)
     known = spoken.known(prompt, task)
     shown = spoken.picked(prompt, train, task, meant.shown_of(settings, prompt), bench.seed)
     askings = meant.asked_of(settings, prompt, task.classes, shown, bench.seed)
-    door = Door(meant.wanted_of(settings, bench), consented=bench.consented)
-    chat = door()
+    door, sitting = Door(meant.wanted_of(settings, bench), consented=bench.consented), Sitting(bench.limit)
+    chat, found = begun(door, sitting)
     by_key = {example.image.key: example.image for example in train}
     examples = {key: by_key[key].pixels(chat.size) for key in dict.fromkeys(askings[0].examples)}
-    found = probed(chat, door.wanted)
-    meant.require_told(settings, found)
+    meant.require_told(settings, found, sitting)
     bench.fact(**{"model": settings.model, **chat.facts, **found, "revision": chat.revision})
     bench.fact(**meant.told(settings, prompt, askings, chat.size))
     shelf = shelf_of(bench, askings[0], chat.revision, chat.size, settings.model)
-    words, sitting, precision = prompt.model_dump_json(indent=1), Sitting(bench.limit), chat.facts.get("precision")
+    words, precision = prompt.model_dump_json(indent=1), chat.facts.get("precision")
     made = Prompted(known, settings, askings, door, chat.size, chat.revision, sitting, words, precision, examples, shelf)
     return _weighing(made, val, bench) if settings.ask in WEIGHING else made
 
@@ -338,6 +337,13 @@ def sends(settings: Settings, task: Task, sizes: Sizes) -> Sending | None:
     from fieldguide.craft.chat import meant
 
     return meant.sending(settings, task, sizes.val + sizes.test)
+
+
+def first(settings: Settings) -> Sending | None:
+    """Return what is sent elsewhere before the first picture, to find out what the server can do, if anything."""
+    from fieldguide.craft.chat import meant
+
+    return meant.first(settings)
 
 
 def pixels(settings: Settings) -> int:

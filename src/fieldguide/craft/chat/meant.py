@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from fieldguide.bench import Bench
-from fieldguide.craft.chat import MOONDREAM, OLLAMA, SERVED, Wanted, behind_server, coded, costs
+from fieldguide.craft.chat import MOONDREAM, OLLAMA, SERVED, Wanted, behind_server, coded, costs, door
+from fieldguide.craft.chat.asked import Sitting
 from fieldguide.craft.chat.door import where
 from fieldguide.craft.chat.opening import require_named
 from fieldguide.craft.chat.orders import askings
@@ -157,11 +158,16 @@ def check(settings: Any, online: bool) -> None:
         local_files.fetched(settings.model, online=False)
 
 
-def require_told(settings: Any, found: Mapping[str, Any]) -> None:
+def require_told(settings: Any, found: Mapping[str, Any], sitting: Sitting) -> None:
     """Raise `UsageProblem` where probabilities are asked for, and the probe found that the server tells too little for them."""
     probe = found.get("probe")
-    if probe is not None and settings.ask == "likelihood":
+    if probe is None or settings.ask != "likelihood":
+        return
+    try:
         coded.require_told(probe.get("top_logprobs"), settings.model, plain(settings.server or OLLAMA))
+    except Problem as problem:  # what was asked until then counts, too
+        problem.sitting = sitting  # type: ignore[attr-defined]
+        raise
 
 
 def host(settings: Any) -> str | None:
@@ -180,14 +186,24 @@ def sending(settings: Any, task: Task, pictures: int) -> Sending | None:
     return costs.times(one, settings.orders or 1)
 
 
+def first(settings: Any) -> Sending | None:
+    """Return what finding out what the server can do sends elsewhere before the first picture, if anything."""
+    to, most = host(settings), door.first(wanted_of(settings, Bench(Path())))
+    return None if to is None or not most else costs.first(to, most, (settings.price_in, settings.price_out))
+
+
 def money(settings: Any, task: Task, pictures: int) -> float | None:
     """Return what asking about so many pictures is expected to cost, where prices are given."""
     asking = spoken.asked(prompt_of(settings, task), task, settings.ask)
     served = behind_server(settings.model)
     each = costs.of_picture(asking, settings.image_size, served=served)
     wrote = 0 if asking.how in WEIGHING and not served else each.tokens_out
-    every = pictures * (settings.orders or 1)
-    return costs.money(every * each.tokens_in, every * wrote, settings.price_in, settings.price_out)
+    every, before = (
+        pictures * (settings.orders or 1),
+        costs.first("", door.first(wanted_of(settings, Bench(Path()))), (None, None)),
+    )
+    read, written = every * each.tokens_in + before.tokens_in, every * wrote + before.tokens_out
+    return costs.money(read, written, settings.price_in, settings.price_out)
 
 
 def require_belonging(settings: Any) -> None:
