@@ -67,4 +67,6 @@ class Fake:
             return self
 
         patch.setattr(door, "opened", opened)
+        patch.setattr(door, "knock", lambda wanted: None)
+        patch.setattr(door, "first", lambda wanted: 0)
         return self

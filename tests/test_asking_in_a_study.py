@@ -185,6 +185,96 @@ def test_folds_ask_again_too(pictures: Path, tmp_path: Path, fake: Fake) -> None
     assert study.cost("asked")["asked"] == 30
 
 
+SAMPLED = "vlm_prompt/drawn:temperature=1,as=sampled"
+
+
+def by_seed(asking: Asking, pixels: Pixels) -> Said:
+    """Answer rightly, but for one picture in three, which it is depending on the seed."""
+    wrong = (int(pixels.sum()) + (asking.seed or 0)) % 3 == 0
+    return replace(by_name(asking, pixels), text="red") if wrong else by_name(asking, pixels)
+
+
+def seeds_of(fake: Fake) -> list[int | None]:
+    return [asking.seed for asking in fake.askings]
+
+
+def test_sampled_answers_are_asked_for_anew_with_every_seed(pictures: Path, tmp_path: Path, fake: Fake) -> None:
+    fake.rule = by_seed
+    study = compare(pictures, tmp_path, SAMPLED, seeds=3)
+    each = len(answers(study, "sampled"))
+    assert len(fake.asked) == 3 * each and set(seeds_of(fake)) == {42, 43, 44}
+    lines = study.scores("sampled")["seeds"]
+    assert [line["seed"] for line in lines] == [42, 43, 44] and len({line["accuracy"] for line in lines}) > 1
+    assert study.cost("sampled")["by_chance"] and study.exit_code == DONE
+    assert compare(pictures, tmp_path, SAMPLED, seeds=3).outcomes == {"sampled": "reused"} and len(fake.asked) == 3 * each
+    shutil.rmtree(tmp_path / "runs")
+    again = compare(pictures, tmp_path, SAMPLED, seeds=3)
+    assert len(fake.asked) == 3 * each and again.scores("sampled")["seeds"] == lines, "the seed is in the name of an answer"
+
+
+def test_examples_are_drawn_anew_with_every_seed(pictures: Path, tmp_path: Path, fake: Fake) -> None:
+    study = compare(pictures, tmp_path, "vlm_prompt/drawn:examples=1,as=shown", seeds=2)
+    assert len({asking.examples for asking in fake.askings}) == 2 and set(seeds_of(fake)) == {None}
+    assert len(fake.asked) == 2 * len(answers(study, "shown"))
+
+
+def test_what_no_seed_would_change_is_asked_once_and_said_to_be(pictures: Path, tmp_path: Path, fake: Fake) -> None:
+    own = tmp_path / "own.toml"
+    own.write_text('question = "Which of {classes}?"\ntemperature = 1\nseed = 7\n', encoding="utf-8")
+    said: list[str] = []
+
+    class Told(fieldguide.bench.Silent):
+        def say(self, text: str) -> None:
+            said.append(text)
+
+    words = (WORD, f"vlm_prompt/drawn:prompt={own},as=own")
+    study = compare(pictures, tmp_path / "study", *words, seeds=4, progress=Told())
+    assert len(fake.asked) == sum(len(answers(study, name)) for name in ("asked", "own"))
+    assert set(seeds_of(fake)) == {None, 7} and not list(study.folder.glob("runs/*/seeds"))
+    for name in ("asked", "own"):
+        assert any(text.startswith(f"{name} answers the same at any seed") for text in said)
+        assert study.cost(name)["by_chance"] is False
+
+
+def test_a_further_seed_counts_once_all_of_it_was_asked(pictures: Path, tmp_path: Path, fake: Fake) -> None:
+    fake.ahead = 1
+    study = compare(pictures, tmp_path, SAMPLED, seeds=2, terms=Terms(limit=9 + 4))
+    assert len(answers(study, "sampled")) == 9 and len(fake.asked) == 13
+    assert study.exit_code == PARTLY and "seeds" not in study.scores("sampled")
+    assert "With the seed 43, 5 of 9 pictures have no answer yet: not asked: the limit of" in study.failure("sampled")["given"]
+    study = compare(pictures, tmp_path, SAMPLED, seeds=2)
+    assert len(fake.asked) == 18 and study.exit_code == DONE and study.scores("sampled")["spread"]["n"] == 2
+
+
+def test_a_question_that_fails_at_every_seed_is_waited_for_by_none(pictures: Path, tmp_path: Path, fake: Fake) -> None:
+    cursed: list[int] = []
+
+    def rule(asking: Asking, pixels: Pixels) -> Said:
+        cursed[:] = cursed or [int(pixels.sum())]
+        return Said(error="it is too long") if int(pixels.sum()) in cursed else by_seed(asking, pixels)
+
+    fake.rule = rule
+    study = compare(pictures, tmp_path, SAMPLED, seeds=2)
+    assert study.scores("sampled")["spread"]["n"] == 2 and study.exit_code == PARTLY
+    fake.rule = by_seed
+    fake.asked.clear()
+    study = compare(pictures, tmp_path, SAMPLED, seeds=3)
+    assert len(fake.asked) == 9 + 1 and study.exit_code == DONE, "its own seed is asked again, after a further one"
+
+
+def test_consent_and_estimate_are_of_every_seed(pictures: Path, tmp_path: Path, fake: Fake) -> None:
+    far = FAR.replace("as=far", "temperature=1,as=far")
+    found = dry_run(*read_asked(str(pictures), tmp_path / "new", contestants=(far, FAR.replace("as=far", "as=sure")), seeds=3))
+    assert {one.who: one.pictures for one in found.sendings} == {"far": 27, "sure": 9}
+    costs = {one.contestant.name: one.estimate.money for one in found.planned}
+    assert costs["far"] == pytest.approx(3 * (costs["sure"] or 0))
+    with pytest.raises(UsageProblem, match="18 pictures would be sent"):
+        compare(pictures, tmp_path / "study", far, seeds=2)
+    compare(pictures, tmp_path / "study", far, seeds=2, terms=Terms(yes=True, limit=12))
+    with pytest.raises(UsageProblem, match="6 pictures would be sent"):
+        compare(pictures, tmp_path / "study", far, seeds=2)
+
+
 def test_without_consent_nothing_is_sent_and_nothing_is_written(pictures: Path, tmp_path: Path, fake: Fake) -> None:
     out = tmp_path / "study"
     with pytest.raises(UsageProblem, match=r"9 pictures would be sent to api\.example\.org") as raised:

@@ -39,6 +39,17 @@ def run(folder: Path, name: str, manifest: Manifest, says: str, **facts: Any) ->
     return spoken(place, partial(named_side, place, answers, manifest, SETTINGS))
 
 
+@pytest.mark.parametrize(("bits", "told"), [(None, "fp32"), (4, None), (8, "fp32, weights in eight bits")])
+def test_bits_of_the_weights_are_told_where_they_differ(
+    tmp_path: Path, manifest: Manifest, bits: int | None, told: str
+) -> None:
+    before = run(tmp_path, "before", manifest, "It is a {}.", **({"bits": bits} if bits else {}))
+    after = run(tmp_path, "after", manifest, "{}", kind="tuned", tuning={"method": "qlora"})
+    write_before_after(tmp_path, [before, after])
+    (couple,) = read_json(tmp_path / FILE)["pairs"]
+    assert couple["differs"] == ([["arithmetic", told, "fp32, weights in four bits"]] if told else [])
+
+
 def test_the_same_model_and_words_belong_together(tmp_path: Path, manifest: Manifest) -> None:
     other = {"prompt": {"text": "Which?", "how": "generate"}}
     tuned = {"kind": "tuned", "precision": "bf16", "tuning": {"method": "qlora"}}

@@ -136,10 +136,10 @@ def test_a_limit_is_of_the_audit_too_and_the_same_command_goes_on(shell: Shell, 
     greys(tmp_path / "digits", each=3)
     with llava(led_astray) as server:
         words = ("recipe", "llava_zero_shot", "--data", "digits", "--other-data", "--server", server.root)
-        said = shell(*words, "--limit", 50)
+        said = shell(*words, "--limit", 61)
         assert said.code == PARTLY and "answers are missing (the limit of 14 new questions was reached)" in said.text
         kept = len(put(server, "What number is this?"))
-        assert kept == 50, "36 of the comparison, 14 of the audit"
+        assert kept == 50 and server.count == 61, "11 to find out what it can, 36 of the comparison, 14 of the audit"
         assert shell(*words).code == DONE
 
 

@@ -223,6 +223,7 @@ def test_the_report_and_the_terminal_tell_the_spread(
     assert f"± {deviation} over 3 seeds" in page
     assert 'href="#seeds"' in page and "Would another seed change the order?" in page
     assert "3 fits" in page and "One seed (42)" not in page
+    assert "The same at any seed, and so not repeated: <bdi>linear</bdi>." in page
     monkeypatch.setattr(terminal, "out", terminal.Console(highlight=False, width=300))
     terminal.leaderboard(study)
     told = capsys.readouterr().out

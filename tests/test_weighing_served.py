@@ -209,7 +209,8 @@ def test_what_is_sent_and_what_it_costs_counts_every_question() -> None:
     assert 4 * freely.tokens_in < weighed.tokens_in < 6 * freely.tokens_in and ordered.tokens_in == 3 * weighed.tokens_in
     assert weighed.money == pytest.approx((weighed.tokens_in + 4 * weighed.tokens_out) / 1e6)
     found = vlm_prompt.estimate(Settings(**away, ask="likelihood"), many, Sizes(100, 20, 30))
-    assert found.money == pytest.approx(weighed.money)
+    before = vlm_prompt.first(Settings(**away))
+    assert before is not None and found.money == pytest.approx(weighed.money + before.money), "and what comes before a picture"
     assert line(weighed).startswith("50 pictures to api.example.org, in 4 questions each: about")
     examples = sent(ask="likelihood", examples=1)
     assert examples.tokens_in - weighed.tokens_in == 50 * 4 * 45 * 400

@@ -27,10 +27,11 @@ _TOLD = 90
 
 def run(entry: Contestant, table: runs.Table) -> str:
     """Do as `fieldguide.runs.run`; a contestant that was whole before is asked what it was left owing."""
-    outcome = runs.run(entry, table)
-    if outcome != "reused":
-        return outcome
     folder = table.folder / "runs" / entry.name
+    before = runs.whole(folder)
+    outcome = runs.run(entry, table)
+    if outcome != "reused" and not (before and outcome == "done"):  # done with further seeds, after it was whole with its own
+        return outcome
     asked = False
     try:
         for place in _places(folder):

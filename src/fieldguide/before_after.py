@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 FILE = "before_after.json"
 _FREE = "free text"
+_BITS = {4: "four", 8: "eight"}
 #: Facts that may differ between the two, in the words of the report.
 _MAY_DIFFER = {
     "precision": "arithmetic",
@@ -55,15 +56,20 @@ def spoken(run: Path, side: Callable[[str], Side], held: str = "held to the list
     text, how = (prompt.get(name) if isinstance(prompt, Mapping) else None for name in ("text", "how"))
     if facts.get("kind") not in ("prompted", "tuned") or not isinstance(text, str) or not isinstance(how, str):
         return None
-    told = {name: facts.get(name) for name in ("precision", "image_size")}
-    told |= {
+    told = {
+        "precision": arithmetic(facts),
+        "image_size": facts.get("image_size"),
         "answered": held if how == "choice" else _way(how),
         "temperature": prompt.get("temperature") if isinstance(prompt, Mapping) else None,
     }
-    tuning = facts.get("tuning")
-    if isinstance(tuning, Mapping) and tuning.get("method") == "qlora":
-        told["precision"] = f"{told['precision']}, weights in four bits"
     return Spoken(str(facts.get("model")), text, facts["kind"] == "tuned", told, side(how))
+
+
+def arithmetic(facts: Mapping[str, Any]) -> Any:
+    """Return the arithmetic that a contestant noted, with the bits of its weights where those are fewer; `None` where it noted none."""
+    tuning, precision = facts.get("tuning"), facts.get("precision")
+    bits = 4 if isinstance(tuning, Mapping) and tuning.get("method") == "qlora" else facts.get("bits")
+    return f"{precision}, weights in {_BITS[bits]} bits" if bits in _BITS else precision
 
 
 def _way(how: str) -> str:

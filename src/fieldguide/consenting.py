@@ -75,7 +75,8 @@ def line(one: Sending) -> str:
     cost = f"about {one.tokens_in:,} tokens in and {one.tokens_out:,} out"
     money = "; no price was given" if one.money is None else f", {one.money:,.4g} at the prices given"
     often = f", in {one.questions} questions each" if one.questions > 1 else ""
-    return f"{who}{_pictures(one.pictures)} to {plain(one.host, 100)}{often}{shown}: {cost}{money}."
+    first = f", after up to {one.made} short questions about made pictures" if one.made else ""
+    return f"{who}{_pictures(one.pictures)} to {plain(one.host, 100)}{often}{shown}{first}: {cost}{money}."
 
 
 def _pictures(count: int) -> str:

@@ -248,7 +248,7 @@ def article_chance_is_told(on: Trial) -> None:
     chance = getattr(on.family, "CHANCE", False)
     if type(chance) is not bool:
         raise Breach(f"CHANCE is {chance!r}", "True, or False (as when absent) where chance plays no part in training")
-    other = on.answers if chance else on.fit(bench=on.bench(seed=1)).predict(toy().images)
+    other = on.answers if on.by_chance else on.fit(bench=on.bench(seed=1)).predict(toy().images)
     if rows(other) != rows(on.answers):
         raise Breach("another seed gave other answers", "CHANCE = True, so that a study with several seeds repeats the fit")
 

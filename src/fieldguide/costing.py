@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fieldguide import families
+from fieldguide.before_after import arithmetic
 from fieldguide.families import Contestant
 from fieldguide.files import write_json
 from fieldguide.machine import weights_hash
@@ -31,14 +32,14 @@ def write_cost(
             "fit_seconds": sum(part["seconds"] for part in spent),
             "fits": len(spent),
             "sittings": sum(part["sittings"] for part in spent),
-            "by_chance": families.by_chance(entry.family),
+            "by_chance": families.by_chance(entry),
             "predict_seconds": sum(seconds) if seconds else None,
             "answer_wall_seconds": sum(walls) if walls else None,
             "predicted": len(answers),
             "ms_per_image": 1000 * sum(seconds) / len(seconds) if seconds else None,
             "parameters": facts.get("parameters"),
             "trained_parameters": facts.get("trained_parameters"),
-            "precision": facts.get("precision"),
+            "precision": arithmetic(facts),
             "model_bytes": sum(path.stat().st_size for path in (folder / "model").rglob("*") if path.is_file()),
             "model_sha256": weights_hash(folder / "model"),
             "device": table.device,

@@ -3,19 +3,42 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import traceback
 from pathlib import Path
 
 from fieldguide import families
+from fieldguide.data.tables import read_predictions
 from fieldguide.errors import DataProblem, EnvironmentProblem, PictureError, Problem, out_of_memory, plain
 from fieldguide.files import system_problem, write_json
 from fieldguide.records import SCHEMA_VERSION, Manifest
+from fieldguide.tasks.asking import FAILED, open_question
 
 
 def fail(folder: Path, problem: Problem, state: str = "failed") -> None:
     """Write down why a contestant has no answers."""
     told = {"given": problem.given, "allowed": problem.allowed, "next": problem.next}
     write_json(folder / "failed.json", {"schema": SCHEMA_VERSION, "state": state, **told})
+
+
+def require_answered(place: Path, seed: int, folder: Path) -> None:
+    """Raise `EnvironmentProblem` where the answers in `place`, of a further `seed`, are not all that can be had; they are then had anew.
+
+    What is kept is not asked again. A question that failed with the study's own seed, in `folder`, as well is no reason to wait.
+    """
+    answers, own = (read_predictions(one / "predictions.parquet") for one in (place, folder))
+    failed = {one.image for one in own if (one.error or "").startswith(FAILED)}
+    wanting = [one for one in answers if open_question(one.error)]
+    wanting = [one for one in wanting if one.image not in failed or not str(one.error).startswith(FAILED)]
+    if not wanting:
+        return
+    shutil.rmtree(place / "scratch", ignore_errors=True)
+    (place / "predictions.parquet").unlink()
+    raise EnvironmentProblem(
+        f"With the seed {seed}, {len(wanting):,} of {len(answers):,} pictures have no answer yet: {plain(wanting[0].error)}.",
+        "A further seed counts once all were asked. What was answered is kept, and the answers with the study's own seed stand.",
+        "The same command asks for what is missing.",
+    )
 
 
 def problem_of(error: BaseException, folder: Path, manifest: Manifest) -> Problem:

@@ -164,8 +164,9 @@ def estimates(contestants: Sequence[Contestant], task: Task, sizes: Sizes, onlin
         problem = obstacle(contestant, online)
         fewer = dataclasses.replace(sizes, train=round(sizes.train * contestant.fraction))
         estimate = Estimate() if problem else families.estimate(contestant, task, fewer)
-        if estimate.seconds is not None and families.by_chance(contestant.family):
-            estimate = dataclasses.replace(estimate, seconds=estimate.seconds * seeds)
+        if seeds > 1 and families.by_chance(contestant):
+            seconds, money = (None if one is None else one * seeds for one in (estimate.seconds, estimate.money))
+            estimate = dataclasses.replace(estimate, seconds=seconds, money=money)
         planned.append(Planned(contestant, estimate, problem))
     return tuple(planned)
 

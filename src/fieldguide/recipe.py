@@ -116,7 +116,7 @@ def _settings(order: Order, entry: Mapping[str, Any], networks: Path) -> dict[st
     if order.tiny:
         own |= recipe.rehearsal.prompted if asks else recipe.rehearsal.shared
         own |= recipe.rehearsal.settings.get(entry["name"], {})
-    own |= recipe_asking.told(order, entry)
+    own = recipe_asking.fitting(own | recipe_asking.told(order, entry))
     return {key: value.replace(NETWORKS, str(networks)) if isinstance(value, str) else value for key, value in own.items()}
 
 
@@ -147,7 +147,7 @@ def follow(order: Order) -> page.Study:
     done: page.Study | None = None
     for number, step in enumerate(order.steps, start=1):
         terminal.say(f"Step {number} of {len(order.steps)}: {step}. {_about(step)}", "bold")
-        before = recipe_asking.answers_kept(order)
+        before = recipe_asking.questions_put(order)
         done = STEPS[step](order, asked) or done
         order = recipe_asking.less(order, before)
     done = done or page.redraw(order.folder)

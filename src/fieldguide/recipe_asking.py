@@ -50,6 +50,13 @@ def told(order: Order, entry: Mapping[str, Any]) -> dict[str, str]:
     return {option: order.asking[option] for option in wanted if option in order.asking} if asks(entry) else {}
 
 
+def fitting(values: dict[str, Any]) -> dict[str, Any]:
+    """Return settings of a contestant without those that another model, named in the place of the recipe's, has no use for."""
+    model = str(values.get("model", ""))
+    elsewhere = behind_server(model) or model.startswith(MOONDREAM)
+    return {name: value for name, value in values.items() if not (elsewhere and name == "bits")}
+
+
 def read_asking(name: str, given: Mapping[str, Any]) -> dict[str, str]:
     """Return what was said of the model that is asked; raises `UsageProblem` where the recipe `name` asks none, or none with code of its own."""
     asking = {option: str(given[option]) for option in (*OPTIONS, *CONSENT) if given.get(option)}
@@ -126,20 +133,21 @@ def open_audits(order: Order) -> dict[str, str]:
     return {} if cost.get("open", 0) == 0 else {f"audit of {run.name}": "partly"}
 
 
-def answers_kept(order: Order) -> int:
-    """Return how many answers the study keeps."""
+def questions_put(order: Order) -> int:
+    """Return how many answers the study keeps, and how many questions found out what servers can do."""
     from fieldguide.craft.chat.kept import Answers
 
     path = order.folder / runs.ANSWERS
     if order.terms.limit is None or not path.exists():
         return 0
+    found = [read_own(fit)["facts"].get("probe") for fit in order.folder.glob("runs/*/fit.json")]
     with Answers(path) as answers:
-        return len(answers)
+        return len(answers) + sum(int(probe.get("questions", 0)) for probe in found if isinstance(probe, dict))
 
 
 def less(order: Order, before: int) -> Order:
-    """Return `order` with a limit that is less by the answers that came since there were `before`."""
+    """Return `order` with a limit that is less by the questions that were put since there were `before`."""
     if order.terms.limit is None:
         return order
-    left = max(0, order.terms.limit - (answers_kept(order) - before))
+    left = max(0, order.terms.limit - (questions_put(order) - before))
     return replace(order, terms=order.terms.model_copy(update={"limit": left}))

@@ -221,7 +221,7 @@ class Sending:
     """What would leave this machine: so many `pictures` for `host`, and what that is expected to cost.
 
     Each is sent in so many `questions`, which show `examples` training pictures besides. Tokens are estimates; `money` is in the currency of
-    the prices that were given, `None` without any. `who` asks.
+    the prices that were given, `None` without any. `who` asks. Up to `made` short questions about made pictures come first.
     """
 
     host: str
@@ -232,3 +232,4 @@ class Sending:
     examples: int = 0
     who: str = ""
     questions: int = 1
+    made: int = 0

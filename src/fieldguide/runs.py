@@ -35,7 +35,7 @@ from fieldguide.data.texts import read_texts
 from fieldguide.data.veil import hatch, window
 from fieldguide.described import described, same_settings
 from fieldguide.errors import DataProblem, Problem, UsageProblem, plain
-from fieldguide.failures import fail, problem_of
+from fieldguide.failures import fail, problem_of, require_answered
 from fieldguide.families import Contestant, Fitted
 from fieldguide.files import UNFINISHED, building, damaged, read_own, sweep, write_json, writing
 from fieldguide.records import SCHEMA_VERSION, Example, Image, Manifest, ManifestRow, Prediction
@@ -100,7 +100,7 @@ def run(entry: Contestant, table: Table) -> str:
 
 def further_seeds(entry: Contestant, seed: int, seeds: int) -> tuple[int, ...]:
     """Return the seeds after `seed` that `entry` is fitted with where `seeds` are asked for: none where chance plays no part."""
-    return tuple(range(seed + 1, seed + seeds)) if seeds > 1 and families.by_chance(entry.family) else ()
+    return tuple(range(seed + 1, seed + seeds)) if seeds > 1 and families.by_chance(entry) else ()
 
 
 def whole(folder: Path, seeds: Iterable[int] = ()) -> bool:
@@ -148,16 +148,16 @@ def _fitted_and_answered(entry: Contestant, table: Table, folder: Path, draw: in
 
 def _again_with_seeds(entry: Contestant, table: Table, folder: Path) -> None:
     """Fit and answer with every further seed that is not settled yet."""
-    missing = [
-        seed
-        for seed in further_seeds(entry, table.seed, table.seeds)
-        if not settled(folder / "seeds" / str(seed)) and not table.manifest.folds
-    ]
+    further = further_seeds(entry, table.seed, table.seeds)
+    if table.seeds > 1 and not further:
+        table.progress.say(f"{entry.name} answers the same at any seed, so it is not repeated with further ones.")
+    missing = [seed for seed in further if not settled(folder / "seeds" / str(seed)) and not table.manifest.folds]
     with table.progress.bar("further seeds", len(missing)) as bar:
         for seed in missing:
             place = folder / "seeds" / str(seed)
             if not (place / "predictions.parquet").exists():
                 _fitted_and_answered(entry, dataclasses.replace(table, seed=seed), place, draw=table.seed)
+            require_answered(place, seed, folder)
             _recount(folder)
             shutil.rmtree(place / "scratch", ignore_errors=True)
             # The folder is settled in one step; what is left of the model is swept by the next run.

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from fieldguide import asking_again, families, processes, runs
+from fieldguide import asking_again, processes, runs
 from fieldguide import gather as gathering
 from fieldguide import plan as planning
 from fieldguide.asked import Asked, Entry, Terms, study_folder
@@ -35,7 +35,7 @@ from fieldguide.records import Manifest, Sending
 from fieldguide.report.wanted import DRAWN, REPORT, Drawn, Wanted
 from fieldguide.scoring import score as _score
 from fieldguide.scoring_counts import counting_terms
-from fieldguide.sending import Call, agree
+from fieldguide.sending import Call, agree, foreseen
 from fieldguide.settings import build
 from fieldguide.tasks.count_reading import answered
 from fieldguide.text_ways import compare_ways
@@ -204,7 +204,7 @@ def dry_run(asked: Asked, folder: Path, *, online: bool = False, progress: Progr
     planned = planning.estimates([c for c in contestants if c.name not in done], task, sizes, online, asked.seeds)
     planned = tuple(replace(p, problem=p.problem or _without_texts(p.contestant, asked, folder)) for p in planned)
     runnable = [entry.contestant for entry in planned if entry.problem is None]
-    sent = tuple(one for one in (families.sends(entry, task, sizes) for entry in runnable) if one is not None)
+    sent = foreseen(runnable, task, sizes, asked)
     room = gathering.store_bytes(manifest, _sizes(planning.sizes_wanted(runnable)))
     return DryRun(folder, shape(manifest, gathering.rule_of(asked)), planned, room, done, sent)
 

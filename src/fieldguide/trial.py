@@ -175,6 +175,12 @@ class Trial:
         """Return a bench with a fresh, empty scratch folder on the CPU, offline."""
         return Bench(Path(tempfile.mkdtemp(prefix="scratch-", dir=self.folder)), seed, recorded=recorded_answers)
 
+    @property
+    def by_chance(self) -> bool:
+        """Whether these settings answer otherwise with another seed, as the family says."""
+        own = getattr(self.family, "chance", None)
+        return bool(own(self.settings)) if own else getattr(self.family, "CHANCE", False) is True
+
     def fit(
         self, train: Sequence[Example] | None = None, val: Sequence[Example] | None = None, bench: Bench | None = None
     ) -> Fitted:

@@ -99,7 +99,7 @@ def test_without_chance_one_result_is_all_there_is() -> None:
     runs = scored("net", 0.9, 0.7), scored("linear", 0.8)
     (pair,) = neighbours(*runs, by_chance={"linear": False, "net": True})
     assert (pair["outcome"], pair["pairings"], pair["swapped"]) == ("overlap", 2, 1)
-    assert "linear 80.0 % (no chance in its training)" in pair["sentence"]
+    assert "linear 80.0 % (the same at any seed)" in pair["sentence"]
     for unknown in ({}, {"linear": True}):
         (pair,) = neighbours(*runs, by_chance=unknown)
         assert (pair["outcome"], pair["pairings"]) == ("not known", 0)

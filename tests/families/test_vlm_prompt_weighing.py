@@ -178,7 +178,8 @@ def test_each_order_is_a_question_that_is_paid_for() -> None:
     assert (one.pictures, three.pictures) == (50, 50) and three.tokens_in == 3 * one.tokens_in
     assert three.money == pytest.approx(3 * one.money)
     money = vlm_prompt.estimate(Settings(**far, ask="likelihood", orders=3), TASK, sizes).money
-    assert money == pytest.approx(three.money)
+    before = vlm_prompt.first(Settings(**far))
+    assert before is not None and money == pytest.approx(three.money + before.money)
     here = vlm_prompt.estimate(Settings(ask="likelihood", price_in=0.0, price_out=5.0), TASK, sizes)
     assert here.money == 0.0, "a model of this process writes no token"
 

@@ -100,5 +100,5 @@ def _neighbours(a: str, b: str, every: Mapping[str, Scores], values: Mapping[str
 
 def _range(run: str, accuracies: Sequence[float]) -> str:
     if len(accuracies) == 1:
-        return f"{run} {100 * accuracies[0]:.1f} % (no chance in its training)"
+        return f"{run} {100 * accuracies[0]:.1f} % (the same at any seed)"
     return f"{run} {100 * min(accuracies):.1f} to {100 * max(accuracies):.1f} % over {len(accuracies)} seeds"

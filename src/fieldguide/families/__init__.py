@@ -9,12 +9,15 @@ A family is a module in this folder, or an entry point of the group ``fieldguide
 
 and, where it makes sense, `CHANCE` (True where another seed trains another model; absent means that it does not), `TOGETHER`
 (True where `fit` may be called in several processes at once to train one model), `learns(settings) -> bool` (False for settings
-with which a family whose LEARNS is True uses no training picture after all, such as zero-shot),
+with which a family whose LEARNS is True uses no training picture after all, such as zero-shot), `chance(settings) -> bool` (False for
+settings with which a family whose CHANCE is True answers the same at any seed),
 `knows(name) -> bool` and `names() -> list[str]` (bare names it answers to), `check(settings, online)` (raise a Problem now rather
 than after an hour), `pixels(settings) -> int` (the size it will ask for, so that pictures are decoded once) and
 `estimate(settings, task, sizes) -> Estimate`. A family that sends pictures elsewhere offers `where(settings) -> str | None` (the host;
-`None` where they stay on this machine) and `sends(settings, task, sizes) -> Sending | None`, which is told before somebody agrees;
-what it fits has ``at(bench)``, the same thing at the bench of another sitting, and ``lacking(keys)``, how many pictures have no answer yet.
+`None` where they stay on this machine) and `sends(settings, task, sizes) -> Sending | None`, which is told before somebody agrees,
+as is what ``first(settings)`` returns, the same of what is asked before the first picture;
+`knock(settings)` raises where that server is not there, before work begins. What it fits has ``at(bench)``, the same thing at the bench of
+another sitting, and ``lacking(keys)``, how many pictures have no answer yet.
 `TASKS` names what it can do: ``("classify",)`` where it is absent, ``("count",)``, or both; a family that counts is given a
 `fieldguide.tasks.count.Count` as its task, examples with `counts`, and answers with counts instead of a label. `unfit(settings, task)`
 returns the Problem of settings that belong to the other task.
@@ -145,12 +148,13 @@ def tasks(name: str) -> tuple[str, ...]:
         return ("classify", "count")
 
 
-def by_chance(name: str) -> bool:
-    """Tell whether the training of the family `name` depends on chance; False where its package is missing, for it trains nothing."""
+def by_chance(entry: Contestant) -> bool:
+    """Tell whether what `entry` answers depends on the seed; False where its package is missing, for it trains nothing."""
     try:
-        return bool(getattr(family(name), "CHANCE", False))
+        room: Any = family(entry.family)
     except ModuleNotFoundError:
         return False
+    return bool(room.chance(entry.settings)) if hasattr(room, "chance") else bool(getattr(room, "CHANCE", False))
 
 
 def needs_extra(error: ModuleNotFoundError) -> EnvironmentProblem:
@@ -274,6 +278,19 @@ def where(entry: Contestant) -> str | None:
     room: Any = family(entry.family)
     host: str | None = room.where(entry.settings) if hasattr(room, "where") else None
     return host
+
+
+def first(entry: Contestant) -> Sending | None:
+    """Return what fitting `entry` sends elsewhere before the first picture; `None` where that is nothing."""
+    room: Any = family(entry.family)
+    return room.first(entry.settings) if hasattr(room, "first") else None
+
+
+def knock(entry: Contestant) -> None:
+    """Raise where the server that `entry` asks is not there; nobody may be asked whom somebody has not agreed to."""
+    room: Any = family(entry.family)
+    if hasattr(room, "knock"):
+        room.knock(entry.settings)
 
 
 def sends(entry: Contestant, task: Task, sizes: Sizes) -> Sending | None:

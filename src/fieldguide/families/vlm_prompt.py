@@ -14,13 +14,13 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from fieldguide.bench import Bench
 from fieldguide.errors import Problem
-from fieldguide.files import digest, read_json, write_json, write_text
+from fieldguide.files import digest
 from fieldguide.records import Estimate, Example, Image, Pixels, Prediction, Sending
 from fieldguide.settings import Settings as Base
 from fieldguide.tasks.asking import WEIGHING, Asking
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 LEARNS = True
 TASKS = ("classify", "count")
+CHANCE = True
+#: Bits of a weight; words of a command line are numbers, too.
+Bits = Annotated[Literal[4, 8], BeforeValidator(lambda given: {"4": 4, "8": 8}.get(str(given), given))]
 
 
 class Settings(Base):
@@ -80,6 +83,8 @@ class Settings(Base):
     """Temperature of sampling, 0 for the likeliest token; the prompt's own if not given. Above 0 the study's seed is sent along."""
     precision: Literal["fp32", "bf16", "fp16"] | None = None
     """Arithmetic of a local model; if not given, what the machine is quick at, and fp32 for a small one."""
+    bits: Bits | None = None
+    """Bits of a local model's weights, by bitsandbytes: 4 (NF4) or 8 (LLM.int8); as they were written if not given."""
     remote_code: str | None = None
     """Only for ``moondream/NAME``: its NAME again, as consent to run the code of that repository in this process."""
     revision: str | None = Field(None, pattern="^[0-9a-f]{40}$")
@@ -112,25 +117,22 @@ class Settings(Base):
 
     @model_validator(mode="after")
     def _belongs(self) -> Self:
-        from fieldguide.craft.chat import SERVED, behind_server
+        from fieldguide.craft.chat import meant
 
-        if self.model.startswith(SERVED) and not self.server:
-            raise ValueError("a served model needs server=http://... , the address it answers at")
-        if self.server and not behind_server(self.model):
-            raise ValueError("server belongs to served/NAME and ollama/NAME; this model runs in this process")
-        if (self.remote_code or self.revision) and not self.model.startswith("moondream/"):
-            raise ValueError("remote_code and revision belong to moondream/NAME; no other model runs code of its own")
-        given = [name for name in ("score", "orders", "unknown") if getattr(self, name) is not None]
-        if given and self.ask not in WEIGHING:
-            raise ValueError(f"{given[0]} belongs to probabilities (add ask=likelihood), and ask={self.ask} gives none")
-        if self.ask == "decision" and self.score in ("token", "byte"):
-            raise ValueError(f"with ask=decision a letter stands for each name, so that score={self.score} says nothing")
+        meant.require_belonging(self)
         return self
 
     @classmethod
     def tiny(cls) -> Settings:
         """Return settings that run in seconds with what comes along."""
         return cls(ask="choice")
+
+
+def chance(settings: Settings) -> bool:
+    """Tell whether another seed gives other answers: where an answer is sampled, or training pictures are drawn as examples."""
+    from fieldguide.craft.chat import meant
+
+    return meant.drawn(settings)
 
 
 def learns(settings: Settings) -> bool:
@@ -216,13 +218,10 @@ class Prompted:
 
     def at(self, bench: Bench) -> Prompted:
         """Return the same at the bench of another sitting: its answers are kept there, and its limit and consent hold."""
-        from fieldguide.craft.chat import meant
-        from fieldguide.craft.chat.asked import Sitting, shelf_of
-        from fieldguide.craft.chat.door import Door
+        from fieldguide.craft.chat import again
 
-        door = Door(meant.wanted_of(self.settings, bench, self.precision), self.revision, consented=bench.consented)
-        shelf = shelf_of(bench, self.asking, self.revision, self.size, self.settings.model)
-        return dataclasses.replace(self, door=door, sitting=Sitting(bench.limit), shelf=shelf)
+        found: Prompted = again.seated(self, bench)
+        return found
 
     def varied(self, variation: Variation, bench: Bench) -> Prompted:
         """Return the same model asked in other words, read and weighed in the same way, at `bench`; the weights are loaded once for all.
@@ -243,27 +242,9 @@ class Prompted:
 
     def save(self, folder: Path) -> None:
         """Write what was asked, the prompt as a file, the examples, and ``weighing.json``; weights are named by hash and not copied."""
-        from fieldguide.tasks.asking import as_json
-        from fieldguide.tasks.spoken import as_json as as_task
+        from fieldguide.craft.chat import folders
 
-        write_json(folder / "prompt.json", as_json(self.asking))
-        write_text(folder / "asked.json", self.words)
-        told = {
-            "settings": self.settings.model_dump(mode="json"),
-            **as_task(self.task),
-            "size": self.size,
-            "revision": self.revision,
-            "precision": self.precision,
-            "seed": self.door.wanted.seed,
-        }
-        write_json(folder / "vlm_prompt.json", told)
-        if self.weighing is not None:
-            orders = [as_json(asking) for asking in self.askings[1:]]
-            write_json(folder / "weighing.json", {**self.weighing.as_json(), "further_orders": orders})
-        if self.examples:
-            from safetensors.numpy import save_file
-
-            save_file(dict(self.examples), folder / "examples.safetensors")
+        folders.write(self, folder)
 
 
 def fit(train: Sequence[Example], val: Sequence[Example], task: Task, settings: Settings, bench: Bench) -> Prompted:
@@ -273,23 +254,22 @@ def fit(train: Sequence[Example], val: Sequence[Example], task: Task, settings: 
     """
     from fieldguide.craft.chat import meant
     from fieldguide.craft.chat.asked import Sitting, shelf_of
-    from fieldguide.craft.chat.door import Door, probed
+    from fieldguide.craft.chat.door import Door, begun
     from fieldguide.tasks import spoken
 
     prompt = meant.prompt_of(settings, task)
     known = spoken.known(prompt, task)
     shown = spoken.picked(prompt, train, task, meant.shown_of(settings, prompt), bench.seed)
     askings = meant.asked_of(settings, prompt, task.classes, shown, bench.seed)
-    door = Door(meant.wanted_of(settings, bench), consented=bench.consented)
-    chat = door()
+    door, sitting = Door(meant.wanted_of(settings, bench), consented=bench.consented), Sitting(bench.limit)
+    chat, found = begun(door, sitting)
     by_key = {example.image.key: example.image for example in train}
     examples = {key: by_key[key].pixels(chat.size) for key in dict.fromkeys(askings[0].examples)}
-    found = probed(chat, door.wanted)
-    meant.require_told(settings, found)
+    meant.require_told(settings, found, sitting)
     bench.fact(**{"model": settings.model, **chat.facts, **found, "revision": chat.revision})
     bench.fact(**meant.told(settings, prompt, askings, chat.size))
     shelf = shelf_of(bench, askings[0], chat.revision, chat.size, settings.model)
-    words, sitting, precision = prompt.model_dump_json(indent=1), Sitting(bench.limit), chat.facts.get("precision")
+    words, precision = prompt.model_dump_json(indent=1), chat.facts.get("precision")
     made = Prompted(known, settings, askings, door, chat.size, chat.revision, sitting, words, precision, examples, shelf)
     return _weighing(made, val, bench) if settings.ask in WEIGHING else made
 
@@ -309,32 +289,9 @@ def _weighing(made: Prompted, val: Sequence[Example], bench: Bench) -> Prompted:
 
 def load(folder: Path) -> Prompted:
     """Read what `Prompted.save` wrote; the model is opened when the first picture is asked about, and a server not before."""
-    from fieldguide.craft.chat import meant
-    from fieldguide.craft.chat.asked import Sitting
-    from fieldguide.craft.chat.door import Door
-    from fieldguide.tasks.asking import from_json
-    from fieldguide.tasks.spoken import from_json as from_task
+    from fieldguide.craft.chat import folders
 
-    values, askings = read_json(folder / "vlm_prompt.json"), [from_json(read_json(folder / "prompt.json"))]
-    settings = Settings(**values["settings"])
-    weighing: Weighing | None = None
-    if settings.ask in WEIGHING:
-        from fieldguide.craft.chat.weighing import Weighing
-
-        told = read_json(folder / "weighing.json")
-        weighing = Weighing.from_json(told)
-        askings += map(from_json, told["further_orders"])
-    examples: dict[str, Pixels] = {}
-    if (folder / "examples.safetensors").exists() or askings[0].examples:
-        from safetensors.numpy import load_file
-
-        examples = load_file(folder / "examples.safetensors")
-    task = from_task(values)
-    size, revision, precision = (values[name] for name in ("size", "revision", "precision"))
-    door = Door(meant.wanted_of(settings, Bench(folder, values["seed"], meant.device_of(settings)), precision), revision)
-    words = (folder / "asked.json").read_text(encoding="utf-8")
-    made = Prompted(task, settings, tuple(askings), door, size, revision, Sitting(), words, precision, examples)
-    return dataclasses.replace(made, weighing=weighing)
+    return Prompted(**folders.read(folder, Settings))
 
 
 def made_of(settings: Settings) -> dict[str, str]:
@@ -352,6 +309,13 @@ def check(settings: Settings, online: bool) -> None:
     from fieldguide.craft.chat import meant
 
     meant.check(settings, online)
+
+
+def knock(settings: Settings) -> None:
+    """Raise where the server that is to be asked is not there; only a GET is sent for it."""
+    from fieldguide.craft.chat import door, meant
+
+    door.knock(meant.wanted_of(settings, Bench(Path())))
 
 
 def unfit(settings: Settings, task: str) -> Problem | None:
@@ -373,6 +337,13 @@ def sends(settings: Settings, task: Task, sizes: Sizes) -> Sending | None:
     from fieldguide.craft.chat import meant
 
     return meant.sending(settings, task, sizes.val + sizes.test)
+
+
+def first(settings: Settings) -> Sending | None:
+    """Return what is sent elsewhere before the first picture, to find out what the server can do, if anything."""
+    from fieldguide.craft.chat import meant
+
+    return meant.first(settings)
 
 
 def pixels(settings: Settings) -> int:

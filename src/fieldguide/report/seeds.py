@@ -35,13 +35,14 @@ class Neighbours:
 
 @dataclass(frozen=True, slots=True)
 class Seeds:
-    """The section; it is `shown` where anything was fitted with more than one seed, or should have been."""
+    """The section; it is `shown` where more than one seed was asked for. `steady` are contestants that no seed would change."""
 
     shown: bool
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     neighbours: tuple[Neighbours, ...]
     stopped: tuple[Contestant, ...]
+    steady: tuple[Contestant, ...]
 
 
 def seeds(study: Study) -> Seeds:
@@ -51,12 +52,14 @@ def seeds(study: Study) -> Seeds:
     rows = tuple(_row(contestant, columns) for contestant in study.scored if contestant.spread)
     several = int(study.asked.get("seeds") or 1) > 1
     stopped = tuple(contestant for contestant in study.scored if contestant.problem and several)
+    steady = tuple(one for one in study.scored if several and (one.cost or {}).get("by_chance") is False)
     return Seeds(
-        shown=bool(rows or stopped),
+        shown=bool(rows or stopped or steady),
         columns=tuple(str(seed) for seed in columns),
         rows=rows,
         neighbours=tuple(_neighbours(told.get("neighbours", []))),
         stopped=stopped,
+        steady=steady,
     )
 
 

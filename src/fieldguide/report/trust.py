@@ -144,7 +144,7 @@ def _one_seed(study: Study) -> Iterable[str]:
     moved = [contestant for contestant in study.scored if (contestant.cost or {}).get("by_chance")]
     if moved and not study.manifest.folds and not any(contestant.spread for contestant in moved):
         yield (
-            f"One seed ({study.manifest.seed}) was run: how far another one would move a trained score is not known here. "
+            f"One seed ({study.manifest.seed}) was run: how far another one would move a score that rests on chance is not known here. "
             "The same command with --seeds 3 measures it."
         )
 

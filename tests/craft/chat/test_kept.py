@@ -158,10 +158,37 @@ def test_a_damaged_file_is_named_and_left_alone(tmp_path: Path) -> None:
         whole[: len(whole) // 2],
     ):
         path.write_bytes(damaged)
+        kept._CHECKED.clear()  # as another process
         with pytest.raises(DataProblem) as raised:
             Answers(path)
         assert "damaged" in raised.value.given
         assert path.read_bytes() == damaged
+
+
+def test_a_file_is_read_whole_at_its_first_opening_and_not_at_every_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, asked, real = tmp_path / "answers.sqlite", [], kept._one
+
+    def one(base: sqlite3.Connection, words: str) -> object:
+        asked.append(words)
+        return real(base, words)
+
+    monkeypatch.setattr(kept, "_one", one)
+    for number in range(3):
+        with Answers(path) as answers:
+            answers.add(str(number), Said("cat"), ABOUT)
+    checks = [words for words in asked if "quick_check" in words]
+    assert len(checks) == 1, "a file that this process made is checked once it is opened again, and then no more"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataProblem, match="damaged"):
+        Answers(path)
+    path.unlink()
+    (tmp_path / "other").write_bytes(whole)
+    (tmp_path / "other").rename(path)
+    with Answers(path) as answers:
+        assert len(answers) == 3
 
 
 def test_a_stranger_and_a_newer_one_are_refused(tmp_path: Path) -> None:

@@ -40,7 +40,18 @@ def found_of(way: str, script: Script, **more: Any) -> dict[str, Any]:
             chat.close()
         assert server.count - hello <= 13
         assert chat.facts["probe"] == found
-    assert set(found) == {"images", "logprobs", "top_logprobs", "structured", "at_once", "model", "notes", "seconds"}
+        assert found["questions"] == server.count - hello, "every question is counted"
+    assert set(found) == {
+        "images",
+        "logprobs",
+        "top_logprobs",
+        "structured",
+        "at_once",
+        "model",
+        "notes",
+        "questions",
+        "seconds",
+    }
     return found
 
 

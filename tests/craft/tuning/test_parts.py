@@ -10,6 +10,7 @@ import torch
 from tests.craft.tuning.taught import student
 from transformers import AutoConfig, AutoModelForImageTextToText
 
+from fieldguide.craft.chat import towers
 from fieldguide.craft.chat.tiny import architectures
 from fieldguide.craft.tuning import KINDS, TOWERS, Tuning, parts
 from fieldguide.errors import UsageProblem
@@ -74,7 +75,7 @@ def test_the_real_classes_are_told_apart(kind: str) -> None:
         len(parts.targets(model, frozenset({tower, layer})))
         for tower, layer in (("vision", "attention"), ("vision", "mlp"), ("language", "attention"), ("language", "mlp"))
     ]
-    place = parts.towers(model)
+    place = towers.towers(model)
     projector = sum(place.part(path)[0] == "projector" for path in parts._linear(model))
     assert (found[0], found[1], projector, found[2], found[3]) == REAL[kind]
 

@@ -13,6 +13,7 @@ import torch
 from tests.craft.chat.asking import asking, picture
 from tests.craft.tuning.taught import lessons, student
 
+from fieldguide.craft.chat import narrow
 from fieldguide.craft.tuning import Tuning, quantised, rows
 
 NF4 = Tuning("qlora", rank=4, alpha=16)
@@ -49,6 +50,7 @@ def test_an_answer_in_between_leaves_every_gradient(tiny_chats: Path, architectu
 @pytest.mark.skipif(not torch.cpu.get_capabilities().get("avx512_bf16"), reason="this CPU has nothing to repack weights for")
 def test_without_care_it_would_silently_stand_still(tiny_chats: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quantised, "held", lambda network: network)
+    monkeypatch.setattr(narrow, "held", lambda network: network)
     made = student(tiny_chats, "idefics3", NF4)
     next(made.chat.ask(asking(most_tokens=2), [picture(1)], {}))
     with warnings.catch_warnings():
@@ -76,7 +78,7 @@ def test_its_import_fetches_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         seen.append((name, sys.modules["kernels"]))
         return there
 
-    monkeypatch.setattr(quantised.importlib, "import_module", imported)
+    monkeypatch.setattr(narrow.importlib, "import_module", imported)
     assert quantised.library() is there
     assert seen == [("bitsandbytes", None)], "with that module gone nothing can be fetched through it"
     assert sys.modules["kernels"] is kernels

@@ -107,7 +107,7 @@ class Wanted:
     """Which model is wanted, and how it is reached; the fields are those of the room's settings.
 
     `image_size` bounds the longer side of what is sent, in pixels. `online` is True only where the user allowed the network. `remote_code`
-    names the model whose own code may run, `revision` the one commit of it.
+    names the model whose own code may run, `revision` the one commit of it. `bits` are those of a weight in the towers, as they are if none.
     """
 
     model: str = DRAWN
@@ -124,3 +124,4 @@ class Wanted:
     seed: int = 0
     remote_code: str | None = None
     revision: str | None = None
+    bits: int | None = None

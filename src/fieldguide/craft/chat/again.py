@@ -1,4 +1,4 @@
-"""The same model asked in other words, for an audit: what comes back is read and weighed as it was for the words of its own."""
+"""The same model at another sitting, or asked in other words for an audit: what comes back is read and weighed as it was for its own."""
 
 from __future__ import annotations
 
@@ -13,6 +13,13 @@ from fieldguide.tasks.asking import Asking
 from fieldguide.tasks.classify import Classify
 from fieldguide.tasks.prompting import called
 from fieldguide.tasks.varying import Variation
+
+
+def seated(own: Any, bench: Bench) -> Any:
+    """Return `own`, what the room of prompted models has fitted, at `bench`: its answers are kept there, and its limit and consent hold."""
+    door = Door(meant.wanted_of(own.settings, bench, own.precision), own.revision, consented=bench.consented)
+    shelf = shelf_of(bench, own.asking, own.revision, own.size, own.settings.model)
+    return dataclasses.replace(own, door=door, sitting=Sitting(bench.limit), shelf=shelf)
 
 
 def varied(own: Any, variation: Variation, bench: Bench) -> Any:

@@ -54,6 +54,11 @@ class Sitting:
             self.asked += questions
             return None
 
+    def give_back(self, questions: int) -> None:
+        """Count so many questions less that were counted and not put."""
+        with self.lock:
+            self.asked -= questions
+
     def uncounted(self) -> int:
         """Return how many questions were put since this was last called."""
         with self.lock:

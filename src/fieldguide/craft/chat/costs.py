@@ -15,6 +15,9 @@ LETTERS, _TURN = 4, 5
 #: Side of the square that is one token of a picture in most models of today (Qwen-VL: two patches of 14 a side), in pixels.
 _PATCH = 28
 
+#: Of a question that finds out what a server can do: its words and its answer in tokens, and the side of its picture in pixels.
+_SHORT, _BRIEF, _MADE = 30, 16, 224
+
 
 def tokens_of(asking: Asking, image_size: int | None) -> tuple[int, int]:
     """Return the tokens of one question, examples and picture included, and of its answer, where a server gives it."""
@@ -55,6 +58,12 @@ def times(one: Sending, orders: int) -> Sending:
         tokens_out=orders * one.tokens_out,
         money=None if one.money is None else orders * one.money,
     )
+
+
+def first(host: str, questions: int, prices: tuple[float | None, float | None]) -> Sending:
+    """Return what finding out sends to `host` before any picture: so many short questions, each counted with a made picture."""
+    read, written = questions * (_SHORT + picture_tokens(_MADE)), questions * _BRIEF
+    return Sending(host, 0, read, written, money(read, written, *prices), made=questions)
 
 
 def picture_tokens(image_size: int | None) -> int:

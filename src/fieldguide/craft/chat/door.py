@@ -5,12 +5,16 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fieldguide.craft.chat import MOONDREAM, OLLAMA, OLLAMAS, Chat, Wanted, behind_server
+from fieldguide.craft.chat.probe import MOST
 from fieldguide.craft.chat.sent import USUAL_SIZE
 from fieldguide.craft.server import Server
 from fieldguide.errors import DataProblem, EnvironmentProblem, Problem, UsageProblem, plain
+
+if TYPE_CHECKING:
+    from fieldguide.craft.chat.asked import Sitting
 
 
 def where(wanted: Wanted) -> str | None:
@@ -26,6 +30,14 @@ def opened(wanted: Wanted) -> Chat:
     from fieldguide.craft.chat.opening import open_chat
 
     return open_chat(wanted)
+
+
+def knock(wanted: Wanted) -> None:
+    """Raise now where nobody is there to be asked; nothing is sent for it but a GET without a key."""
+    if behind_server(wanted.model):
+        from fieldguide.craft.chat import knocking
+
+        knocking.knock(wanted)
 
 
 def size_of(wanted: Wanted) -> int:
@@ -46,15 +58,45 @@ def size_of(wanted: Wanted) -> int:
 _PROBED: dict[tuple[str | None, str, str], Mapping[str, Any]] = {}
 
 
-def probed(chat: Chat, wanted: Wanted) -> Mapping[str, Any]:
-    """Return ``{"probe": ...}``, what a server was found to do; nothing for a model of this process. Raises what the probe raises."""
-    probe = getattr(chat, "probe", None)
+def first(wanted: Wanted) -> int:
+    """Return how many questions are put at most before any about a picture: to be let in, and to find out what the server can do."""
+    if not behind_server(wanted.model):
+        return 0
+    known = any((wanted.server, wanted.model) == name[:2] for name in _PROBED)
+    return int(not wanted.model.startswith(OLLAMAS)) + (0 if known else MOST)
+
+
+def begun(door: Door, sitting: Sitting) -> tuple[Chat, Mapping[str, Any]]:
+    """Return the chat behind `door`, and ``{"probe": ...}``, what its server was found to do; no probe of a model of this process.
+
+    The questions that this takes are counted in `sitting` and told (``questions``). Raises `EnvironmentProblem` where its limit does not
+    allow for them, and whatever opening and probing raise.
+    """
+    most, limit = first(door.wanted), sitting.limit
+    if most and sitting.refuses(most) is not None:
+        raise EnvironmentProblem(
+            f"{plain(door.wanted.model)} was not asked: up to {most} short questions find out what its server can do, before the first "
+            f"picture, and the limit of {limit} new question{'s' * (limit != 1)} does not allow for them.",
+            f"Allowed: a limit of {most} more than pictures that are to be asked about, or none.",
+            "The same command with a larger --limit.",
+        )
+    try:
+        chat = door()
+        name = (door.wanted.server, door.wanted.model, chat.revision)
+        fresh = name not in _PROBED
+        probe = getattr(chat, "probe", None)
+        if probe is not None and fresh:
+            _PROBED[name] = probe()
+    except Problem as problem:  # how many of them were put is not known: all count
+        problem.sitting = sitting  # type: ignore[attr-defined]
+        raise
     if probe is None:
-        return {}
-    name = (wanted.server, wanted.model, chat.revision)
-    if name not in _PROBED:
-        _PROBED[name] = probe()
-    return {"probe": _PROBED[name]}
+        sitting.give_back(most)
+        return chat, {}
+    found = _PROBED[name]
+    put = int(not door.wanted.model.startswith(OLLAMAS)) + (int(found.get("questions", MOST)) if fresh else 0)
+    sitting.give_back(most - put)
+    return chat, {"probe": {**found, "questions": put}}
 
 
 class Door:

@@ -33,6 +33,8 @@ SCHEMA = 1
 _OWN = 0x6667616E
 #: Seconds after which a row is forced to the disk, and for which another process that is writing is waited for.
 FORCED_EVERY, _PATIENCE = 1.0, 60.0
+#: Bytes of the files that were whole when this process opened them first, by device and inode.
+_CHECKED: dict[tuple[int, int], int] = {}
 _MADE = f"""
 PRAGMA application_id = {_OWN};
 PRAGMA user_version = {SCHEMA};
@@ -112,14 +114,27 @@ class Answers:
             raise _not_ours(self.path, "it holds something else")
         if version > SCHEMA:
             raise _newer(self.path, version)
-        said = "ok" if not tables else _one(self._base, "PRAGMA quick_check(1)")
-        if said != "ok":
-            raise _not_ours(self.path, said)
+        if tables:
+            self._check()
         self._write_ahead()
         self._base.execute("PRAGMA synchronous = NORMAL")
         if not tables:
             self._begin()
         self._base.execute(_GET, ("[]",)).fetchone()
+
+    def _check(self) -> None:
+        """Raise `DataProblem` where the file is not whole: at its first opening in this process, and where it has become shorter since.
+
+        The whole file is read for it, so that a long study would pay with every contestant for what it has read already.
+        """
+        told = self.path.stat()
+        name = (told.st_dev, told.st_ino)
+        if told.st_size >= _CHECKED.get(name, told.st_size + 1):
+            return
+        said = _one(self._base, "PRAGMA quick_check(1)")
+        if said != "ok":
+            raise _not_ours(self.path, said)
+        _CHECKED[name] = told.st_size
 
     def _write_ahead(self) -> None:
         """Change the mode of the file, once for all; SQLite does not wait there for another process that is doing the same."""

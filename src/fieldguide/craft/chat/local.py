@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,14 @@ from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
 from fieldguide.craft import pace
-from fieldguide.craft.chat import DRAWN, NOT_FINITE, Said, Wanted, local_files
+from fieldguide.craft.chat import DRAWN, NOT_FINITE, Said, Wanted, local_files, narrow
 from fieldguide.craft.chat import prefix as prefixes
 from fieldguide.craft.chat.bounded import Bounded, counts_in, held_to_counts
 from fieldguide.craft.chat.deciding import Decider
 from fieldguide.craft.chat.prefix import Inputs
 from fieldguide.craft.chat.ready import Prepared, Ready
 from fieldguide.craft.chat.scoring import Scorer, Way
+from fieldguide.craft.chat.towers import numbers_of
 from fieldguide.craft.chat.trie import Decided, Finite, OnlyAnswers, Sampled, Trie, listed
 from fieldguide.craft.chat.written import Hand
 from fieldguide.craft.zoo import of_transformers
@@ -297,16 +299,16 @@ class Local:
         return Said(text, "length" if end is None else "stop", tokens_out=len(tokens) if end is None else end + 1)
 
 
-def open_local(wanted: Wanted, load: Callable[[str, Path, torch.dtype], Any] = local_files.loaded) -> Local:
+def open_local(wanted: Wanted, load: Callable[[str, Path, torch.dtype], Any] | None = None) -> Local:
     """Return a model of transformers, its weights in place; raises a `Problem` where it is not here, damaged, or cannot look.
 
-    `load` reads the weights of a named model from its folder.
+    `load` reads the weights of a named model from its folder; if not given, in as many bits as are wanted.
     """
     folder = local_files.fetched(wanted.model, wanted.online)
     config = local_files.require_known(wanted.model, folder)
     precision = _precision(wanted, folder)
     processor = local_files.processor_of(wanted.model, folder)
-    model = load(wanted.model, folder, _TYPES[precision]).to(wanted.device)
+    model = (load or _loader(wanted))(wanted.model, folder, _TYPES[precision]).to(wanted.device)
     hand = Hand(processor)
     own = model.generation_config.eos_token_id
     stops = {*(own if isinstance(own, list | tuple) else [own]), processor.tokenizer.eos_token_id, hand.end}
@@ -319,14 +321,17 @@ def open_local(wanted: Wanted, load: Callable[[str, Path, torch.dtype], Any] = l
         "kind": "prompted",
         "model": wanted.model if wanted.model == DRAWN else of_transformers._called(wanted.model),
         "architecture": config.model_type,
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "parameters": sum(map(numbers_of, model.parameters())),
         "precision": precision,
+        **({"bits": wanted.bits} if wanted.bits else {}),
         "image_size": wanted.image_size or size,
         "device": wanted.device,
         "licence": licence,
         "notes": [_LLAMA] if _of_llama(wanted.model, licence) and config.model_type == "mllama" else [],
     }
-    revision = local_files.revision(folder, [precision, wanted.image_size])
+    revision = local_files.revision(folder, [precision, wanted.image_size, *narrow.named(wanted.bits)])
+    # In eight bits it depends on all that goes through at once which columns are kept as they are.
+    batch = 1 if wanted.bits == 8 else wanted.batch_size
     return Local(
         model=model,
         hand=hand,
@@ -335,9 +340,9 @@ def open_local(wanted: Wanted, load: Callable[[str, Path, torch.dtype], Any] = l
         size=min(size, wanted.image_size or size),
         stops=frozenset(int(token) for token in stops if token is not None),
         facts=facts,
-        batch=wanted.batch_size,
+        batch=batch,
         # Where pictures differ in shape, a batch of one shape is filled from two.
-        ahead=2 * wanted.batch_size,
+        ahead=2 * batch,
         context=getattr(model.config.get_text_config(), "max_position_embeddings", None),
     )
 
@@ -345,6 +350,10 @@ def open_local(wanted: Wanted, load: Callable[[str, Path, torch.dtype], Any] = l
 def _of_llama(*said: str | None) -> bool:
     """Tell whether the name of a model, or the licence on its card, is that of Llama 3.2: a folder may be called anything."""
     return any(re.search(r"llama[-_ ]?3[._]2", text, re.IGNORECASE) for text in said if text)
+
+
+def _loader(wanted: Wanted) -> Callable[[str, Path, torch.dtype], Any]:
+    return partial(narrow.loaded, device=wanted.device, bits=wanted.bits) if wanted.bits else local_files.loaded
 
 
 def _precision(wanted: Wanted, folder: Path) -> str:

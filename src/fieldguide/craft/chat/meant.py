@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from fieldguide.bench import Bench
-from fieldguide.craft.chat import MOONDREAM, OLLAMA, Wanted, behind_server, coded, costs
+from fieldguide.craft.chat import MOONDREAM, OLLAMA, SERVED, Wanted, behind_server, coded, costs, door
+from fieldguide.craft.chat.asked import Sitting
 from fieldguide.craft.chat.door import where
 from fieldguide.craft.chat.opening import require_named
 from fieldguide.craft.chat.orders import askings
-from fieldguide.errors import UsageProblem, plain
+from fieldguide.errors import Problem, UsageProblem, plain
 from fieldguide.records import ClassInfo, Sending
 from fieldguide.tasks import spoken
 from fieldguide.tasks.asking import WEIGHING, Asking
@@ -35,6 +36,7 @@ _REACHED = (
     "precision",
     "remote_code",
     "revision",
+    "bits",
 )
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -43,6 +45,21 @@ def prompt_of(settings: Any, task: Task | None = None) -> Spoken:
     """Return the prompt with what the settings say instead; without a task, that of either."""
     said = {"shots": settings.examples, "temperature": settings.temperature, "most_tokens": settings.most_tokens}
     return spoken.prompt_of(settings.prompt, task, **said)
+
+
+def drawn(settings: Any) -> bool:
+    """Tell whether the study's seed has a part in the answers: it draws examples, and words that are sampled.
+
+    A prompt with a seed of its own is sampled with that one; probabilities are not sampled, and more orders of the list are always the same.
+    """
+    if settings.examples:
+        return True
+    if not settings.temperature or settings.ask in WEIGHING:
+        return False
+    try:
+        return getattr(prompt_of(settings), "seed", None) is None
+    except Problem:  # what is whole goes on without it
+        return True
 
 
 def shown_of(settings: Any, prompt: Spoken) -> int:
@@ -133,15 +150,24 @@ def check(settings: Any, online: bool) -> None:
         return
     from fieldguide.craft.chat import local_files
 
+    if settings.bits:
+        from fieldguide.craft.chat import narrow
+
+        narrow.require_packages()
     if not online:
         local_files.fetched(settings.model, online=False)
 
 
-def require_told(settings: Any, found: Mapping[str, Any]) -> None:
+def require_told(settings: Any, found: Mapping[str, Any], sitting: Sitting) -> None:
     """Raise `UsageProblem` where probabilities are asked for, and the probe found that the server tells too little for them."""
     probe = found.get("probe")
-    if probe is not None and settings.ask == "likelihood":
+    if probe is None or settings.ask != "likelihood":
+        return
+    try:
         coded.require_told(probe.get("top_logprobs"), settings.model, plain(settings.server or OLLAMA))
+    except Problem as problem:  # what was asked until then counts, too
+        problem.sitting = sitting  # type: ignore[attr-defined]
+        raise
 
 
 def host(settings: Any) -> str | None:
@@ -160,14 +186,42 @@ def sending(settings: Any, task: Task, pictures: int) -> Sending | None:
     return costs.times(one, settings.orders or 1)
 
 
+def first(settings: Any) -> Sending | None:
+    """Return what finding out what the server can do sends elsewhere before the first picture, if anything."""
+    to, most = host(settings), door.first(wanted_of(settings, Bench(Path())))
+    return None if to is None or not most else costs.first(to, most, (settings.price_in, settings.price_out))
+
+
 def money(settings: Any, task: Task, pictures: int) -> float | None:
     """Return what asking about so many pictures is expected to cost, where prices are given."""
     asking = spoken.asked(prompt_of(settings, task), task, settings.ask)
     served = behind_server(settings.model)
     each = costs.of_picture(asking, settings.image_size, served=served)
     wrote = 0 if asking.how in WEIGHING and not served else each.tokens_out
-    every = pictures * (settings.orders or 1)
-    return costs.money(every * each.tokens_in, every * wrote, settings.price_in, settings.price_out)
+    every, before = (
+        pictures * (settings.orders or 1),
+        costs.first("", door.first(wanted_of(settings, Bench(Path()))), (None, None)),
+    )
+    read, written = every * each.tokens_in + before.tokens_in, every * wrote + before.tokens_out
+    return costs.money(read, written, settings.price_in, settings.price_out)
+
+
+def require_belonging(settings: Any) -> None:
+    """Raise `ValueError` for settings that do not belong together."""
+    model, served = settings.model, behind_server(settings.model)
+    if model.startswith(SERVED) and not settings.server:
+        raise ValueError("a served model needs server=http://... , the address it answers at")
+    if settings.server and not served:
+        raise ValueError("server belongs to served/NAME and ollama/NAME; this model runs in this process")
+    if (settings.remote_code or settings.revision) and not model.startswith(MOONDREAM):
+        raise ValueError("remote_code and revision belong to moondream/NAME; no other model runs code of its own")
+    if settings.bits and (served or model.startswith(MOONDREAM)):
+        raise ValueError("bits belongs to models of transformers on this machine (hf/OWNER/NAME, hf/FOLDER, drawn)")
+    given = [name for name in ("score", "orders", "unknown") if getattr(settings, name) is not None]
+    if given and settings.ask not in WEIGHING:
+        raise ValueError(f"{given[0]} belongs to probabilities (add ask=likelihood), and ask={settings.ask} gives none")
+    if settings.ask == "decision" and settings.score in ("token", "byte"):
+        raise ValueError(f"with ask=decision a letter stands for each name, so that score={settings.score} says nothing")
 
 
 def require_no_secret(given: Mapping[str, Any]) -> None:

@@ -26,7 +26,7 @@ from fieldguide.craft.chat.probe import Trial, Tried, probe
 from fieldguide.craft.chat.sent import ENCODING, USUAL_SIZE, Sent, sent
 from fieldguide.craft.insisting import Insisting, Patience
 from fieldguide.craft.served import GAP, MOST_LETTERS, Reply, require_told
-from fieldguide.craft.server import server_of
+from fieldguide.craft.server import Server, server_of
 from fieldguide.craft.told import told
 from fieldguide.craft.troubles import ServerProblem, Trouble, in_settings
 from fieldguide.craft.wire import Wire, count
@@ -55,7 +55,7 @@ def open_ollama(wanted: Wanted, *, sleep: Callable[[float], object] | None = Non
             "ollama/ is no model: it has no name.", "A name that `ollama list` shows.", "For example ollama/llava"
         )
     with in_settings():
-        server = server_of(wanted.server or OLLAMA, wanted.key_variable, path="", ends=("/v1", "/api", "/api/chat"))
+        server = of_ollama(wanted)
     patience = Patience(wanted.attempts, wanted.timeout)
     talk = Talk(Wire(server, wanted.timeout), Insisting(server, patience, "Ollama's interface", sleep), sleep or time.sleep)
     try:
@@ -66,15 +66,14 @@ def open_ollama(wanted: Wanted, *, sleep: Callable[[float], object] | None = Non
         raise
 
 
+def of_ollama(wanted: Wanted) -> Server:
+    """Return the address of the Ollama that is wanted, and the key to it."""
+    return server_of(wanted.server or OLLAMA, wanted.key_variable, path="", ends=("/v1", "/api", "/api/chat"))
+
+
 def _opened(wanted: Wanted, name: str, talk: Talk) -> Ollama:
     there = talk.there()
-    full = name if ":" in name else f"{name}:latest"
-    if full not in there:
-        raise EnvironmentProblem(
-            f"The Ollama at {talk.wire.server.url} has no model {plain(name, 80)}.",
-            allowed_names(full, there) if there else "It has no model at all.",
-            f"ollama pull {plain(name, 80)}",
-        )
+    full = require_model(name, there, talk.wire.server.url)
     able = talk.able(full)
     if able is not None and "vision" not in able:
         raise UsageProblem(
@@ -85,6 +84,25 @@ def _opened(wanted: Wanted, name: str, talk: Talk) -> Ollama:
     return Ollama(wanted, full, there[full], talk, able or ())
 
 
+def listed(told: Mapping[str, Any]) -> dict[str, str]:
+    """Return the digest of every model in what ``/api/tags`` tells, by its full name."""
+    models = told.get("models")
+    found = [one for one in models if isinstance(one, dict)] if isinstance(models, list) else []
+    return {str(one.get("name") or one.get("model") or ""): str(one.get("digest") or "") for one in found}
+
+
+def require_model(name: str, there: Mapping[str, str], url: str) -> str:
+    """Return the full name of a model; raises `EnvironmentProblem` where it is not among those that are `there`."""
+    full = name if ":" in name else f"{name}:latest"
+    if full not in there:
+        raise EnvironmentProblem(
+            f"The Ollama at {url} has no model {plain(name, 80)}.",
+            allowed_names(full, there) if there else "It has no model at all.",
+            f"ollama pull {plain(name, 80)}",
+        )
+    return full
+
+
 class Talk:
     """What Ollama is asked, each with patience."""
 
@@ -93,9 +111,7 @@ class Talk:
 
     def there(self) -> dict[str, str]:
         """Return the digest of every model that is there, by its full name."""
-        models = self._get("/api/tags", None).get("models")
-        found = [one for one in models if isinstance(one, dict)] if isinstance(models, list) else []
-        return {str(one.get("name") or one.get("model") or ""): str(one.get("digest") or "") for one in found}
+        return listed(self._get("/api/tags", None))
 
     def able(self, name: str) -> tuple[str, ...] | None:
         """Return what a model says it can do; `None` where this Ollama is too old to say."""

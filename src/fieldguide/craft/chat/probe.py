@@ -1,6 +1,6 @@
 """What a server can do, found by trying: servers take fields they do not know in silence, and say yes to what they then leave out.
 
-At most thirteen short questions about made pictures; none of the user's is sent. What cannot be found out is `None`, with a note. Only
+At most `MOST` short questions about made pictures; none of the user's is sent. What cannot be found out is `None`, with a note. Only
 pictures that are refused are fatal: nothing else could be asked.
 """
 
@@ -20,6 +20,8 @@ from fieldguide.craft.troubles import Trouble
 from fieldguide.errors import UsageProblem, plain
 from fieldguide.records import Pixels
 
+#: Questions of one probe, but for those that are put again after what may pass by itself.
+MOST = 13
 #: Questions that are put at once, at most, and one after another, to see what is gained.
 _AT_ONCE, _IN_TURN = 4, 2
 #: Pixels of the side of a made picture.
@@ -68,15 +70,18 @@ class _Probe:
     once: Try
     sleep: Callable[[float], object]
     notes: list[str] = field(default_factory=list)
+    put: list[None] = field(default_factory=list, repr=False)
 
     def __call__(self, trial: Trial) -> Tried:
         """Put a trial, and once more after what may pass by itself."""
+        self.put.append(None)  # also from several threads
         try:
             return self.once(trial)
         except Trouble as trouble:
             if not trouble.again:
                 raise
             self.sleep(min(trouble.wait or 1.0, 10.0))
+            self.put.append(None)
             return self.once(trial)
 
     def note(self, what: str, trouble: Trouble) -> None:
@@ -86,8 +91,8 @@ class _Probe:
 def probe(once: Try, model: str, at_once: int, sleep: Callable[[float], object] = time.sleep) -> dict[str, Any]:
     """Return what the server does with pictures, log-probabilities, a wished structure, and `at_once` questions at a time.
 
-    ``{"images", "logprobs", "top_logprobs", "structured", "at_once": {"asked", "speedup"}, "model", "notes", "seconds"}``; `model` is handed
-    through. ``top_logprobs`` counts the tokens that are told of in one place.
+    ``{"images", "logprobs", "top_logprobs", "structured", "at_once": {"asked", "speedup"}, "model", "notes", "questions", "seconds"}``; `model` is
+    handed through, ``questions`` counts what was put. ``top_logprobs`` counts the tokens that are told of in one place.
     Raises `UsageProblem` where it refuses pictures.
     """
     start = time.perf_counter()
@@ -102,7 +107,7 @@ def probe(once: Try, model: str, at_once: int, sleep: Callable[[float], object] 
         "model": model,
         "notes": probing.notes,
     }
-    return {**found, "seconds": round(time.perf_counter() - start, 3)}
+    return {**found, "questions": len(probing.put), "seconds": round(time.perf_counter() - start, 3)}
 
 
 def _plain_picture(colour: int) -> Pixels:

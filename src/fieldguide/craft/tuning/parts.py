@@ -1,62 +1,26 @@
 """Which modules of a model are vision, projector and language, and in them attention and MLP: found by module path, not by name alone.
 
-A list of names such as q_proj, v_proj is also found in the vision tower; and "all linear layers" are also those of the projector. Here a
-tower is the module that transformers calls the encoder of pictures or the decoder of text, and every layer belongs to the tower that its
-path begins with. What turns picture features into the width of the text (connector, projector, merger) is a part of its own, wherever it
-stands. What is neither (a patch embedding, the last layer that gives logits) takes no adapter.
+A list of names such as q_proj, v_proj is also found in the vision tower; and "all linear layers" are also those of the projector. Here every
+layer belongs to the tower that its path begins with (`fieldguide.craft.chat.towers`). What is neither vision, projector nor language (a patch
+embedding, the last layer that gives logits) takes no adapter.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
+from fieldguide.craft.chat.towers import numbers_of, towers
 from fieldguide.craft.tuning import KINDS, PARTS, TOWERS, Tuning
 from fieldguide.errors import UsageProblem, allowed_names, plain
 
-#: How modules between picture and text are called in the architectures of transformers.
-_BETWEEN = re.compile(r"merger|connector|projector|projection|resampler|aligner|abstractor|qformer|embed_vision")
-_ATTENTION = re.compile(r"attn|attention")
-_MLP = re.compile(r"mlp|ffn|feed_forward|feedforward|expert|block_sparse|fc[12]$")
 #: What peft and bitsandbytes put around a layer, taken out of the name of a parameter.
 _WRAPPED = re.compile(r"\.(base_layer|lora_[A-Za-z_]+\.[^.]+)(?=\.)|^base_model\.model\.")
-
-
-@dataclass(frozen=True)
-class Towers:
-    """Paths of the two towers in a model; `vision` is `None` where transformers knows of none."""
-
-    vision: str | None
-    language: str | None
-
-    def part(self, path: str) -> tuple[str, str]:
-        """Return tower and kind of a module or parameter: ``("vision", "mlp")``; empty where it is none.
-
-        The layer that gives logits, and others outside both towers, are of the language where nothing else says what they are.
-        """
-        inside = next((name for name in ("vision", "language") if _within(path, getattr(self, name))), "")
-        below = path.removeprefix(f"{getattr(self, inside)}.") if inside else path
-        if inside != "language" and _BETWEEN.search(below):
-            return "projector", ""
-        if not inside:
-            return ("language", "") if self.language is not None else ("", "")
-        if _ATTENTION.search(below):
-            return inside, "attention"
-        return inside, "mlp" if _MLP.search(below.removesuffix(".weight").removesuffix(".bias")) else ""
-
-
-def towers(model: Any) -> Towers:
-    """Return the towers of a model of transformers."""
-    paths = {id(module): name for name, module in model.named_modules()}
-    found = model.get_encoder("image"), model.get_decoder()
-    inner = {id(model), id(getattr(model, "model", None))}
-    vision, language = (None if id(one) in inner else paths.get(id(one)) for one in found)
-    return Towers(vision, language)
 
 
 def targets(model: nn.Module, parts: frozenset[str]) -> tuple[str, ...]:
@@ -147,23 +111,13 @@ def counted(model: nn.Module) -> dict[str, Count]:
     every: Counter[str] = Counter()
     for name, parameter in model.named_parameters():
         tower, kind = place.part(_WRAPPED.sub("", name))
-        size = _size(parameter)
+        size = numbers_of(parameter)
         for part in dict.fromkeys((tower or "other", f"{tower} {kind}".strip() or "other")):
             every[part] += size
             trained[part] += size if parameter.requires_grad else 0
     order = [*TOWERS, "other"]
     names = sorted(every, key=lambda part: (order.index(part.split()[0]), part))
     return {part: Count(trained[part], every[part]) for part in names}
-
-
-def _size(parameter: Any) -> int:
-    """Return how many numbers a parameter stands for; four-bit ones lie two to a byte."""
-    state = getattr(parameter, "quant_state", None)
-    shape: Iterable[int] = parameter.shape if state is None else state.shape
-    size = 1
-    for side in shape:
-        size *= side
-    return size
 
 
 def told(counts: Mapping[str, Count]) -> str:
@@ -189,7 +143,3 @@ def require_trained(model: nn.Module, tuning: Tuning) -> dict[str, Count]:
                 f"Take other parts: {', '.join(PARTS)}.",
             )
     return counts
-
-
-def _within(path: str, tower: str | None) -> bool:
-    return tower is not None and (path == tower or path.startswith(f"{tower}."))
