@@ -110,6 +110,13 @@ def test_dry_run_keeps_nothing(run, pictures: Path, tmp_path: Path) -> None:  # 
     assert not (tmp_path / "s").exists()
 
 
+def test_a_dry_run_of_nothing_that_is_possible_says_so(run, pictures: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    code, out, error = run("compare", pictures, "count_baseline", "--out", tmp_path / "s", "--dry-run")
+    assert code == USAGE and "count_baseline" in out and error.strip()
+    code, _, _ = run("compare", pictures, "count_baseline", "majority", "--out", tmp_path / "s", "--dry-run")
+    assert code == DONE
+
+
 def test_a_dry_run_plans_only_what_is_not_done(run, pictures: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     run("compare", pictures, "majority", "--out", tmp_path / "s")
     code, out, _ = run("compare", pictures, "majority", "linear", "--out", tmp_path / "s", "--dry-run")

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import Field, ValidationError, field_validator
 
+from fieldguide import families
 from fieldguide.errors import UsageProblem
 from fieldguide.settings import Settings, build, type_name
 
@@ -83,6 +84,13 @@ def test_a_wrong_value_says_what_is_allowed(name: str, value: object, given: str
     problem = refused({"cook": "Ann", name: value})
     assert problem.given.startswith(f"The contestant 'k': {given}")
     assert problem.allowed.startswith(allowed)
+
+
+def test_a_rule_over_several_names_those_it_is_about() -> None:
+    with pytest.raises(UsageProblem) as told:
+        families.parse("vlm_lora:parts=vision")
+    assert "parts with vision or language needs attention" in told.value.given and "{" not in told.value.given
+    assert told.value.allowed.startswith("Allowed: tuple of 'vision'") and "rank" not in told.value.allowed
 
 
 def test_what_was_given_cannot_act_on_the_terminal() -> None:

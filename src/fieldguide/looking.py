@@ -175,7 +175,7 @@ def _show_split(shape: Any) -> None:
 
 
 def show_plan(run: DryRun) -> None:
-    """Print what would run, with time, memory and disk."""
+    """Print what would run, with time, memory and disk; raises the first `UsageProblem` where nothing ever could."""
     parts = ", ".join(f"{name} {count:,}" for name, count in run.shape.sizes.items())
     terminal.say(f"Would write {run.folder}/ and change nothing else. Split: {parts}.", "bold")
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -204,6 +204,9 @@ def show_plan(run: DryRun) -> None:
         f"Together about {together} at most (early stopping may end sooner), store {terminal.size(run.store_bytes)}, "
         f"disk {terminal.size(disk)}."
     )
+    usage = [planned.problem for planned in run.planned if isinstance(planned.problem, UsageProblem)]
+    if usage and len(usage) == len(run.planned):
+        raise usage[0]
 
 
 def show_families(name: str | None = None) -> None:

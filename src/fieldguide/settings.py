@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -31,15 +32,20 @@ def build(kind: type[S], values: dict[str, Any], where: str) -> S:
         return kind(**values)
     except ValidationError as error:
         first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"]) or "settings"
-        if first["type"] == "extra_forbidden":
+        name = ".".join(str(part) for part in first["loc"])
+        why = first["msg"].removeprefix("Value error, ")
+        if not name:  # a rule over several settings, which says which ones
+            given = f"{where}: {why}."
+            allowed = " ".join(_field_help(kind, told) for told in kind.model_fields if re.search(rf"\b{told}\b", why))
+            allowed = allowed or f"Allowed: {', '.join(kind.model_fields)}."
+        elif first["type"] == "extra_forbidden":
             given = f"{where} has no setting called {plain(name)!r}."
             allowed = allowed_names(name, kind.model_fields, most=40)
         elif first["type"] == "missing":
             given = f"{where} needs the setting {name!r}."
             allowed = _field_help(kind, name)
         else:
-            given = f"{where}: {name} = {plain(repr(first['input']))} is not possible: {first['msg'].removeprefix('Value error, ')}."
+            given = f"{where}: {name} = {plain(repr(first['input']))} is not possible: {why}."
             allowed = _field_help(kind, name)
         raise UsageProblem(
             given, allowed, "Correct that one; `fieldguide families` lists every setting with its default."

@@ -112,8 +112,11 @@ class Settings(Base):
             raise ValueError("moondream's class has no forward to be trained through; take hf/OWNER/NAME or hf/FOLDER")
         if behind_server(self.model):
             raise ValueError("a model behind a server cannot be trained from here; take hf/OWNER/NAME or hf/FOLDER")
-        if not set(self.parts) & {"vision", "projector", "language"}:
+        towers, kinds = ({"vision", "language"} & {*self.parts}, {"attention", "mlp"} & {*self.parts})
+        if not towers and "projector" not in self.parts:
             raise ValueError("parts needs at least one of vision, projector, language")
+        if bool(towers) != bool(kinds):
+            raise ValueError("parts with vision or language needs attention, mlp or both, and these need vision or language")
         return self
 
     @classmethod
