@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import html
+import itertools
 import json
 import re
 import shutil
@@ -34,7 +35,7 @@ PROSE, FENCED, OFF, SPACED = (0, 1, 2, 3), (4,), (5, 6), (7,)
 
 def before(counts: dict[str, int], at: int) -> str:
     if at % 10 in PROSE:
-        return "There are some."
+        return "There are <i>some</i>."
     if at % 10 in FENCED:
         return f"Here you are:\n{json.dumps(counts)}"
     return json.dumps({"dot": counts.get("dot", 0) + 2} if at % 10 in OFF else counts)
@@ -149,13 +150,18 @@ def test_the_section_tells_them_and_shows_what_changed(place: Path) -> None:
     assert changes["ring"][1] == pytest.approx(0.9) and changes["ring"][3] == 0.0, "only what was silent after lacks a ring"
     assert changes["dot"][2] == pytest.approx(2 * 6 / read_b.sum()) and changes["dot"][3] == pytest.approx(3 / read_a.sum())
     assert {shot.headline for shot in one.shots} == {"exact only after", "exact only before"}
-    assert any("“There are some.”" in line.said for shot in one.shots for line in shot.lines if line.kind == "none")
+    assert any("“There are <i>some</i>.”" in line.said for shot in one.shots for line in shot.lines if line.kind == "none")
     for shot in one.shots:
         kinds = [line.kind for line in shot.lines]
         assert (kinds[1] == "right") == (shot.headline == "exact only after") and len(kinds) == 2
     page = draw_page(study, lambda key: Thumbnail(None), 6)
     words = html.unescape(" ".join(re.sub(r"<[^>]+>", " ", page).replace(say.NBSP, " ").split()))
     assert 'id="counting_taught"' in page and "&lt;b&gt;eyes" in page and "<b>eyes" not in page
+    assert "&lt;i&gt;some" in page and "<i>some" not in page
+    assert page.count("<table") == page.count("<caption") and not re.search(r"<[^>]* (style|on[a-z]+)=", page)
+    assert all("aria-label" in tag and "tabindex" in tag for tag in re.findall(r'<div class="scroll"[^>]*>', page))
+    levels = [int(level) for level in re.findall(r"<h([1-6])", page)]
+    assert all(deeper <= level + 1 for level, deeper in itertools.pairwise(levels))
     assert "exact now where there was nothing readable before" in words and "{terms" not in page
     assert "The two sides have readable counts for different pictures" in words
     assert "3 of these 12 had the right counts before, among other words." in words
@@ -185,6 +191,8 @@ def test_the_same_model_held_to_the_form_tells_what_needed_no_teaching(place: Pa
     log.write_text(
         log.read_text(encoding="utf-8").replace('"tuned"', '"prompted"').replace('"generate"', '"choice"'), encoding="utf-8"
     )
+    named = folder / "runs" / "held" / "settings.toml"
+    named.write_text(named.read_text(encoding="utf-8").replace('name = "taught"', 'name = "held"'), encoding="utf-8")
     written = (folder / "study.toml").read_text(encoding="utf-8")
     added = (
         '\n[[contestants]]\nname = "held"\nfamily = "recorded"\nfraction = 1.0\n[contestants.settings]\nfile = "taught.csv"\n'
