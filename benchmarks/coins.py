@@ -15,7 +15,7 @@ from pathlib import Path
 from fieldguide import compare
 from fieldguide.asked import Entry
 from fieldguide.data.drawn.coins import COINS, KINDS, write_coins
-from fieldguide.terminal import Bars, say
+from fieldguide.terminal import Bars, say, taught
 
 EACH = {"train": 1600, "valid": 60, "test": 200}
 #: All weights: the eyes that come along have never seen that size tells one thing from another.
@@ -57,6 +57,7 @@ def main() -> None:
             f"{name}: exact {exact['value']:.1%} [{exact['low']:.1%}-{exact['high']:.1%}], mean error {told['mae']['value']}"
         )
         say(f"{found}, readable {told['parsed']['value']:.0%}, {study.cost(name)}")
+    taught(study)
 
 
 if __name__ == "__main__":

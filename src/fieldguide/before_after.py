@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 FILE = "before_after.json"
 _FREE = "free text"
 _BITS = {4: "four", 8: "eight"}
+#: Couples that are told of in words.
+MOST_TOLD = 6
 #: Facts that may differ between the two, in the words of the report.
 _MAY_DIFFER = {
     "precision": "arithmetic",
@@ -104,8 +106,11 @@ def _filtered(run: Path) -> dict[str, tuple[int, int]]:
     return {one["id"]: (one["right"], one["n"]) for one in told}
 
 
-def write_before_after(folder: Path, found: Sequence[Spoken]) -> None:
-    """Write ``before_after.json`` into the study `folder`; where nothing was taught that was asked before there is none."""
+def write_before_after(folder: Path, found: Sequence[Spoken], worth: Mapping[str, float] | None = None) -> None:
+    """Write ``before_after.json`` into the study `folder`; where nothing was taught that was asked before there is none.
+
+    `worth` is what one of each class is worth, where things are counted and all classes have a value.
+    """
     from fieldguide.evaluate.before_after import Couple, told
 
     ordered = sorted(found, key=lambda one: one.facts["answered"] != _FREE)  # what is asked freely comes first
@@ -117,9 +122,28 @@ def write_before_after(folder: Path, found: Sequence[Spoken]) -> None:
         if not before.tuned and (before.model, before.text) == (after.model, after.text)
     ]
     if couples:
-        write_json(folder / FILE, told(couples))
+        write_json(folder / FILE, told(couples, worth=worth))
     else:
         (folder / FILE).unlink(missing_ok=True)
+
+
+def told_of(folder: Path, most: int = MOST_TOLD) -> list[str]:
+    """Return a sentence for each couple in the study `folder`, at most `most`: the whole gain, and how much of it is format."""
+    path = folder / FILE
+    pairs = read_json(path)["pairs"] if path.exists() else []
+    told = [_sentence(one) for one in pairs[:most]]
+    return told + ([f"{len(pairs) - most} more of what teaching changed in {FILE}."] if len(pairs) > most else [])
+
+
+def _sentence(one: Mapping[str, Any]) -> str:
+    whole, form, seen = (_points(one[part]["value"]) for part in ("difference", "format", "recognition"))
+    outcome = f"really {one['outcome']}" if one["outcome"] in ("better", "worse") else one["outcome"]
+    p = "p < 0.001" if one["p_holm"] < 0.001 else f"p = {one['p_holm']:.2g}"
+    return f"Taught, {one['before']} -> {one['after']}: {whole} points, format {form} and recognition {seen} ({outcome}, {p})."
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:+.1f}" if round(100 * share, 1) else "0.0"
 
 
 def _differs(before: Spoken, after: Spoken) -> tuple[tuple[str, str, str], ...]:

@@ -65,7 +65,7 @@ def score_counted(folder: Path, manifest: Manifest) -> None:
                 talking.append(one)
     for name in ("suspects.json", "causes.json", "kinds.json", "slices.json", *(() if sheets else ("comparison.json",))):
         (folder / name).unlink(missing_ok=True)
-    write_before_after(folder, talking)
+    write_before_after(folder, talking, worth if worth.keys() >= set(manifest.classes) else None)
     if sheets:
         write_json(folder / "comparison.json", compare_counts(sheets, manifest, scores))
 

@@ -174,6 +174,7 @@ def tell(study: Any) -> None:
         say(f"Store: {study.store_misses:,} pictures decoded, {study.store_hits:,} reads served from it.", "dim")
     if study.comparison:
         leaderboard(study)
+        taught(study)
     else:
         for name, outcome in study.outcomes.items():
             failure = study.failure(name)
@@ -183,6 +184,14 @@ def tell(study: Any) -> None:
     say(study.verdict, "bold")
     say(f"Report: {study.report.resolve()}")
     drawn(study.drawn)
+
+
+def taught(study: Any) -> None:
+    """Say what teaching changed in language models that were asked the same before; nothing where none was."""
+    from fieldguide.before_after import told_of
+
+    for sentence in told_of(study.folder):
+        say(sentence, "dim")
 
 
 def leaderboard(study: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,12 @@ def page_of_counts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("counts")
     root = write_set(folder / "things", {"train": 10, "valid": 4, "test": 9})
     names = ("count_baseline", "count_baseline/median", "count_baseline/commonest")
-    return fieldguide.compare(root, names, out=folder / "s", task="count", worth=("dot=1", "ring=2")).report
+    study = fieldguide.compare(root, names, out=folder / "s", task="count", worth=("dot=1", "ring=2"))
+    for run, kind in (("count_baseline-median", "prompted"), ("count_baseline-commonest", "tuned")):
+        fact = {"event": "fact", "kind": kind, "model": "eyes", "prompt": {"text": "How many?", "how": "generate"}}
+        with open(study.folder / "runs" / run / "log.jsonl", "a", encoding="utf-8") as log:
+            log.write(json.dumps(fact) + "\n")
+    return fieldguide.redraw(study.folder).report
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
@@ -42,10 +48,9 @@ def test_it_opens_silently_and_can_be_used_by_all(
     page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
     sections = page.eval_on_selector_all("main section", "all => all.map(one => one.id)")
     links = page.eval_on_selector_all(".toc a", "all => all.map(one => one.getAttribute('href').slice(1))")
-    assert sections == links and "counting" in links
-    page.evaluate(
-        _TALL
-    )  # a picture that is higher than wide must not grow out of its frame, or boxes lie beside what they are of
+    assert sections == links and {"counting", "counting_taught"} <= {*links}
+    # A picture that is higher than wide must not grow out of its frame, or boxes lie beside what they are of.
+    page.evaluate(_TALL)
     inside = page.evaluate(
         "[...document.querySelectorAll('.boxes')].every(svg => { const a = svg.getBoundingClientRect(),"
         " b = svg.previousElementSibling.getBoundingClientRect();"

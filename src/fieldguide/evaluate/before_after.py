@@ -19,7 +19,7 @@ import numpy as np
 
 from fieldguide.evaluate.answers import AnswerSheet
 from fieldguide.evaluate.counting import CountSheet
-from fieldguide.evaluate.counting_pairs import as_labels, nearer
+from fieldguide.evaluate.counting_pairs import as_labels, missed, nearer
 from fieldguide.evaluate.intervals import difference_interval, share
 from fieldguide.evaluate.pairs import Pair, mcnemar, paired
 from fieldguide.records import SCHEMA_VERSION
@@ -73,22 +73,27 @@ def counted_side(sheet: CountSheet, prose: CountSheet | None = None) -> Side:
     return Side(sheet.run, main, sheets, counted=sheet)
 
 
-def told(couples: Sequence[Couple], alpha: float = ALPHA) -> dict[str, Any]:
-    """Return the content of ``before_after.json``; p-values are corrected after Holm over all `couples`."""
+def told(couples: Sequence[Couple], alpha: float = ALPHA, worth: Mapping[str, float] | None = None) -> dict[str, Any]:
+    """Return the content of ``before_after.json``; p-values are corrected after Holm over all `couples`.
+
+    Where things are counted, ``errors`` are those of a count, and with what one of each class is `worth` there are ``worth_errors``, too.
+    """
     pairs = paired([(one.after.sheet, one.before.sheet) for one in couples], alpha)
     rows = [_couple(one, pair) for one, pair in zip(couples, pairs, strict=True)]
     both = [(row, one.after.counted, one.before.counted) for row, one in zip(rows, couples, strict=True)]
     counted = [(row, after, before) for row, after, before in both if after is not None and before is not None]
-    for (row, after, before), off in zip(counted, nearer([(a, b) for _, a, b in counted], alpha), strict=True):
-        row["errors"] = _errors(off, before, after)
+    for name, given in (("errors", None), *([("worth_errors", worth)] if worth else [])):
+        for (row, after, before), off in zip(counted, nearer([(a, b) for _, a, b in counted], alpha, given), strict=True):
+            row[name] = _errors(off, before, after, given)
     return {"schema": SCHEMA_VERSION, "alpha": alpha, "pairs": rows}
 
 
-def _errors(off: Mapping[str, Any], before: CountSheet, after: CountSheet) -> dict[str, Any]:
+def _errors(off: Mapping[str, Any], before: CountSheet, after: CountSheet, worth: Mapping[str, float] | None) -> dict[str, Any]:
     """Return what is told of mean absolute errors, on pictures that both have counts of."""
-    both = before.answered & after.answered
+    both, per = before.answered & after.answered, 1 if worth else len(before.classes)
     sides = {
-        name: float(sheet.off[both].mean()) if both.any() else None for name, sheet in (("before", before), ("after", after))
+        name: float(missed(sheet, worth)[both].mean() / per) if both.any() else None
+        for name, sheet in (("before", before), ("after", after))
     }
     names = ("n", "difference", "low", "high", "p", "p_holm")
     outcome = {"a nearer": "nearer", "b nearer": "further off"}.get(off["outcome"], off["outcome"])

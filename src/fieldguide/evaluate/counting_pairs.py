@@ -12,12 +12,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import wilcoxon
 
 from fieldguide.errors import DataProblem
 from fieldguide.evaluate.answers import AnswerSheet
 from fieldguide.evaluate.compare import compare
-from fieldguide.evaluate.counting import Bools, CountSheet, Ints, few_interval
+from fieldguide.evaluate.counting import Bools, CountSheet, few_interval
 from fieldguide.evaluate.pairs import holm
 from fieldguide.records import Manifest
 
@@ -87,14 +88,19 @@ def as_labels(sheet: CountSheet, right: Bools, usable: Bools) -> AnswerSheet:
     return AnswerSheet(sheet.run, sheet.keys, np.ones(sheet.n, np.int64), answer, None, sheet.errors, ("wrong", "right"))
 
 
-def nearer(couples: Sequence[tuple[CountSheet, CountSheet]], alpha: float) -> list[dict[str, Any]]:
-    """Return a row for each couple: mean absolute errors on pictures both answered, a - b, tested after Wilcoxon, Holm over `couples`."""
+def nearer(
+    couples: Sequence[tuple[CountSheet, CountSheet]], alpha: float, worth: Mapping[str, float] | None = None
+) -> list[dict[str, Any]]:
+    """Return a row for each couple: mean absolute errors on pictures both answered, a - b, tested after Wilcoxon, Holm over `couples`.
+
+    The errors are those of a count, or, with what one of each class is `worth`, those of what all things of a picture are worth.
+    """
     rows: list[dict[str, Any]] = []
     for a, b in couples:
         both = a.answered & b.answered
         # In whole things, so that equal errors are equal: the division comes after.
-        whole = (_things_off(a) - _things_off(b))[both]
-        gaps = whole / len(a.classes)
+        whole = np.round(missed(a, worth) - missed(b, worth), 9)[both]
+        gaps = whole / (1 if worth else len(a.classes))
         low, high = few_interval(gaps) if len(gaps) > 1 else (None, None)
         differ = int(np.count_nonzero(whole))
         p = float(wilcoxon(whole[whole != 0]).pvalue) if differ >= _FEWEST else 1.0
@@ -119,10 +125,14 @@ def nearer(couples: Sequence[tuple[CountSheet, CountSheet]], alpha: float) -> li
     return rows
 
 
-def _things_off(sheet: CountSheet) -> Ints:
-    """Return by how many things each picture is miscounted, all classes together, ``"pictures"``."""
-    off: Ints = np.abs(sheet.answer - sheet.truth).sum(axis=1)
-    return off
+def missed(sheet: CountSheet, worth: Mapping[str, float] | None = None) -> NDArray[np.float64]:
+    """Return by how many things each picture is miscounted, all classes together, ``"pictures"``; with `worth`, by how much in all."""
+    off = sheet.answer - sheet.truth
+    if not worth:
+        things: NDArray[np.float64] = np.abs(off).sum(axis=1).astype(float)
+        return things
+    each: NDArray[np.float64] = np.abs(off @ np.array([worth[name] for name in sheet.classes], float))
+    return each
 
 
 def _nearest(sheets: Sequence[CountSheet]) -> str | None:

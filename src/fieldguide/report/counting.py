@@ -8,7 +8,7 @@ from typing import Any
 
 from fieldguide.records import ManifestRow
 from fieldguide.report import say
-from fieldguide.report.read import Contestant, Json, Study
+from fieldguide.report.read import Answer, Contestant, Json, Study
 from fieldguide.report.say import Value
 from fieldguide.report.thumbnails import Thumbnail
 from fieldguide.tasks.count_reading import KINDS
@@ -302,8 +302,7 @@ def shot(study: Study, picture: Picture, row: ManifestRow, headline: str, shown:
     for one in shown:
         answer, missed = one.answers.get(row.key), off_by(one, row)
         if answer is None or answer.counts is None:
-            told = (answer.error if answer else None) or "no answer"
-            lines.append(Said(one, say.clean(told, 120), "none"))
+            lines.append(Said(one, say.clean(_unread(answer), 160), "none"))
         else:
             lines.append(Said(one, counted(answer.counts, study), "right" if not missed else "near"))
     known = counted(dict(row.counts or ()), study)
@@ -317,6 +316,12 @@ def shot(study: Study, picture: Picture, row: ManifestRow, headline: str, shown:
         row.path,
         tuple(lines),
     )
+
+
+def _unread(answer: Answer | None) -> str:
+    """Return why there are no counts, and the words there are instead."""
+    why = (answer.error if answer else None) or "no answer"
+    return f"{why}: “{answer.raw.strip()}”" if answer is not None and answer.raw and answer.raw.strip() else why
 
 
 def counted(counts: Any, study: Study) -> str:

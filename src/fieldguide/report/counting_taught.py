@@ -6,7 +6,7 @@ pictures whose answer changed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from fieldguide.records import ManifestRow
@@ -43,7 +43,7 @@ COUNTS = Terms(
     scores="Points of exact test answers",
     caption=(
         "The test part before and after; in bold what both are scored by. An error on both is over the pictures that both have counts of, the "
-        "others over those that each has counts of."
+        "other over those that each has counts of."
     ),
     what="What",
     change="Change",
@@ -94,13 +94,14 @@ class CountingTaught:
 def counting_taught(study: Study, picture: Picture, most: int = MOST_PICTURES) -> CountingTaught | None:
     """Return the section, or `None` where no language model was taught; at most `most` pictures stand under each couple."""
     by_text = any((one.test or {}).get("exact_is") == "text" for one in study.scored)
+    exact = "right counts" if by_text else "exact"
     found = taught(study, TEXTS if by_text else COUNTS)
     if found is None:
         return None
     told = [as_object(one) for one in (study.before_after or {}).get("pairs") or ()]
     by_names = {(one.get("before"), one.get("after")): one for one in told}
     couples = tuple(
-        _more(study, picture, most, with_errors(one, by_names[one.before.name, one.after.name])) for one in found.couples
+        _more(study, picture, most, with_errors(one, by_names[one.before.name, one.after.name]), exact) for one in found.couples
     )
     return CountingTaught(replace(found, couples=tuple(one.couple for one in couples)), couples)
 
@@ -108,11 +109,12 @@ def counting_taught(study: Study, picture: Picture, most: int = MOST_PICTURES) -
 def with_errors(couple: Couple, told: Json) -> Couple:
     """Return `couple` with rows and a sentence about errors."""
     sides = (couple.before, couple.after)
-    rows = [*couple.rows, _scored("Readable", sides, "parsed"), *_on_both(as_object(told.get("errors")))]
-    rows += [
-        _scored(name, sides, metric, points=False)
-        for name, metric in (("Mean error of a count", "mae"), ("Error of what all are worth", "value_mae"))
-    ]
+    rows = [*couple.rows, _scored("Readable", sides, "parsed")]
+    for key, name, metric in (
+        ("errors", "Mean error of a count", "mae"),
+        ("worth_errors", "Error of what all are worth", "value_mae"),
+    ):
+        rows += [*_on_both(f"{name}, on both", as_object(told.get(key))), _scored(name, sides, metric, points=False)]
     shown = tuple(row for row in rows if not (row.before.absent and row.after.absent))
     return replace(couple, rows=shown, told=(*couple.told, *_nearer(as_object(told.get("errors")))))
 
@@ -130,16 +132,14 @@ def _change(before: Value, after: Value, points: bool) -> Value:
     return Value(say.points(gap), gap) if points else number({"value": gap}, signed=True)
 
 
-def _on_both(errors: Json) -> Iterator[Row]:
+def _on_both(name: str, errors: Json) -> Iterator[Row]:
     """Yield the row of mean errors on the pictures that both have counts of, with the interval of their difference."""
     n, ends = whole(errors.get("n")), [errors.get(side) for side in ("before", "after")]
     if not n or not all(isinstance(one, int | float) for one in ends):
         return
     before, after = (number({"value": float(one), "n": n}) for one in ends)  # type: ignore[arg-type]
     bounds = {name: errors.get(name) for name in ("low", "high")}
-    yield Row(
-        "Mean error on both", before, after, number({"value": errors.get("difference"), "n": n, **bounds}, signed=True), False
-    )
+    yield Row(name, before, after, number({"value": errors.get("difference"), "n": n, **bounds}, signed=True), False)
 
 
 def _nearer(errors: Json) -> Iterator[str]:
@@ -149,7 +149,7 @@ def _nearer(errors: Json) -> Iterator[str]:
         yield f"On the {say.count(n)} pictures that both have counts of: {outcome} ({say.p_value(p)} in Wilcoxon’s signed-rank test, after Holm)."
 
 
-def _more(study: Study, picture: Picture, most: int, couple: Couple) -> Counted:
+def _more(study: Study, picture: Picture, most: int, couple: Couple, exact: str) -> Counted:
     sides = (couple.before, couple.after)
     kinds = [(one.test or {}).get("kinds") or {} for one in sides]
     names = sorted({*kinds[0], *kinds[1]}, key=lambda kind: (-kinds[0].get(kind, 0), -kinds[1].get(kind, 0), kind))
@@ -158,7 +158,7 @@ def _more(study: Study, picture: Picture, most: int, couple: Couple) -> Counted:
         couple,
         tuple((name, before, after) for name, before, after in shown),
         tuple(_classes(study, sides)),
-        tuple(_changed(study, picture, sides, min(most, MOST_PICTURES))),
+        tuple(_changed(study, picture, sides, min(most, MOST_PICTURES), exact)),
     )
 
 
@@ -177,15 +177,21 @@ def _classes(study: Study, sides: tuple[Contestant, Contestant]) -> list[ClassCh
     return found[:MOST_CLASSES]
 
 
-def _changed(study: Study, picture: Picture, sides: tuple[Contestant, Contestant], most: int) -> Iterable[Shot]:
-    """Yield pictures of which only one side has the right counts: those that were won, and some that were lost."""
+def _changed(study: Study, picture: Picture, sides: tuple[Contestant, Contestant], most: int, exact: str) -> Iterable[Shot]:
+    """Yield pictures of which only one side has the right counts, which are called `exact`: some that were won, and some that were lost."""
     rows = list({row.key: row for row in study.manifest.part("test")}.values())
+    rows.sort(key=lambda row: (sum(count for _, count in row.counts or ()), row.key))
     won, lost = ([row for row in rows if _only(row, a, b)] for a, b in (sides[::-1], sides))
     spoilt = min(len(lost), MOST_SPOILT, most)
-    for row in won[: most - spoilt]:
-        yield shot(study, picture, row, "exact only after", sides)
-    for row in lost[:spoilt]:
-        yield shot(study, picture, row, "exact only before", sides)
+    for found, number_of, when in ((won, most - spoilt, "after"), (lost, spoilt, "before")):
+        for row in _spread(found, number_of):
+            yield shot(study, picture, row, f"{exact} only {when}", sides)
+
+
+def _spread(rows: Sequence[ManifestRow], most: int) -> Iterator[ManifestRow]:
+    """Yield at most `most` of `rows`, as far apart as they are: from pictures of few things to those of many."""
+    last = min(most, len(rows)) - 1
+    yield from (rows[at * (len(rows) - 1) // last if last else 0] for at in range(last + 1))
 
 
 def _only(row: ManifestRow, one: Contestant, other: Contestant) -> bool:

@@ -21,7 +21,7 @@ from fieldguide.report.taught_how import Lesson, lesson_of
 
 #: Most couples that are shown.
 MOST = 12
-_NOTHING = "over the free answer untaught: none of the points comes without teaching, and all are"
+_NOTHING = "nothing over the free answer untaught"
 _OUTCOMES = {"better": "really better after", "worse": "really worse after"}
 
 
@@ -217,8 +217,10 @@ def _without_teaching(told: Json, known: dict[str, Contestant], every: Sequence[
         if one["after"] == told["after"] and _how(other) in terms.held and gain is not None:
             outcome = _OUTCOMES.get(str(one.get("outcome")), str(one.get("outcome")))
             free = f"over the free answer untaught: so many of the {say.points(whole_gain)} points need no teaching, and {say.points(gain)} are"
-            over = f"{say.points(whole_gain - gain)} {free}" if gain != whole_gain else f"nothing {_NOTHING}"
-            yield f"{other.name}, the same model {terms.held[_how(other)]}, gains {over} left for it ({outcome})."
+            over = f"{say.points(whole_gain - gain)} {free} left for it"
+            if gain == whole_gain:  # also where there is no gain to be explained
+                over = f"{_NOTHING}: none of the points comes without teaching, and all are left for it" if gain else _NOTHING
+            yield f"{other.name}, the same model {terms.held[_how(other)]}, gains {over} ({outcome})."
 
 
 def _how(contestant: Contestant) -> str:
@@ -272,7 +274,7 @@ def _shares(told: Json, n: int, terms: Terms) -> Iterator[str]:
     yield f"{said[0][:1].upper()}{said[0][1:]}; {said[1]}."
     if whole(as_object(told.get("both")).get("n")) == n:
         return
-    yield "The two sides have {terms.label} for different pictures, so their second shares are no fair comparison; the recognition gain is one."
+    yield f"The two sides have {terms.label} for different pictures, so their second shares are no fair comparison; the recognition gain is one."
 
 
 def _counted(count: int | None) -> str:
