@@ -1,6 +1,6 @@
 """Where the projector joins a vision tower that is not trained: what goes into it is kept, and the projector alone runs at each step.
 
-Nothing is known of an architecture but which modules are its projector (`fieldguide.craft.chat.towers.Towers`). One picture is looked at, and what goes into
+Nothing is known of an architecture but which modules are its projector (`craft.chat.towers`). One picture is looked at, and what goes into
 each of them and comes out is written down. Where each feature that the text is given is what came out of one of them, to the bit, be it
 in another order, that module makes it again from what went in. Anything else that happens between tower and text (a resampler told the
 size of the picture, tiles that are put together) is found by this not holding, and such a model looks at its pictures at each step.
