@@ -13,8 +13,8 @@ from fieldguide.craft.chat import MOONDREAM, OLLAMA, Wanted, behind_server, code
 from fieldguide.craft.chat.door import where
 from fieldguide.craft.chat.opening import require_named
 from fieldguide.craft.chat.orders import askings
-from fieldguide.errors import UsageProblem, plain
-from fieldguide.records import ClassInfo, Sending
+from fieldguide.errors import Problem, UsageProblem, plain
+from fieldguide.records import ClassInfo, Estimate, Sending
 from fieldguide.tasks import spoken
 from fieldguide.tasks.asking import WEIGHING, Asking
 from fieldguide.tasks.classify import Classify
@@ -168,6 +168,22 @@ def money(settings: Any, task: Task, pictures: int) -> float | None:
     wrote = 0 if asking.how in WEIGHING and not served else each.tokens_out
     every = pictures * (settings.orders or 1)
     return costs.money(every * each.tokens_in, every * wrote, settings.price_in, settings.price_out)
+
+
+def expected(settings: Any, task: Task, pictures: int) -> Estimate:
+    """Return money where prices are given, and memory of the weights of a model of this process, counted from its configuration."""
+    try:
+        spent = money(settings, task, pictures)
+    except Problem:  # whoever asks tells why
+        return Estimate()
+    if behind_server(settings.model) or settings.model.startswith(MOONDREAM):
+        return Estimate(money=spent)
+    try:
+        from fieldguide.craft.tuning.costs import network
+
+        return Estimate(memory_bytes=network(wanted_of(settings, Bench(Path()))).weights("lora"), money=spent)
+    except (Problem, ModuleNotFoundError):
+        return Estimate(money=spent)
 
 
 def require_no_secret(given: Mapping[str, Any]) -> None:
