@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fieldguide.before_after import FILE, spoken, write_before_after
+from fieldguide.before_after import FILE, named_side, spoken, write_before_after
 from fieldguide.data.tables import freeze
 from fieldguide.files import read_json
 from fieldguide.reading import write_readings
@@ -35,7 +36,7 @@ def run(folder: Path, name: str, manifest: Manifest, says: str, **facts: Any) ->
         label = text if text in manifest.classes else None
         answers.append(Prediction(row.key, label, raw=text, error=None if label else "extra words: more than a name"))
     write_readings(place, answers, manifest, SETTINGS)
-    return spoken(place, answers, manifest, SETTINGS)
+    return spoken(place, partial(named_side, place, answers, manifest, SETTINGS))
 
 
 def test_the_same_model_and_words_belong_together(tmp_path: Path, manifest: Manifest) -> None:

@@ -146,6 +146,10 @@ class Following(Settings):
     """Where it is served, such as http://localhost:8000/v1."""
     key_variable: str | None = None
     """Environment variable that holds the key to that server."""
+    remote_code: str | None = None
+    """Consent to run the code of a model's own repository, by its name (OWNER/NAME) or folder; only for recipes with such a contestant."""
+    revision: str | None = None
+    """The one commit of that repository whose code and weights are taken, 40 characters."""
 
 
 class Why(Settings):

@@ -6,7 +6,7 @@ counted; nothing is asked.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,8 +43,11 @@ class Spoken:
     side: Side
 
 
-def spoken(run: Path, predictions: Sequence[Prediction], manifest: Manifest, settings: Mapping[str, Any]) -> Spoken | None:
-    """Return the contestant in the folder `run`; `None` where it noted no prompt. `settings` is the content of its ``settings.toml``."""
+def spoken(run: Path, side: Callable[[str], Side], held: str = "held to the list") -> Spoken | None:
+    """Return the contestant in the folder `run`; `None` where it noted no prompt.
+
+    `side` gives its answers by how it was asked; `held` is what one with ``ask=choice`` is called.
+    """
     facts: dict[str, Any] = {}
     for event in read_log(run / "log.jsonl"):
         facts |= event if event.get("event") == "fact" else {}
@@ -53,18 +56,19 @@ def spoken(run: Path, predictions: Sequence[Prediction], manifest: Manifest, set
     if facts.get("kind") not in ("prompted", "tuned") or not isinstance(text, str) or not isinstance(how, str):
         return None
     told = {name: facts.get(name) for name in ("precision", "image_size")}
-    told |= {"answered": _way(how), "temperature": prompt.get("temperature") if isinstance(prompt, Mapping) else None}
+    told |= {
+        "answered": held if how == "choice" else _way(how),
+        "temperature": prompt.get("temperature") if isinstance(prompt, Mapping) else None,
+    }
     tuning = facts.get("tuning")
     if isinstance(tuning, Mapping) and tuning.get("method") == "qlora":
         told["precision"] = f"{told['precision']}, weights in four bits"
-    side = _side(run, predictions, manifest, settings, how)
-    return Spoken(str(facts.get("model")), text, facts["kind"] == "tuned", told, side)
+    return Spoken(str(facts.get("model")), text, facts["kind"] == "tuned", told, side(how))
 
 
 def _way(how: str) -> str:
     known = {
         "generate": _FREE,
-        "choice": "held to the list",
         "likelihood": "asked for likelihoods",
         "decision": "asked for a decision",
         "labels": "the likeliest label",
@@ -73,7 +77,8 @@ def _way(how: str) -> str:
     return known.get(how, how)
 
 
-def _side(run: Path, predictions: Sequence[Prediction], manifest: Manifest, settings: Mapping[str, Any], how: str) -> Side:
+def named_side(run: Path, predictions: Sequence[Prediction], manifest: Manifest, settings: Mapping[str, Any], how: str) -> Side:
+    """Return the answers of a contestant that names classes, under every reading; `settings` is the content of its ``settings.toml``."""
     from fieldguide.evaluate.answers import sheet
     from fieldguide.evaluate.before_after import Side
     from fieldguide.evaluate.readings import in_words, sheets

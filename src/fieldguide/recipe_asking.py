@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fieldguide import plan as planning
 from fieldguide import recipes, runs, terminal
 from fieldguide.asked import Asked, Entry, PromptAudit
-from fieldguide.craft.chat import behind_server
+from fieldguide.craft.chat import MOONDREAM, behind_server
 from fieldguide.errors import UsageProblem, plain
 from fieldguide.files import read_own
 from fieldguide.settings import build
@@ -24,6 +24,8 @@ FAMILIES = frozenset({"vlm_prompt", "vlm_lora"})
 TAUGHT = "vlm_lora"
 #: What a user may say of the model that is asked; settings of these families.
 OPTIONS = ("model", "server", "key_variable")
+#: What a user has to say where a model runs code of its own; a contestant that does is left out without the first.
+CONSENT = ("remote_code", "revision")
 
 
 def asks(entry: Mapping[str, Any]) -> bool:
@@ -31,22 +33,40 @@ def asks(entry: Mapping[str, Any]) -> bool:
     return entry["family"] in FAMILIES
 
 
+def runs_code(entry: Mapping[str, Any]) -> bool:
+    """Tell whether a contestant of a recipe is a model that answers only through code of its own repository."""
+    return str(entry.get("settings", {}).get("model", "")).startswith(MOONDREAM)
+
+
 def told(order: Order, entry: Mapping[str, Any]) -> dict[str, str]:
-    """Return what a user said of the model, as far as it is of this contestant: one that is taught has no server."""
-    if not asks(entry):
-        return {}
-    return {option: value for option, value in order.asking.items() if entry["family"] != TAUGHT or option == "model"}
+    """Return what a user said of the model, as far as it is of this contestant: one that is taught has no server.
+
+    Whose code may run is named once, by its repository or folder: that is the model, too.
+    """
+    if runs_code(entry):
+        given = {option: order.asking[option] for option in CONSENT if option in order.asking}
+        return given | ({"model": f"{MOONDREAM}{given['remote_code']}"} if "remote_code" in given else {})
+    wanted = ("model",) if entry["family"] == TAUGHT else OPTIONS
+    return {option: order.asking[option] for option in wanted if option in order.asking} if asks(entry) else {}
 
 
 def read_asking(name: str, given: Mapping[str, Any]) -> dict[str, str]:
-    """Return what was said of the model that is asked; raises `UsageProblem` where the recipe `name` asks none."""
-    asking = {option: str(given[option]) for option in OPTIONS if given.get(option)}
-    if asking and not any(map(asks, recipes.read(name).study["contestants"])):
-        option = next(iter(asking)).replace("_", "-")
+    """Return what was said of the model that is asked; raises `UsageProblem` where the recipe `name` asks none, or none with code of its own."""
+    asking = {option: str(given[option]) for option in (*OPTIONS, *CONSENT) if given.get(option)}
+    for options, does, what in ((CONSENT, runs_code, "runs code of its own"), (OPTIONS, asks, "is asked")):
+        option = next((option for option in options if option in asking), None)
+        if option is not None and not any(map(does, recipes.read(name).study["contestants"])):
+            known = (one for one in recipes.names() if any(map(does, recipes.read(one).study["contestants"])))
+            raise UsageProblem(
+                f"--{option.replace('_', '-')} says which language model {what}, and the recipe {name} has none.",
+                f"Recipes that do: {', '.join(known)}.",
+                f"fieldguide recipe {name}   says what it needs.",
+            )
+    if "revision" in asking and "remote_code" not in asking:
         raise UsageProblem(
-            f"--{option} says which language model is asked, and the recipe {name} asks none.",
-            f"Recipes that do: {', '.join(one for one in recipes.names() if any(map(asks, recipes.read(one).study['contestants'])))}.",
-            f"fieldguide recipe {name}   says what it needs.",
+            "--revision pins the code of a repository, and nobody agreed to run any.",
+            "Allowed: both, or neither. Read the code before: it may do whatever you may do.",
+            f"fieldguide recipe {name} --remote-code OWNER/NAME --revision {plain(asking['revision'])} ...",
         )
     return asking
 
@@ -54,9 +74,13 @@ def read_asking(name: str, given: Mapping[str, Any]) -> dict[str, str]:
 def takes_part(order: Order, entry: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
     """Tell whether a contestant is asked for: an optional one where its weights are here, another model is named, or it has answered.
 
+    One that runs code of its own takes part where somebody agreed to that by name.
+
     Nobody downloads many gigabytes by ``--online`` for a row of a table that was not wished for.
     """
     name = entry["name"]
+    if runs_code(entry):  # also in a rehearsal, where no other model stands in for it
+        return "remote_code" in order.asking
     if name in order.recipe.optional and entry["family"] == TAUGHT and behind_server(order.asking.get("model", "")):
         return False
     if order.tiny or name not in order.recipe.optional or "model" in order.asking or runs.whole(order.folder / "runs" / name):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fieldguide.before_after import Spoken, spoken, write_before_after
+from fieldguide.before_after import Spoken, named_side, spoken, write_before_after
 from fieldguide.data.tables import read_predictions
 from fieldguide.files import damaged, read_own, read_toml, sweep, write_json
 from fieldguide.reading import write_readings
@@ -101,7 +102,7 @@ def _scored(folder: Path, manifest: Manifest, dropped: bool) -> _Pile:
         pile.kinds[run.name] = kind_of_run(run, str(settings.get("family", "unknown")))
         if (asked := asked_of(run, predictions, manifest)) is not None:
             pile.asked.setdefault(asked[0], []).append(asked[1])
-        if (said := spoken(run, predictions, manifest, settings)) is not None:
+        if (said := spoken(run, partial(named_side, run, predictions, manifest, settings))) is not None:
             pile.spoken.append(said)
         pile.scores.append(scored)
         pile.sheets.append(answered)

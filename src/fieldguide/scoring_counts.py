@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fieldguide.asked import Asked, worths
+from fieldguide.before_after import Spoken, spoken, write_before_after
 from fieldguide.data.classes import read_classes
 from fieldguide.data.tables import read_predictions
 from fieldguide.errors import UsageProblem, allowed_names, plain
 from fieldguide.files import damaged, read_toml, sweep, write_json
-from fieldguide.records import ClassInfo, Manifest
-from fieldguide.tasks.count import PLAIN, Count
+from fieldguide.reading import task_of
+from fieldguide.records import ClassInfo, Manifest, Prediction
+from fieldguide.tasks.count import PLAIN, Count, Written
 from fieldguide.tasks.count_asking import CountPrompt, count_prompt_names, read_count_prompt
+from fieldguide.tasks.count_reading import answered, read_counts
 
 if TYPE_CHECKING:
+    from fieldguide.evaluate.before_after import Side
     from fieldguide.evaluate.counting import CountSheet, Exact
+
+
+#: What one that can write nothing but counts is called.
+_HELD = "held to the form"
 
 
 def counting_terms(asked: Asked, old: Asked) -> dict[str, Any]:
@@ -40,17 +50,22 @@ def score_counted(folder: Path, manifest: Manifest) -> None:
     exact: Exact = "text" if asked.get("exact") == "text" else "counts"
     sheets: list[CountSheet] = []
     scores: list[dict[str, Any]] = []
+    talking: list[Spoken] = []
     for run in sorted(path.parent for path in (folder / "runs").glob("*/predictions.parquet")):
         sweep(run)
         settings, predictions = _toml(run / "settings.toml"), read_predictions(run / "predictions.parquet")
-        say = _say(settings, task, run / "model" / "asked.json")
+        written = _written(settings, task, run / "model" / "asked.json")
+        say = partial(task.say, written=written)
         scored = score_count_run(run.name, predictions, manifest, worth=worth, say=say, exact=exact)
         write_json(run / "scores.json", scored)
         if float(settings.get("fraction", 1.0)) == 1:
             scores.append(scored)
             sheets.append(count_sheet(run.name, predictions, manifest.part("test"), manifest.classes, say, exact))
+            if (one := spoken(run, partial(_side, run, predictions, manifest, sheets[-1], written), _HELD)) is not None:
+                talking.append(one)
     for name in ("suspects.json", "causes.json", "kinds.json", "slices.json", *(() if sheets else ("comparison.json",))):
         (folder / name).unlink(missing_ok=True)
+    write_before_after(folder, talking)
     if sheets:
         write_json(folder / "comparison.json", compare_counts(sheets, manifest, scores))
 
@@ -76,20 +91,39 @@ def _task(folder: Path, manifest: Manifest) -> Count:
     return Count(read_classes(path, manifest.classes) if path.exists() else tuple(ClassInfo(id, id) for id in manifest.classes))
 
 
-def _say(settings: Mapping[str, Any], task: Count, asked: Path) -> Callable[[Mapping[str, int]], str]:
-    """Return what writes the right answer to the question that a contestant was asked; in one line, where it names none.
+def _written(settings: Mapping[str, Any], task: Count, asked: Path) -> Written:
+    """Return how the right answer is written to the question that a contestant was asked; in one line, where it names none.
 
     `asked` is the question as a model kept it, which a file of the user's own has no other trace of.
     """
     try:
-        written = CountPrompt.model_validate_json(asked.read_bytes()).written(task)
-        return lambda counts: task.say(counts, written)
+        return CountPrompt.model_validate_json(asked.read_bytes()).written(task)
     except (OSError, ValueError):  # no model, or one that was asked nothing
         pass
     own = settings.get("settings")
     named = own.get("prompt") if isinstance(own, Mapping) else None
-    written = read_count_prompt(named).written(task) if named in count_prompt_names() else PLAIN
-    return lambda counts: task.say(counts, written)
+    return read_count_prompt(named).written(task) if named in count_prompt_names() else PLAIN
+
+
+def _side(
+    run: Path, predictions: Sequence[Prediction], manifest: Manifest, sheet: CountSheet, written: Written, how: str
+) -> Side:
+    """Return what a language model counted, also with words around the numbers allowed, where some answers hold such."""
+    from fieldguide.evaluate.before_after import counted_side
+    from fieldguide.evaluate.counting import count_sheet
+
+    task = Count(task_of(run, manifest).classes)
+    freer = [_freely(one, task, written) for one in predictions]
+    wider = count_sheet(run.name, freer, manifest.part("test"), manifest.classes)
+    return counted_side(sheet, wider if wider.answered.sum() > sheet.answered.sum() else None)
+
+
+def _freely(one: Prediction, task: Count, written: Written) -> Prediction:
+    """Return an answer that gave no counts read again, among other words; as it is where it was cut, or never came."""
+    if one.counts is not None or one.raw is None or one.error is None or not answered(one.error):
+        return one
+    found = read_counts(one.raw, task, "json", zeros=written.zeros)
+    return one if found.counts is None else dataclasses.replace(one, counts=found.counts, error=None)
 
 
 def _toml(path: Path) -> dict[str, Any]:

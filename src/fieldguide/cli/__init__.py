@@ -212,7 +212,9 @@ def data_fraction(
 
 
 @app.command()
-@asks("material", "case", "model", "server", "key_variable", "Terms.yes", "Terms.limit", of="Following")
+@asks(
+    "material", "case", "model", "server", "key_variable", "remote_code", "revision", "Terms.yes", "Terms.limit", of="Following"
+)
 def recipe(
     name: Annotated[Optional[str], typer.Argument(help="Recipe; all are listed if none is named.")] = None,
     data: Annotated[Optional[str], typer.Option("--data", help="Its pictures: a folder, table, archive or hf:NAME.")] = None,

@@ -4,6 +4,9 @@ Accuracy is the share of answers that are a label times the share of these that 
 pictures, though: those that an untaught model has a label for may be the easier ones. So the gain is counted picture by picture, too. On pictures
 that only one of the two has a label for, what is won or lost is format; on pictures that both have a label for it is recognition. On
 pictures that neither has one for nothing is right, so the two add up to the whole difference.
+
+Where things are counted an answer has a label if counts can be read from it. Held to the text, it has none either where its counts are right
+and its text is another one: the model could count, and wrote in another form.
 """
 
 from __future__ import annotations
@@ -15,12 +18,16 @@ from typing import Any
 import numpy as np
 
 from fieldguide.evaluate.answers import AnswerSheet
+from fieldguide.evaluate.counting import CountSheet
+from fieldguide.evaluate.counting_pairs import as_labels, nearer
 from fieldguide.evaluate.intervals import difference_interval, share
 from fieldguide.evaluate.pairs import Pair, mcnemar, paired
 from fieldguide.records import SCHEMA_VERSION
 
 #: Readings of words that are told of both sides, in the order of the report.
 READINGS = ("strict", "normalised", "alias", "json")
+#: Readings that know right answers in other words, the widest first.
+_WIDEST = ("alias", "normalised", "prose", "counts")
 ALPHA = 0.05
 
 
@@ -28,13 +35,15 @@ ALPHA = 0.05
 class Side:
     """One contestant: `sheets` by reading, `main` the one that its scores are of; who weighs has that one alone.
 
-    `filtered` are (right, counted) of the filtered denominators of the strict reading, none where nothing is written.
+    `filtered` are (right, counted) of the filtered denominators of the strict reading, none where nothing is written. `counted` is what was
+    counted, where things are counted.
     """
 
     run: str
     main: str
     sheets: Mapping[str, AnswerSheet]
     filtered: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    counted: CountSheet | None = None
 
     @property
     def sheet(self) -> AnswerSheet:
@@ -52,14 +61,38 @@ class Couple:
     differs: tuple[tuple[str, str, str], ...] = ()
 
 
+def counted_side(sheet: CountSheet, prose: CountSheet | None = None) -> Side:
+    """Return the side of a contestant that counts: by its text, by its counts, and by `prose`, its counts where words around them are allowed."""
+    sheets = {}
+    if sheet.same_text is not None:
+        sheets["text"] = as_labels(sheet, sheet.same_text, sheet.answered & ~sheet.same_counts)
+    sheets["counts"] = as_labels(sheet, sheet.same_counts, sheet.answered)
+    if prose is not None:
+        sheets["prose"] = as_labels(prose, prose.same_counts, prose.answered)
+    main = "text" if sheet.exact == "text" and "text" in sheets else "counts"
+    return Side(sheet.run, main, sheets, counted=sheet)
+
+
 def told(couples: Sequence[Couple], alpha: float = ALPHA) -> dict[str, Any]:
     """Return the content of ``before_after.json``; p-values are corrected after Holm over all `couples`."""
     pairs = paired([(one.after.sheet, one.before.sheet) for one in couples], alpha)
-    return {
-        "schema": SCHEMA_VERSION,
-        "alpha": alpha,
-        "pairs": [_couple(one, pair) for one, pair in zip(couples, pairs, strict=True)],
+    rows = [_couple(one, pair) for one, pair in zip(couples, pairs, strict=True)]
+    both = [(row, one.after.counted, one.before.counted) for row, one in zip(rows, couples, strict=True)]
+    counted = [(row, after, before) for row, after, before in both if after is not None and before is not None]
+    for (row, after, before), off in zip(counted, nearer([(a, b) for _, a, b in counted], alpha), strict=True):
+        row["errors"] = _errors(off, before, after)
+    return {"schema": SCHEMA_VERSION, "alpha": alpha, "pairs": rows}
+
+
+def _errors(off: Mapping[str, Any], before: CountSheet, after: CountSheet) -> dict[str, Any]:
+    """Return what is told of mean absolute errors, on pictures that both have counts of."""
+    both = before.answered & after.answered
+    sides = {
+        name: float(sheet.off[both].mean()) if both.any() else None for name, sheet in (("before", before), ("after", after))
     }
+    names = ("n", "difference", "low", "high", "p", "p_holm")
+    outcome = {"a nearer": "nearer", "b nearer": "further off"}.get(off["outcome"], off["outcome"])
+    return {**sides, **{name: off[name] for name in names}, "outcome": outcome}
 
 
 def _couple(couple: Couple, pair: Pair) -> dict[str, Any]:
@@ -78,12 +111,9 @@ def _couple(couple: Couple, pair: Pair) -> dict[str, Any]:
         "filtered": [
             {"id": name, **{side: _filtered(one.filtered.get(name)) for side, one in _sides(couple)}} for name in filters
         ],
-        "difference": {"value": pair.difference, "low": pair.low, "high": pair.high},
+        **pair.of_a(),
         "only_after": pair.only_a,
         "only_before": pair.only_b,
-        "p": pair.p,
-        "p_holm": pair.p_holm,
-        "outcome": {"a better": "better", "b better": "worse"}.get(pair.outcome, pair.outcome),
         **parts(before, after),
     }
 
@@ -113,8 +143,8 @@ def parts(before: Side, after: Side) -> dict[str, Any]:
     both = had & has
     gained, lost = int((~had & two.right).sum()), int((~has & one.right).sum())
     more, fewer = int((both & two.right & ~one.right).sum()), int((both & one.right & ~two.right).sum())
-    widest = next((before.sheets[name] for name in ("alias", "normalised") if name in before.sheets), None)
-    known = None if widest is None else int((~had & two.right & widest.right).sum())
+    widest = next((name for name in _WIDEST if name in before.sheets), before.main)
+    known = None if widest == before.main else int((~had & two.right & before.sheets[widest].right).sum())
     return {
         "format": {**_part(one.n, gained, lost), "named_before": known},
         "recognition": {**_part(one.n, more, fewer), "p": mcnemar(more, fewer)},

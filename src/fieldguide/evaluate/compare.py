@@ -22,9 +22,9 @@ def compare(
 ) -> dict[str, Any]:
     """Compare contestants on the same pictures and return the content of ``comparison.json``.
 
-    `chance` is what `fieldguide.evaluate.metrics.chance` returned, `chosen` the run that validation chose (or `None`), `alpha`
-    the level of all tests. Every pair is tested with exact McNemar, corrected after Holm over all pairs. Raises `DataProblem`
-    where there is nothing to compare, or the contestants were not scored on the same pictures.
+    `chance` is what `fieldguide.evaluate.metrics.chance` returned, with a ``name`` where it is called otherwise, `chosen` the run that
+    validation chose (or `None`), `alpha` the level of all tests. Every pair is tested with exact McNemar, corrected after Holm over all
+    pairs. Raises `DataProblem` where there is nothing to compare, or the contestants were not scored on the same pictures.
     """
     _check(sheets, chosen)
     ordered = sorted(sheets, key=lambda sheet: (-sheet.correct, sheet.run))
@@ -33,7 +33,9 @@ def compare(
     pairs = all_pairs(ordered, alpha)
     worse = {pair.b for pair in pairs if pair.a == order[0] and pair.real}
     above = _above_chance(ordered, share, alpha)
-    evidence = Evidence(ordered, {(pair.a, pair.b): pair for pair in pairs}, share, above, chosen, alpha)
+    evidence = Evidence(
+        ordered, {(pair.a, pair.b): pair for pair in pairs}, share, above, chosen, alpha, chance.get("name", "chance")
+    )
     return {
         "schema": SCHEMA_VERSION,
         "n": n,

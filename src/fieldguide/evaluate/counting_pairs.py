@@ -17,7 +17,7 @@ from scipy.stats import wilcoxon
 from fieldguide.errors import DataProblem
 from fieldguide.evaluate.answers import AnswerSheet
 from fieldguide.evaluate.compare import compare
-from fieldguide.evaluate.counting import CountSheet, Ints, few_interval
+from fieldguide.evaluate.counting import Bools, CountSheet, Ints, few_interval
 from fieldguide.evaluate.pairs import holm
 from fieldguide.records import Manifest
 
@@ -38,27 +38,33 @@ def compare_counts(
         raise DataProblem(
             "The contestants were not scored on the same pictures.", "Contestants of one study.", "Run the comparison again."
         )
-    told = compare([_as_answers(sheet) for sheet in sheets], commonest(manifest), choose_counts(scores), alpha)
+    told = compare(
+        [as_labels(sheet, sheet.right, np.ones(sheet.n, bool)) for sheet in sheets],
+        commonest(manifest),
+        choose_counts(scores),
+        alpha,
+    )
     by_run = {sheet.run: sheet for sheet in sheets}
     ordered = [by_run[run] for run in told["order"]]
     return {
         **told,
         "classes": len(manifest.classes),
         "task": "count",
-        "errors": _errors(ordered, alpha),
+        "errors": nearer(list(itertools.combinations(ordered, 2)), alpha),
         "nearest": _nearest(sheets),
     }
 
 
 def commonest(manifest: Manifest) -> dict[str, Any]:
-    """Return ``{"accuracy", "how"}``: the share of test pictures that have exactly the commonest counts of the training pictures."""
+    """Return ``{"accuracy", "how", "name"}``: the share of test pictures that have exactly the commonest counts of the training pictures."""
     train, test = manifest.part("train"), manifest.part("test")
     counted = Counter(row.counts or () for row in (train or test))
     best = min(counted, key=lambda counts: (-counted[counts], counts))
     share = sum((row.counts or ()) == best for row in test) / len(test)
     said = ", ".join(f"{count} {label}" for label, count in best) or "nothing"
     of = "training" if train else "test"
-    return {"accuracy": share, "how": f"always answering the commonest counts of the {of} pictures, which are '{said}'"}
+    how = f"always answering the commonest counts of the {of} pictures, which are '{said}'"
+    return {"accuracy": share, "how": how, "name": "always giving the commonest counts"}
 
 
 def choose_counts(scores: Sequence[Mapping[str, Any]]) -> str | None:
@@ -75,15 +81,16 @@ def choose_counts(scores: Sequence[Mapping[str, Any]]) -> str | None:
     return min(ranked)[2] if ranked else None
 
 
-def _as_answers(sheet: CountSheet) -> AnswerSheet:
-    """Return a sheet of two classes, wrong and right, all of whose pictures are "right" in truth: what exact answers come to."""
-    ones = np.ones(sheet.n, np.int64)
-    return AnswerSheet(sheet.run, sheet.keys, ones, sheet.right.astype(np.int64), None, sheet.errors, ("wrong", "right"))
+def as_labels(sheet: CountSheet, right: Bools, usable: Bools) -> AnswerSheet:
+    """Return a sheet of two classes, wrong and right, all of whose pictures are "right" in truth; neither `right` nor `usable` is no label."""
+    answer = np.where(right, 1, np.where(usable, 0, -1)).astype(np.int64)
+    return AnswerSheet(sheet.run, sheet.keys, np.ones(sheet.n, np.int64), answer, None, sheet.errors, ("wrong", "right"))
 
 
-def _errors(sheets: Sequence[CountSheet], alpha: float) -> list[dict[str, Any]]:
+def nearer(couples: Sequence[tuple[CountSheet, CountSheet]], alpha: float) -> list[dict[str, Any]]:
+    """Return a row for each couple: mean absolute errors on pictures both answered, a - b, tested after Wilcoxon, Holm over `couples`."""
     rows: list[dict[str, Any]] = []
-    for a, b in itertools.combinations(sheets, 2):
+    for a, b in couples:
         both = a.answered & b.answered
         # In whole things, so that equal errors are equal: the division comes after.
         whole = (_things_off(a) - _things_off(b))[both]

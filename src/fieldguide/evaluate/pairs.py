@@ -43,6 +43,15 @@ class Pair:
         """Return the form of ``comparison.json``."""
         return asdict(self)
 
+    def of_a(self) -> dict[str, Any]:
+        """Return what is told where `b` is the base of `a`: the difference with its interval, p, p_holm, and better or worse."""
+        return {
+            "difference": {"value": self.difference, "low": self.low, "high": self.high},
+            "p": self.p,
+            "p_holm": self.p_holm,
+            "outcome": {"a better": "better", "b better": "worse"}.get(self.outcome, self.outcome),
+        }
+
 
 def mcnemar(only_a: int, only_b: int) -> float:
     """Return the two-sided p of the exact McNemar test: a fair coin for the pictures that only one of the two got right."""

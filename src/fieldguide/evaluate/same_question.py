@@ -13,7 +13,7 @@ from typing import Any
 
 from fieldguide.evaluate.answers import AnswerSheet
 from fieldguide.evaluate.intervals import difference_interval, share
-from fieldguide.evaluate.pairs import paired
+from fieldguide.evaluate.pairs import Pair, paired
 from fieldguide.records import SCHEMA_VERSION
 
 #: Ways of answering, in the order of the report; the first three are readings of the same free answers.
@@ -94,19 +94,16 @@ def _way(way: str, sheet: AnswerSheet) -> dict[str, Any]:
     }
 
 
-def _against(base: AnswerSheet, sheet: AnswerSheet, pair: Any) -> dict[str, Any]:
+def _against(base: AnswerSheet, sheet: AnswerSheet, pair: Pair) -> dict[str, Any]:
     """Return the difference to the base with its parts, which are counted on the pictures without and with a name in the base."""
     silent = base.answer < 0
     won = int((silent & sheet.right).sum())
     more, fewer = (int((~silent & mask).sum()) for mask in (sheet.right & ~base.right, base.right & ~sheet.right))
     low, high = difference_interval(base.n, more, fewer)
     return {
-        "difference": {"value": pair.difference, "low": pair.low, "high": pair.high},
+        **pair.of_a(),
         "only_this": pair.only_a,
         "only_base": pair.only_b,
-        "p": pair.p,
-        "p_holm": pair.p_holm,
-        "outcome": {"a better": "better", "b better": "worse"}.get(pair.outcome, pair.outcome),
         "format": share(won, base.n),
         "recognition": {"value": (more - fewer) / base.n, "low": low, "high": high, "gained": more, "lost": fewer},
     }

@@ -16,7 +16,10 @@ _SMALLEST_P = 0.001
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the sentence stands on. `sheets` are in order of test accuracy; `pairs` name the earlier of the two as `a`."""
+    """What the sentence stands on. `sheets` are in order of test accuracy; `pairs` name the earlier of the two as `a`.
+
+    `chance` is what `blind`, an answer without looking, would score.
+    """
 
     sheets: Sequence[AnswerSheet]
     pairs: Mapping[tuple[str, str], Pair]
@@ -24,6 +27,7 @@ class Evidence:
     above_chance: Mapping[str, bool]
     chosen: str | None
     alpha: float
+    blind: str = "chance"
 
     @property
     def leader(self) -> AnswerSheet:
@@ -40,13 +44,13 @@ def verdict(evidence: Evidence) -> str:
     """Return the sentence: who leads and how surely, who cannot be told from it, who is beaten, what validation chose."""
     leader, alone, chance = evidence.leader, len(evidence.sheets) == 1, _percent(evidence.chance)
     if not evidence.above_chance[leader.run]:
-        limit = f"better than chance ({chance}) as far as {leader.n} pictures can tell"
+        limit = f"better than {evidence.blind} ({chance}) as far as {leader.n} pictures can tell"
         if alone:
             return f"{leader.run} is not {limit}: it is right on {_scored(leader)}."
         return f"no contestant is {limit}: the best, {leader.run}, is right on {_scored(leader)}."
     if alone:
         only = "there is no other contestant to compare it with"
-        return f"{leader.run} is right on {_scored(leader)}, better than chance ({chance}); {only}."
+        return f"{leader.run} is right on {_scored(leader)}, better than {evidence.blind} ({chance}); {only}."
     return "; ".join([*_leading(evidence), *_beaten(evidence), *_chosen(evidence)]) + "."
 
 

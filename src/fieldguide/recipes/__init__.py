@@ -84,6 +84,8 @@ class Figure(Settings):
     """Pictures it was asked about; not known if not given."""
     about: bool = False
     """The source says "about"."""
+    of: str | None = None
+    """The model that the figure is of, where this recipe asks another one."""
 
     @property
     def share(self) -> float:
@@ -205,7 +207,7 @@ class Recipe(Settings):
     prompted: dict[str, Any] = {}
     """The same for language models that look."""
     optional: dict[str, str] = {}
-    """Contestants that are left out where their weights are not on this machine, each with what is to be known of it."""
+    """Contestants that are left out where their weights are not here, or nobody agreed to run their code; each with what is to be known of it."""
     stated: dict[str, str] = {}
     """For each setting that the source states: its words."""
     ours: dict[str, str] = {}

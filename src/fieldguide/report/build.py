@@ -29,6 +29,7 @@ from fieldguide.report import (
     causes,
     confusion,
     counting,
+    counting_taught,
     curves,
     efficiency,
     fitting,
@@ -168,14 +169,17 @@ def draw_page(study: Study, picture: Any, most: int, edition: Edition = Edition(
 def _counting_page(study: Study, picture: Any, most: int, edition: Edition) -> str:
     """Return the page of a study of counts, which has sections of its own; published figures where it follows a recipe."""
     beside = published.beside(study)
+    taught_to_count = counting_taught.counting_taught(study, picture, most)
+    lacking = {"published": not beside, "counting_taught": taught_to_count is None}
     values = {
         "study": study,
         "published": beside,
         "look": _look(edition.folder),
         "compared": study.comparison or {},
-        "sections": tuple(one for one in counting.SECTIONS if one[0] != "published" or beside),
+        "sections": tuple(one for one in counting.SECTIONS if not lacking.get(one[0])),
         "edition": edition,
         "counting": counting.counting(study, picture, most),
+        "counting_taught": taught_to_count,
         "trust": trust.trust(study),
         "hashes": hashes.hashes(study),
         "study_lines": _lines(study.text),

@@ -18,6 +18,7 @@ SECTIONS = (
     ("counting", "Counting"),
     ("published", "Published"),
     ("counting_pairs", "Differences"),
+    ("counting_taught", "Taught"),
     ("counting_classes", "Classes"),
     ("counting_pictures", "Pictures"),
     ("trust", "Trust"),
@@ -262,17 +263,23 @@ def _cell(entry: Json | None) -> tuple[Value, Value, Value]:
 def _shots(study: Study, picture: Picture, reference: Contestant, most: int) -> Iterable[Shot]:
     """Yield the pictures on which `reference` is furthest off, then some in the middle, then the nearest."""
     rows = list({row.key: row for row in study.manifest.part("test")}.values())
-    off = {row.key: _off(reference, row) for row in rows}
+    off = {row.key: off_by(reference, row) for row in rows}
     rows.sort(key=lambda row: (-off[row.key], row.key))
     third = most // 3
     ends = {*range(min(len(rows), most - 2 * third)), *range(max(0, len(rows) - third), len(rows))}
     middle = [at for at in range(len(rows)) if at not in ends]
     start = max(0, (len(middle) - third) // 2)
     for at in sorted(ends | set(middle[start : start + third]))[:most]:
-        yield _shot(study, picture, rows[at], reference, off[rows[at].key])
+        yield shot(study, picture, rows[at], f"{reference.name}: {_miscounted(off[rows[at].key])}", study.scored)
 
 
-def _off(contestant: Contestant, row: ManifestRow) -> float:
+def _miscounted(off: float) -> str:
+    if off == float("inf"):
+        return "no answer"
+    return f"{say.count(off)} {'thing' if off == 1 else 'things'} miscounted" if off else "exact"
+
+
+def off_by(contestant: Contestant, row: ManifestRow) -> float:
     """Return by how many things a contestant miscounts a picture; without an answer it is the furthest off of all."""
     answer = contestant.answers.get(row.key)
     if answer is None or answer.counts is None:
@@ -281,7 +288,8 @@ def _off(contestant: Contestant, row: ManifestRow) -> float:
     return float(sum(abs(answer.counts.get(id, 0) - truth.get(id, 0)) for id in {*truth, *answer.counts}))
 
 
-def _shot(study: Study, picture: Picture, row: ManifestRow, reference: Contestant, off: float) -> Shot:
+def shot(study: Study, picture: Picture, row: ManifestRow, headline: str, shown: Sequence[Contestant]) -> Shot:
+    """Return a picture with its boxes and what those `shown` answer."""
     place = {id: at % STYLES for at, id in enumerate(study.manifest.classes)}
     width, height = row.width or 0, row.height or 0
     fits = width and all(
@@ -290,11 +298,9 @@ def _shot(study: Study, picture: Picture, row: ManifestRow, reference: Contestan
     boxes = [
         Drawn(f"{box.x:.1f}", f"{box.y:.1f}", f"{box.width:.1f}", f"{box.height:.1f}", place[box.label]) for box in row.boxes
     ]
-    unit = "thing" if off == 1 else "things"
-    headline = "no answer" if off == float("inf") else "exact" if not off else f"{say.count(off)} {unit} miscounted"
     lines = []
-    for one in study.scored:
-        answer, missed = one.answers.get(row.key), _off(one, row)
+    for one in shown:
+        answer, missed = one.answers.get(row.key), off_by(one, row)
         if answer is None or answer.counts is None:
             told = (answer.error if answer else None) or "no answer"
             lines.append(Said(one, say.clean(told, 120), "none"))
@@ -307,7 +313,7 @@ def _shot(study: Study, picture: Picture, row: ManifestRow, reference: Contestan
         height,
         tuple(boxes) if fits else (),
         known,
-        f"{reference.name}: {headline}",
+        headline,
         row.path,
         tuple(lines),
     )

@@ -38,10 +38,12 @@ class Told:
 def others(recipe: Recipe, scored: Mapping[str, Contestant]) -> dict[str, str]:
     """Return, by name, what is to be said of contestants that are another model than the one whose figure was published."""
     found = {}
+    figures = {figure.contestant: figure.of for figure in recipe.published.figures}
     for entry in recipe.study["contestants"]:
-        wanted = {**recipe.prompted, **entry.get("settings", {})}.get("model")
+        wanted = figures.get(entry["name"]) or {**recipe.prompted, **entry.get("settings", {})}.get("model")
         contestant = scored.get(entry["name"])
-        if contestant is None or entry["family"] not in _LOOK or contestant.settings.get("model") in (None, wanted):
+        looks = contestant is not None and entry["family"] in _LOOK and entry["name"] in figures
+        if contestant is None or not looks or contestant.settings.get("model") in (None, wanted):
             continue
         asked = say.pathless(say.clean(contestant.settings["model"], 80))
         found[entry["name"]] = f"{entry['name']}: asked here was {asked}, and the published figure is of {wanted}."

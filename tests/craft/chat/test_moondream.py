@@ -50,7 +50,7 @@ class HfMoondream(PreTrainedModel):
         return self._query
 
     def _query(self, image=None, question=None, reasoning=True, settings=None):
-        assert reasoning is False and settings["temperature"] == 0 and settings["max_tokens"] in (9, 64)
+        assert reasoning is False and settings["temperature"] == 0 and settings["max_tokens"] in (9, 48, 64)
         if question == "fail":
             raise ValueError("no such picture")
         if question == "old":

@@ -9,7 +9,8 @@ from typing import Any
 from fieldguide.files import write_csv, write_text
 from fieldguide.report import say
 from fieldguide.report.counting import counting
-from fieldguide.report.exports import latex, markdown, table
+from fieldguide.report.counting_taught import counting_taught
+from fieldguide.report.exports import latex, markdown, markdown_taught, table
 from fieldguide.report.exports import scores as whole
 from fieldguide.report.hashes import settings_hash
 from fieldguide.report.read import Study
@@ -91,6 +92,9 @@ def markdown_report(study: Study) -> str:
             told = (markdown.code(pair.a), markdown.code(pair.b), markdown.text(pair.exact), markdown.text(pair.nearer))
             lines.append("| " + " | ".join(told) + " |")
         lines.append("")
+    if (taught := counting_taught(study, lambda key: Thumbnail(None), 0)) is not None:
+        section = markdown_taught.section(taught.shared, markdown.text, markdown.table, markdown.code)
+        lines += ["## What teaching changed", "", *section, ""]
     for one in shown.absent:
         lines += [f"{markdown.code(one.name)}: {markdown.text(one.state)}. {markdown.text(table.problem(one) or '')}", ""]
     return "\n".join(lines)

@@ -171,7 +171,8 @@ def _prompting(study: Study) -> Iterator[str]:
 
 
 def _taught(study: Study) -> Iterator[str]:
-    yield from markdown_taught.section(study, text, table, code)
+    if (found := taught.taught(study)) is not None:
+        yield from markdown_taught.section(found, text, table, code)
 
 
 def _sureness(study: Study) -> Iterator[str]:
