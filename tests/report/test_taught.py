@@ -198,7 +198,7 @@ def test_whether_it_memorised_is_told_where_training_pictures_were_asked_about(
     asked = read_study(tmp_path / "asked")
     (lesson,) = made(asked).lessons
     gap = dict(lesson.facts)["Training minus validation"]
-    assert (gap.text, gap.note and gap.note.replace(say.NBSP, " ")) == ("+35.0 points", "95.0 % of 80, 60.0 % of 80 pictures")
+    assert gap.text.replace(say.NBSP, " ") == "+35.0 points: 95.0 % of 80 pictures, and 60.0 % of 80"
     assert lesson.notes[0].replace(say.NBSP, " ").startswith("Did it learn or memorise? Over-fits by 35.0 points [")
     (row,) = [row for row in section(asked).rows if row.contestant.name == "lora"]
     assert (row.found.state, row.found.n_val, row.turned.text) == ("over-fits", 80, say.NOT_RECORDED)

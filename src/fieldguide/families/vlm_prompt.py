@@ -354,10 +354,7 @@ def pixels(settings: Settings) -> int:
 
 
 def estimate(settings: Settings, task: Task, sizes: Sizes) -> Estimate:
-    """Return a rough cost: money where prices are given; time is not known before the model has answered."""
+    """Return a rough cost: money where prices are given, memory of weights; time is not known before the model has answered."""
     from fieldguide.craft.chat import meant
 
-    try:
-        return Estimate(money=meant.money(settings, task, sizes.val + sizes.test))
-    except Problem:
-        return Estimate()
+    return meant.expected(settings, task, sizes.val + sizes.test)

@@ -83,8 +83,10 @@ def _gap(found: Fitting) -> Value:
     """Return by how many points of accuracy the kept weights know their training pictures better, and of how many pictures each."""
     if found.gap is None or found.train is None or found.val is None:
         return MISSING
-    note = f"{say.percent(found.train)} of {say.count(found.n_train)}, {say.percent(found.val)} of {say.count(found.n_val)} pictures"
-    return Value(f"{say.points(found.gap)} points", found.gap, note)
+    train, val = (
+        f"{say.percent(part)} of {say.count(n)}" for part, n in ((found.train, found.n_train), (found.val, found.n_val))
+    )
+    return Value(f"{say.points(found.gap)} points: {train} pictures, and {val}", found.gap)
 
 
 def _method(contestant: Contestant) -> str:

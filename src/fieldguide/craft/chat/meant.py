@@ -15,7 +15,7 @@ from fieldguide.craft.chat.door import where
 from fieldguide.craft.chat.opening import require_named
 from fieldguide.craft.chat.orders import askings
 from fieldguide.errors import Problem, UsageProblem, plain
-from fieldguide.records import ClassInfo, Sending
+from fieldguide.records import ClassInfo, Estimate, Sending
 from fieldguide.tasks import spoken
 from fieldguide.tasks.asking import WEIGHING, Asking
 from fieldguide.tasks.classify import Classify
@@ -198,10 +198,8 @@ def money(settings: Any, task: Task, pictures: int) -> float | None:
     served = behind_server(settings.model)
     each = costs.of_picture(asking, settings.image_size, served=served)
     wrote = 0 if asking.how in WEIGHING and not served else each.tokens_out
-    every, before = (
-        pictures * (settings.orders or 1),
-        costs.first("", door.first(wanted_of(settings, Bench(Path()))), (None, None)),
-    )
+    every = pictures * (settings.orders or 1)
+    before = costs.first("", door.first(wanted_of(settings, Bench(Path()))), (None, None))
     read, written = every * each.tokens_in + before.tokens_in, every * wrote + before.tokens_out
     return costs.money(read, written, settings.price_in, settings.price_out)
 
@@ -222,6 +220,22 @@ def require_belonging(settings: Any) -> None:
         raise ValueError(f"{given[0]} belongs to probabilities (add ask=likelihood), and ask={settings.ask} gives none")
     if settings.ask == "decision" and settings.score in ("token", "byte"):
         raise ValueError(f"with ask=decision a letter stands for each name, so that score={settings.score} says nothing")
+
+
+def expected(settings: Any, task: Task, pictures: int) -> Estimate:
+    """Return money where prices are given, and memory of the weights of a model of this process, counted from its configuration."""
+    try:
+        spent = money(settings, task, pictures)
+    except Problem:  # whoever asks tells why
+        return Estimate()
+    if behind_server(settings.model) or settings.model.startswith(MOONDREAM):
+        return Estimate(money=spent)
+    try:
+        from fieldguide.craft.tuning.costs import network
+
+        return Estimate(memory_bytes=network(wanted_of(settings, Bench(Path()))).weights(bits=settings.bits), money=spent)
+    except (Problem, ModuleNotFoundError):
+        return Estimate(money=spent)
 
 
 def require_no_secret(given: Mapping[str, Any]) -> None:
