@@ -22,6 +22,7 @@ from PIL import Image as Pillow
 from torch import nn
 
 from fieldguide.craft.chat import Wanted, local, local_files
+from fieldguide.craft.chat.towers import towers
 from fieldguide.craft.chat.written import Hand
 from fieldguide.craft.pace import Precision
 from fieldguide.craft.tuning import Tuning, looked, parts
@@ -60,7 +61,7 @@ class Network:
 
     def linear(self, tower: str) -> Iterator[tuple[str, nn.Linear]]:
         """Yield the linear layers of a tower that are of attention or MLP (of the projector: all)."""
-        place = parts.towers(self.empty)
+        place = towers(self.empty)
         for path, module in self.empty.named_modules():
             if isinstance(module, nn.Linear):
                 found, kind = place.part(path)
@@ -132,7 +133,7 @@ def prompt(of: Network, wanted: Wanted, asking: Asking) -> Prompt:
 
 def _seams(of: Network) -> list[tuple[nn.Linear, nn.Linear]]:
     """Return the first and the last linear layer of each module of the projector."""
-    place, found = parts.towers(of.empty), dict[str, list[nn.Linear]]()
+    place, found = towers(of.empty), dict[str, list[nn.Linear]]()
     for path, layer in of.linear("projector"):
         names = path.split(".")
         above = [".".join(names[:count]) for count in range(1, len(names) + 1)]
