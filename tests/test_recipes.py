@@ -270,6 +270,6 @@ def test_the_asked_model_is_the_users(tmp_path: Path) -> None:
     told = mine.command()
     assert told.startswith("fieldguide recipe llava_zero_shot --case chess --data somewhere --model served/llava-7b --server ")
     assert recipe_asking.read_asking("animals90", {**asking, "case": None, "material": ()}) == asking
-    with pytest.raises(UsageProblem, match="the recipe pets_vit asks none") as caught:
+    with pytest.raises(UsageProblem, match="the recipe pets_vit has none") as caught:
         recipe_asking.read_asking("pets_vit", {"server": "http://localhost"})
     assert "animals90" in caught.value.allowed and "llava_zero_shot" in caught.value.allowed
