@@ -1,6 +1,6 @@
 """What log-likelihoods of all labels cost: beside one short answer, a full pass for each label, and transformers' decision pipeline.
 
-    python benchmarks/likelihood.py --classes 10 90 200 --precision fp32 bf16
+    python benchmarks/likelihood.py --classes 10 90 200 --precision fp32 bf16 --batch 1 8
 
 A model of Idefics3's real classes with random weights (what it says is noise; what it costs is not), a list of classes before the
 picture. All ways take turns in one run and medians are compared, in wall and in CPU time. Full passes cost the same for every label but
@@ -47,7 +47,9 @@ def main() -> None:
     words = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     words.add_argument("--classes", type=int, nargs="+", default=[90])
     words.add_argument("--precision", nargs="+", default=["fp32"])
-    words.add_argument("--batch", type=int, default=1, help="pictures that go through together")
+    words.add_argument(
+        "--batch", type=int, nargs="+", default=[1], help="pictures that go through together, side by side in one run"
+    )
     words.add_argument("--rounds", type=int, default=5)
     words.add_argument("--full", type=int, default=6, help="labels that full passes are taken for")
     words.add_argument("--threads", type=int, default=1)
@@ -62,13 +64,13 @@ def main() -> None:
                 question = asking(classes)
                 chat = opened(path, precision, given, classes)
                 print(f"{chat.facts['parameters'] / 1e6:.0f} M parameters, {precision}, {given.threads} thread(s), ", end="")
-                print(f"{given.batch} at a time, {'words' if given.words else 'bytes and pairs'}")
+                print(f"{' and '.join(map(str, given.batch))} at a time, {'words' if given.words else 'bytes and pairs'}")
                 measure(chat, question, given)
 
 
 def opened(path: Path, precision: str, given: argparse.Namespace, classes: int) -> Local:
     """Return the model with as many labels for the pipeline as there are classes, and with whole words as tokens where they are wanted."""
-    chat = open_local(Wanted(f"hf/{path}", precision=precision, batch_size=given.batch))
+    chat = open_local(Wanted(f"hf/{path}", precision=precision))
     if given.words:
         chat.hand.tokenizer.add_tokens([*HOW, *(f" {what}" for what in WHAT)])
         with torch.random.fork_rng(devices=[]):
@@ -88,18 +90,25 @@ def opened(path: Path, precision: str, given: argparse.Namespace, classes: int) 
 def measure(chat: Local, question: Asking, given: argparse.Namespace) -> None:
     """Print milliseconds a picture of each way; the first round, which decides and computes what is kept, is not counted."""
     weighing = replace(question, how="likelihood")
-    asked = {"answer": (replace(chat), replace(question, how="generate", most_tokens=TOKENS))}
+    asked: dict[tuple[str, int], tuple[Local, Asking]] = {}
     # Each has the model to itself in all but its weights: what is kept of a prompt is kept for the last one only.
-    asked |= {way: (replace(chat), replace(question, how="decision") if way == "decision" else weighing) for way in given.ways}
-    for name, (own, one) in asked.items():
+    for batch in given.batch:
+        for way in ("answer", *given.ways):
+            own = replace(chat, batch=batch, ahead=2 * batch, ways={})
+            if way == "answer":
+                asked[way, batch] = own, replace(question, how="generate", most_tokens=TOKENS)
+            else:
+                asked[way, batch] = own, replace(question, how="decision") if way == "decision" else weighing
+    for (name, _), (own, one) in asked.items():
         weigher = own._written(one, {}).weigher
         if isinstance(weigher, Scorer):
             weigher.ways = (name,)  # type: ignore[assignment]
-    scoring = asked[given.ways[0]][0]
+    first = given.batch[0]
+    scoring = asked[given.ways[0], first][0]
     whole = scoring._written(weighing, {}).weigher
     assert isinstance(whole, Scorer)
     some = sorted({round(at) for at in np.linspace(0, len(question.answers) - 1, given.full)})
-    ways: dict[str, Callable[[list[Pixels]], list[Said]]] = {
+    ways: dict[tuple[str, int], Callable[[list[Pixels]], list[Said]]] = {
         name: lambda shown, own=own, one=one: list(own.ask(one, shown, {}))  # type: ignore[misc]
         for name, (own, one) in asked.items()
     }
@@ -111,18 +120,19 @@ def measure(chat: Local, question: Asking, given: argparse.Namespace) -> None:
     told = scoring.facts["likelihood"]
     print(f"{told['labels']} labels, {told['tokens']} tokens, {told['behind']} of them read for a picture, and ", end="")
     print(
-        f"{told['picture']} of its own, behind {told['once']} read once; {found['answer'][0].tokens_out} tokens answered; ",
+        f"{told['picture']} of its own, behind {told['once']} read once; {found['answer', first][0].tokens_out} tokens answered; ",
         end="",
     )
     print(f"load {os.getloadavg()[0]:.1f}")
-    for name in took:
-        print(f"  {name:8} {took[name]:8.0f} ms, {worked_on[name]:8.0f} ms of CPU", end="")
-        print(
-            f"; {worked_on[name] / worked_on['answer']:.2f} answers, 1/{worked_on['naive'] / worked_on[name]:.1f} of full passes"
-        )
-    for name in [way for way in given.ways if way != "decision"]:
-        far = np.abs(np.array(loads(found[name][0].text).sums)[some] - found["naive"]).max()
-        print(f"  {name}: {far:.1g} nats at most from full passes, of {len(some)} labels")
+    for name, batch in took:
+        print(f"  {name:8} {batch:3} {took[name, batch]:8.0f} ms, {worked_on[name, batch]:8.0f} ms of CPU", end="")
+        beside = worked_on["answer", batch] if ("answer", batch) in worked_on else worked_on["answer", first]
+        full = worked_on["naive", 1] / worked_on[name, batch]
+        print(f"; {worked_on[name, batch] / beside:.2f} answers, 1/{full:.1f} of full passes")
+    for name, batch in asked:
+        if name not in ("answer", "decision"):
+            far = np.abs(np.array(loads(found[name, batch][0].text).sums)[some] - found["naive", 1]).max()
+            print(f"  {name} {batch}: {far:.1g} nats at most from full passes, of {len(some)} labels")
 
 
 def naive(chat: Local, scorer: Scorer, shown: list[Pixels], some: list[int]) -> Any:
@@ -133,17 +143,18 @@ def naive(chat: Local, scorer: Scorer, shown: list[Pixels], some: list[int]) -> 
 
 
 def taken(
-    ways: dict[str, Callable[[list[Pixels]], list[Said]]],
+    ways: dict[tuple[str, int], Callable[[list[Pixels]], list[Said]]],
     full: Callable[[list[Pixels]], Any],
     given: argparse.Namespace,
     times: float,
-) -> tuple[dict[str, list[float]], dict[str, list[float]], dict[str, Any]]:
-    """Return milliseconds a picture of each way in wall and in CPU time, round by round, and what came out of the last one."""
-    wall: dict[str, list[float]] = {name: [] for name in (*ways, "naive")}
-    busy: dict[str, list[float]] = {name: [] for name in (*ways, "naive")}
-    found: dict[str, Any] = {}
+) -> tuple[dict[tuple[str, int], list[float]], dict[tuple[str, int], list[float]], dict[tuple[str, int], Any]]:
+    """Return milliseconds a picture of each way and batch in wall and in CPU time, by round, and what came out of the last one."""
+    naive = ("naive", 1)
+    wall: dict[tuple[str, int], list[float]] = {name: [] for name in (*ways, naive)}
+    busy: dict[tuple[str, int], list[float]] = {name: [] for name in (*ways, naive)}
+    found: dict[tuple[str, int], Any] = {}
 
-    def timed(name: str, work: Callable[[list[Pixels]], Any], shown: list[Pixels], share: float) -> None:
+    def timed(name: tuple[str, int], work: Callable[[list[Pixels]], Any], shown: list[Pixels], share: float) -> None:
         start, worked = time.perf_counter(), time.process_time()
         found[name] = work(shown)
         wall[name].append((time.perf_counter() - start) * 1e3 * share)
@@ -151,13 +162,13 @@ def taken(
 
     for number in range(given.rounds + 1):
         noise = np.random.default_rng(number)
-        shown = [noise.integers(0, 256, (128, 128, 3), dtype=np.uint8) for _ in range(given.batch)]
+        shown = [noise.integers(0, 256, (128, 128, 3), dtype=np.uint8) for _ in range(max(given.batch))]
         for name in list(ways)[:: 1 if number % 2 else -1]:
-            timed(name, ways[name], shown, 1 / given.batch)
+            timed(name, ways[name], shown[: name[1]], 1 / name[1])
     for table in (wall, busy):
         for name in ways:
             del table[name][0]
-    timed("naive", full, shown, times)
+    timed(naive, full, shown, times)
     return wall, busy, found
 
 

@@ -20,12 +20,13 @@ import fieldguide
 from fieldguide import prompt_audit_plan as planning
 from fieldguide.asked import PromptAudit, Terms
 from fieldguide.bench import Silent
-from fieldguide.craft.chat import Said
+from fieldguide.craft.chat import Said, behind_server
 from fieldguide.data.tables import read_manifest
 from fieldguide.errors import DONE, PARTLY, USAGE, UsageProblem
 from fieldguide.families import vlm_prompt
 from fieldguide.files import read_json, write_json
 from fieldguide.prompt_audit import Audited, audit
+from fieldguide.prompt_audit_cost import expected
 from fieldguide.records import Pixels
 from fieldguide.tasks.asking import Asking
 from fieldguide.tasks.varying import CHECKS, Variation
@@ -146,10 +147,26 @@ def test_it_asks_each_question_once_and_says_what_that_cost(study: Path, fake: F
     assert any(
         f"{cost['asked']:,} to be put" in line and "tokens in" in line and "by earlier answers" in line for line in told.said
     )
+    assert any("because 12 are put one by one" in line for line in told.said)
     again = Told()
     asked, opened = len(fake.asked), len(fake.opened)
     assert audit(study / "runs" / "free", WISH, progress=again).found == found
     assert (len(fake.asked), len(fake.opened)) == (asked, opened) and "Nothing is asked: all answers are there." in again.said
+
+
+def test_the_time_of_questions_that_are_put_one_by_one_is_bounded_until_it_is_measured(study: Path, fake: Fake) -> None:
+    run, wish = study / "runs" / "free", PromptAudit(pictures=12, check=("batch",))
+    subject = planning.subject_of(run)
+    before = expected(planning.plan_of(subject, wish, planning.bench_of(subject)))
+    assert before.seconds is not None and before.alone == 12 and before.questions > 0
+    settings: Any = subject.entry.settings
+    together = settings.at_once if behind_server(settings.model) else settings.batch_size
+    share = before.seconds / before.questions
+    assert before.longest == pytest.approx(share * (before.questions - 12 + 12 * together))
+    audit(run, wish, Terms(limit=before.questions - 4))
+    subject = planning.subject_of(run)
+    after = expected(planning.plan_of(subject, wish, planning.bench_of(subject)))
+    assert after.questions > 0 and after.longest == after.seconds, "answers of their own kind are there"
 
 
 def test_an_example_that_pulls_is_found_and_one_that_does_not_is_cleared(study: Path, fake: Fake) -> None:

@@ -16,29 +16,41 @@ from fieldguide.records import Sending
 
 @dataclass(frozen=True)
 class Expected:
-    """What the open questions of an audit are expected to take: tokens as letters are counted, money by the prices given, seconds as measured."""
+    """What the open questions of an audit are expected to take: tokens as letters are counted, money by the prices given, seconds as measured.
+
+    `alone` of the questions are put one by one. What was measured is the share of an answer among others, so that alone it takes at least
+    as long, and at most as all that go together: `longest` is what all take then. Where answers of their own kind are kept, these count.
+    """
 
     questions: int
     tokens_in: int
     tokens_out: int
     money: float | None
     seconds: float | None
+    alone: int = 0
+    longest: float | None = None
 
 
 def expected(plan: Plan) -> Expected:
     """Return what the questions without an answer are expected to take; what is not known is `None`."""
-    from fieldguide.craft.chat import costs
+    from fieldguide.craft.chat import behind_server, costs
 
     settings: Any = plan.subject.entry.settings
     seen: set[str] = set()
-    tokens_in = tokens_out = 0
+    tokens_in = tokens_out = alone = 0
     for wording in plan.wordings:
         fresh = len(wording.open - seen)
+        alone += fresh if wording.variation is not None and wording.variation.alone else 0
         read, wrote = costs.tokens_of(wording.fitted.asking, settings.image_size or wording.fitted.size)
         tokens_in, tokens_out, seen = tokens_in + fresh * read, tokens_out + fresh * wrote, seen | wording.open
     each = _each(plan)
     money = costs.money(tokens_in, tokens_out, settings.price_in, settings.price_out)
-    return Expected(len(seen), tokens_in, tokens_out, money, None if each is None else each * len(seen))
+    if each is None:
+        return Expected(len(seen), tokens_in, tokens_out, money, None, alone)
+    single, among = _single(plan), each * (len(seen) - alone)
+    together = settings.at_once if behind_server(settings.model) else settings.batch_size
+    least, most = (each, each * together) if single is None else (single, single)
+    return Expected(len(seen), tokens_in, tokens_out, money, among + alone * least, alone, among + alone * most)
 
 
 def _each(plan: Plan) -> float | None:
@@ -46,6 +58,14 @@ def _each(plan: Plan) -> float | None:
     rows = read_predictions(plan.subject.run / "predictions.parquet")
     taken = [row.seconds for row in rows if row.seconds]
     return math.fsum(taken) / len(taken) / len(plan.wordings[0].fitted.askings) if taken else None
+
+
+def _single(plan: Plan) -> float | None:
+    """Return the mean seconds of answers that were asked for one by one; `None` where none is kept."""
+    names = [wording.every for wording in plan.wordings if wording.variation is not None and wording.variation.alone]
+    kept = plan.wordings[0].fitted.shelf.answers.get_many(frozenset().union(*names)).values()
+    taken = [said.seconds for said in kept if said.seconds]
+    return math.fsum(taken) / len(taken) if taken else None
 
 
 def lines(plan: Plan, cost: Expected) -> Iterator[str]:
@@ -72,6 +92,8 @@ def lines(plan: Plan, cost: Expected) -> Iterator[str]:
         if cost.seconds is None
         else f"about {terminal.duration(cost.seconds)} by earlier answers"
     )
+    if cost.seconds is not None and cost.longest is not None and cost.longest > cost.seconds:
+        each += f", up to {terminal.duration(cost.longest)} because {cost.alone:,} are put one by one"
     yield f"{still:,} to be put: about {cost.tokens_in:,} tokens in and {cost.tokens_out:,} out{money}; {each}."
 
 

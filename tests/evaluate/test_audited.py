@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from fieldguide.evaluate.audit_numbers import aligned, association, compared, places, pull, swapped
+from fieldguide.evaluate.audit_words import MINUS, bare, gap_text, points
 from fieldguide.evaluate.audited import JUDGED, Facts, Varied, answered, content
 from fieldguide.evaluate.intervals import difference_interval, wilson
 from fieldguide.records import Prediction
@@ -309,3 +310,9 @@ def test_answers_are_those_that_were_given() -> None:
     )
     assert answered(rows) == {"1": "a", "2": None}
     assert compared({"1": "a"}, {}, {}, ["1"])["unanswered"] == 1
+
+
+def test_sentences_have_the_minus_sign_of_the_rest_of_the_report() -> None:
+    gap = {"value": -0.03, "low": -0.125, "high": 0.01, "n": 200, "p": 0.2}
+    assert gap_text(gap) == f"{MINUS}3 points [{MINUS}12, 1] (200 pictures, p = 0.200)"
+    assert points(-0.01) == f"{MINUS}1 point" and bare(-0.0001) == "0"

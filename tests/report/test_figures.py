@@ -15,6 +15,7 @@ from PIL import Image
 
 from fieldguide.errors import EnvironmentProblem
 from fieldguide.report import say
+from fieldguide.report.calibration import calibration
 from fieldguide.report.editions import draw
 from fieldguide.report.exports import figures
 from fieldguide.report.exports.figures import style
@@ -99,6 +100,15 @@ def test_the_numbers_beside_a_figure_are_those_of_the_files(place: Path) -> None
         counts = (contestant.test or {})["confusion"]
         (path,) = [p for p in folder.glob("confusion_*.csv") if p.stem == f"confusion_{style.slug(contestant.name)}"]
         assert sum(int(row["pictures"]) for row in rows(path)) == sum(map(sum, counts))
+    sure = [one for one in calibration(study).rows if one.bins]
+    assert sure and len(sure) == len(list(folder.glob("reliability_*.csv")))
+    for row in sure:
+        bins = rows(folder / f"reliability_{style.slug(row.contestant.name)}.csv")
+        entries = (row.contestant.test or {})["reliability"]["bins"]
+        told = [(one["n"], one["right"], one["confidence"]) for one in entries if one["n"]]
+        assert [(int(one["answers"]), int(one["right"]), float(one["confidence"])) for one in bins] == told
+        words = texts(folder / f"reliability_{style.slug(row.contestant.name)}.svg")
+        assert {"right, %", "confidence of the answer, %", "answers"} <= set(words)
     curve = rows(folder / "learning_curves.csv")
     assert [int(row["epoch"]) for row in curve if row["kept"] == "True"] == [2]
     (slopes,) = [rows(path) for path in folder.glob("slopes_*.csv")]
@@ -162,7 +172,7 @@ def test_what_does_not_apply_is_named(tmp_path: Path, maker: ModuleType) -> None
         path.unlink()
     (tmp_path / "comparison.json").unlink()
     notes = draw(tmp_path, maker.FakeReader(), Wanted(figures=True)).notes
-    assert len(notes) == 8 and list((tmp_path / "figures").iterdir()) == []
+    assert len(notes) == 9 and list((tmp_path / "figures").iterdir()) == []
 
 
 def test_figures_are_kept_up_with_the_scores_and_only_then(place: Path, tmp_path: Path, maker: ModuleType) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 from fieldguide.evaluate.leaning import ALPHA
 
 Json = dict[str, Any]
+#: The sign that the rest of a report writes before what is below zero.
+MINUS = "\u2212"
 
 
 def holds(test: Mapping[str, Any] | None) -> bool:
@@ -29,14 +31,14 @@ def gap_text(gap: Mapping[str, Any]) -> str:
 def points(share: float) -> str:
     """Return a difference of two shares in percentage points."""
     size = bare(share)
-    return f"{size} point{'' if size in ('1', '-1') else 's'}"
+    return f"{size} point{'' if size in ('1', f'{MINUS}1') else 's'}"
 
 
 def bare(share: float) -> str:
     """Return a share as percent or points without a unit, with one decimal below ten."""
     value = 100 * share
     text = f"{value:.0f}" if abs(value) >= 9.95 else f"{value:.1f}".removesuffix(".0")
-    return "0" if text == "-0" else text
+    return "0" if text == "-0" else text.replace("-", MINUS)
 
 
 def share_text(share: float) -> str:

@@ -182,6 +182,30 @@ def test_where_memory_runs_out_batches_are_halved(tiny_chats: Path, monkeypatch:
     assert [(one.lasting, "memory" in str(one.error)) for one in said] == [(True, True)] * 2
 
 
+def test_memory_that_runs_out_while_a_prefix_is_tried_says_nothing_of_the_architecture(
+    tiny_chats: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = [picture(seed) for seed in range(3)]
+    expected = [one.text for one in opened(tiny_chats).ask(asking(most_tokens=3), pictures, {})]
+    chat = opened(tiny_chats, batch_size=8)
+    honest = chat.model.generate
+
+    def hungry(**inputs: Any) -> Any:
+        if len(inputs["input_ids"]) > most:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return honest(**inputs)
+
+    monkeypatch.setattr(chat.model, "generate", hungry)
+    most = 0
+    said = list(chat.ask(asking(most_tokens=3), pictures, {}))
+    assert [(one.lasting, one.error) for one in said] == [(True, "memory ran out with a single picture")] * 3
+    assert "prefix" not in chat.facts and not any("anew" in note for note in chat.facts["notes"])
+    most = 1
+    assert [one.text for one in chat.ask(asking(most_tokens=3), pictures, {})] == expected
+    assert chat.facts["prefix"]["used"] and chat.batch == 1
+    assert chat.facts["notes"][-1].startswith("Memory ran out: 1 picture goes through")
+
+
 def test_numbers_that_are_none_and_prompts_that_are_too_long_are_told(tiny_chats: Path) -> None:
     chat = opened(tiny_chats)
     chat.context = 40

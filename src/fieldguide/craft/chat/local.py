@@ -45,6 +45,8 @@ _LARGE = 64_000_000
 _SMALLEST, _LARGEST = 32, 1024
 #: What its licence says, and few read.
 _LLAMA = "The licence of Llama 3.2 grants no rights in its vision models to people living, or companies based, in the European Union."
+#: Why a picture has no answer where not even one goes through.
+_NO_ROOM = "memory ran out with a single picture"
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -178,6 +180,8 @@ class Local:
                     self._try_prefix(prompt, picture, self._whole(prompt, picture))
                 inputs = self._whole(prompt, picture) if prompt.prefix is None else self._rest(prompt, picture)
         except Exception as error:  # processors raise what they like for a picture that they were not made for
+            if out_of_memory(error):
+                return Said(error=_NO_ROOM, lasting=True)
             return Said(error=f"the picture could not be made ready for the model: {plain(error)}")
         tokens = inputs["input_ids"].shape[1] + (prompt.prefix.tokens if prompt.prefix else 0)
         behind = prompt.weigher.behind if prompt.weigher is not None else 1
@@ -213,14 +217,27 @@ class Local:
                 rest = self._rest(prompt, picture)
                 with of_transformers._quiet():
                     made = prefixes.computed(self.model, before)
-                    prefixes.require_agreement(self.model, made, whole, rest)
+                    if prefixes.agreeing(self.model, made, whole, rest) == 1:
+                        self._fewer(1)
                 prompt.prefix = made
         except Exception as error:  # an architecture that was not made for this fails in ways of its own, and goes without
+            if out_of_memory(error):
+                prompt.tried = False  # which says nothing of the architecture: another picture may show it
+                prefixes.let_go(self.model)
+                raise
             why = plain(error)
             self.note(f"What stands before the picture is computed anew for every picture: {why}.")
         found = prompt.prefix
         told = {"used": False, "why": why} if found is None else {"used": True, "tokens": found.tokens}
         self.facts = {**self.facts, "prefix": told}
+
+    def _fewer(self, most: int) -> None:
+        """Let so many pictures go through at a time from here on, because memory ran out with more."""
+        if most < self.batch:
+            self.batch = most
+            self.note(
+                f"Memory ran out: {most} {'picture goes' if most == 1 else 'pictures go'} through at a time from there on."
+            )
 
     def _answered(self, prompt: Prepared, group: Sequence[Ready]) -> list[Said]:
         """Return what is said of pictures that go through together. Where memory runs out, in smaller batches from here on."""
@@ -230,19 +247,16 @@ class Local:
             said = [self._counted(prompt, answer) for answer in said]
         except Exception as error:  # networks raise what they like; one that fails with a picture goes on with the next
             full = out_of_memory(error)
-            if full and self.model.device.type == "cuda":
-                torch.cuda.empty_cache()
+            if full:
+                prefixes.let_go(self.model)
             if len(group) == 1:
                 if full and prompt.weigher is not None and prompt.weigher.lessen():
                     return self._answered(prompt, group)
-                why = "memory ran out with a single picture" if full else f"the model failed: {plain(error)}"
+                why = _NO_ROOM if full else f"the model failed: {plain(error)}"
                 return [Said(error=why, tokens_in=group[0].tokens, lasting=full)]
             half = (len(group) + 1) // 2
-            if full and half < self.batch:
-                self.batch = half
-                self.note(
-                    f"Memory ran out: {half} {'picture goes' if half == 1 else 'pictures go'} through at a time from there on."
-                )
+            if full:
+                self._fewer(half)
             parts = [group[:half], group[half:]] if full else [[one] for one in group]
             return [answer for part in parts for answer in self._answered(prompt, part)]
         seconds = (time.perf_counter() - start) / len(group)

@@ -18,6 +18,8 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+from fieldguide.errors import out_of_memory
+
 #: Tokens below which a prefix is not worth its copies.
 LEAST = 16
 #: Steps on which the two ways are compared.
@@ -107,18 +109,40 @@ def computed(model: Any, inputs: Inputs) -> Prefix:
     return Prefix(inputs, out.past_key_values)
 
 
-def require_agreement(model: Any, prefix: Prefix, whole: Mapping[str, Tensor], rest: Mapping[str, Tensor]) -> None:
-    """Compare both ways on one picture, which stands twice in a batch with the prefix; `ValueError` says how they differ."""
+def require_agreement(
+    model: Any, prefix: Prefix, whole: Mapping[str, Tensor], rest: Mapping[str, Tensor], rows: int = 2
+) -> None:
+    """Compare both ways on one picture, which stands `rows` times in a batch with the prefix; `ValueError` says how they differ."""
     ids, parts = whole["input_ids"], torch.cat([prefix.inputs["input_ids"], rest["input_ids"]], dim=1)
     if ids.shape != parts.shape or not torch.equal(ids, parts):
         raise ValueError("its parts are not tokenised as the whole")
-    twice = {name: torch.cat([tensor, tensor]) for name, tensor in rest.items()}
-    plain, cached = _logits(model, dict(whole)), _logits(model, prefix.joined(model, twice))
+    often = {name: torch.cat([tensor] * rows) for name, tensor in rest.items()}
+    plain, cached = _logits(model, dict(whole)), _logits(model, prefix.joined(model, often))
     far = float((plain - cached).abs().max())
     ends = plain[plain > -torch.inf]
     allowed = CLOSE if model.dtype == torch.float32 else NARROW * float(ends.max() - ends.min())
     if not far <= allowed:  # nor is what is not a number
         raise ValueError(f"logits differ by {far:.2g} from those without it")
+
+
+def agreeing(model: Any, prefix: Prefix, whole: Mapping[str, Tensor], rest: Mapping[str, Tensor]) -> int:
+    """Compare both ways, with one row where memory has no room for two, and return with how many; raises as `require_agreement` does."""
+    try:
+        require_agreement(model, prefix, whole, rest)
+    except Exception as error:  # what runs out of memory is told by its words alone
+        if not out_of_memory(error):
+            raise
+    else:
+        return 2
+    let_go(model)
+    require_agreement(model, prefix, whole, rest, rows=1)
+    return 1
+
+
+def let_go(model: Any) -> None:
+    """Give back what a pass that found too little memory had taken."""
+    if model.device.type == "cuda":
+        torch.cuda.empty_cache()
 
 
 def _logits(model: Any, inputs: Mapping[str, Any]) -> Tensor:

@@ -12,14 +12,14 @@ from pathlib import Path
 
 from fieldguide.errors import EnvironmentProblem
 from fieldguide.files import building
-from fieldguide.report.exports.figures import boards, learning, matrices, ratios, sloped
+from fieldguide.report.exports.figures import boards, learning, matrices, ratios, reliability, sloped
 from fieldguide.report.exports.figures.style import Figure, drawing
 from fieldguide.report.read import Study
 
 FOLDER = "figures"
 #: What may lie in the folder: everything else is somebody else's.
 OWN = re.compile(
-    r"(leaderboard|accuracy_cost|validation_test|differences|learning_curves|text_ratio|(confusion|slopes)_.+)\.(svg|png|csv)"
+    r"(leaderboard|accuracy_cost|validation_test|differences|learning_curves|text_ratio|(confusion|reliability|slopes)_.+)\.(svg|png|csv)"
 )
 _DRAWERS: tuple[tuple[str, Callable[[Study], list[Figure]], str], ...] = (
     ("leaderboard", boards.leaderboard, "nobody has been scored"),
@@ -27,6 +27,7 @@ _DRAWERS: tuple[tuple[str, Callable[[Study], list[Figure]], str], ...] = (
     ("validation_test", boards.validation_test, "no contestant has both scores"),
     ("differences", matrices.differences, "a difference needs two scored contestants"),
     ("confusion", matrices.confusions, "no confusions are recorded"),
+    ("reliability", reliability.diagrams, "nobody gives probabilities"),
     ("learning_curves", learning.curves, "no contestant recorded epochs"),
     ("slopes", sloped.slopes, "no two contestants use one network in two ways"),
     ("text_ratio", ratios.ratios, "no sweep over pictures and texts was made"),
