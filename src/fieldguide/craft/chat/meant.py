@@ -91,8 +91,14 @@ def shown_in(asking: Asking, prompt: Prompt, task: Classify) -> tuple[tuple[str,
 
 def told(settings: Any, prompt: Spoken, asked: Sequence[Asking], size: int) -> dict[str, Any]:
     """Return what the log tells of what is asked, and how."""
+    prices = {"price_in": settings.price_in, "price_out": settings.price_out}
+    return {"kind": "prompted", "image_size": settings.image_size or size, "prompt": said(settings, prompt, asked), **prices}
+
+
+def said(settings: Any, prompt: Spoken, asked: Sequence[Asking], how: str | None = None) -> dict[str, Any]:
+    """Return what the log tells of a prompt, of prompted models and of taught ones; `how` is said where it is no way of asking."""
     asking = asked[0]
-    said = {
+    return {
         "name": prompt.name,
         "source": prompt.source,
         "hash": asking.hash,
@@ -102,15 +108,13 @@ def told(settings: Any, prompt: Spoken, asked: Sequence[Asking], size: int) -> d
         "reading": None if asking.how in WEIGHING else spoken.reading_of(prompt, settings.reading),
         "examples": len(asking.examples),
         "format": spoken.answers_in(prompt),
-        "how": asking.how,
+        "how": how or asking.how,
         "temperature": asking.temperature,
         "most_tokens": asking.most_tokens,
         "seed": asking.seed,
         "notes": list(asking.made.get("notes", ())),
         **({"hashes": [one.hash for one in asked]} if len(asked) > 1 else {}),
     }
-    prices = {"price_in": settings.price_in, "price_out": settings.price_out}
-    return {"kind": "prompted", "image_size": settings.image_size or size, "prompt": said, **prices}
 
 
 def check(settings: Any, online: bool) -> None:
