@@ -38,7 +38,7 @@ def facts_of(folder: Path) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.slow(keep=1)
+@pytest.mark.slow(keep=0)
 @pytest.mark.parametrize("more", [{"ask": "likelihood", "orders": 2, "unknown": 0.2}, {"ask": "decision", "score": "sum"}])
 def test_it_keeps_the_contract_when_names_are_weighed(more: dict[str, Any]) -> None:
     on = contract.trial(vlm_lora, tiny(**more))  # type: ignore[arg-type]
@@ -86,6 +86,8 @@ def test_a_head_is_calibrated_on_validation(head: str, tmp_path: Path) -> None:
     assert facts["temperature"] != 1.0 and fitted.taught.temperature == facts["temperature"]
     first, again = ([one.probabilities for one in some.predict(images)] for some in (fitted, vlm_lora.load(tmp_path / "model")))
     assert np.allclose(first, again, atol=1e-6)
+    fitted.taught.temperature *= 10
+    assert not np.allclose(first, [one.probabilities for one in fitted.predict(images)], atol=1e-4), "the temperature counts"
     assert not (tmp_path / "model" / "prompt.json").exists(), "what answers nothing in words is not audited"
 
 
