@@ -44,13 +44,18 @@ def expected(plan: Plan) -> Expected:
         read, wrote = costs.tokens_of(wording.fitted.asking, settings.image_size or wording.fitted.size)
         tokens_in, tokens_out, seen = tokens_in + fresh * read, tokens_out + fresh * wrote, seen | wording.open
     each = _each(plan)
-    money = costs.money(tokens_in, tokens_out, settings.price_in, settings.price_out)
+    money = costs.money(tokens_in, tokens_out, *_prices(settings))
     if each is None:
         return Expected(len(seen), tokens_in, tokens_out, money, None, alone)
     single, among = _single(plan), each * (len(seen) - alone)
     together = settings.at_once if behind_server(settings.model) else settings.batch_size
     least, most = (each, each * together) if single is None else (single, single)
     return Expected(len(seen), tokens_in, tokens_out, money, among + alone * least, alone, among + alone * most)
+
+
+def _prices(settings: Any) -> tuple[float | None, float | None]:
+    """Return the prices of a million tokens read and written; what was taught here costs nothing a token, and has none."""
+    return getattr(settings, "price_in", None), getattr(settings, "price_out", None)
 
 
 def _each(plan: Plan) -> float | None:
@@ -128,7 +133,7 @@ def paid(plan: Plan, open_ones: frozenset[str]) -> dict[str, Any]:
         "open": len(open_ones - said.keys()),
         "tokens_in": None if read is None else int(read),
         "tokens_out": None if wrote is None else int(wrote),
-        "money": costs.money(read, wrote, settings.price_in, settings.price_out),
+        "money": costs.money(read, wrote, *_prices(settings)),
         "seconds": took,
     }
 

@@ -123,6 +123,14 @@ def _worded(run: Path) -> bool:
     return (run / "model" / "prompt.json").exists()
 
 
+def _why_not(run: Path, described: Any) -> str:
+    """Return why a contestant cannot be audited."""
+    head = described["settings"].get("head", "words")
+    if head != "words":
+        return f"{plain(run.name)} was taught with head={plain(str(head))}, which weighs classes and answers nothing in words."
+    return f"{plain(run.name)} is of the family {plain(str(described.get('family')))}, which is asked nothing in words."
+
+
 def subject_of(run: Path) -> Subject:
     """Return the contestant of ``STUDY/runs/NAME``; raises `UsageProblem` where there is none that was asked in words."""
     run = run.resolve()
@@ -135,7 +143,7 @@ def subject_of(run: Path) -> Subject:
     described = read_own(run / "model" / "fieldguide.json")
     family = str(described.get("family"))
     if not _worded(run):
-        raise _other(run, study, f"{plain(run.name)} is of the family {plain(family)}, which is asked nothing in words.")
+        raise _other(run, study, _why_not(run, described))
     settings = {name: value for name, value in described["settings"].items() if value is not None}
     entry = families.contestant(family, None, settings, "The contestant", str(described["name"]))
     classes = read_classes(run / "model" / "classes.toml", described["classes"])
@@ -177,8 +185,9 @@ def stale(run: Path) -> bool:
         return False
     try:
         told, asking = read_own(path), read_own(run / "model" / "prompt.json")
-        model = read_own(run / "model" / "vlm_prompt.json")
-    except (DataProblem, FileNotFoundError):
+        found = (run / "model" / name for name in ("vlm_prompt.json", "vlm_lora.json"))
+        model = read_own(next(path for path in found if path.exists()))
+    except (DataProblem, FileNotFoundError, StopIteration):
         return True
     return (told.get("asking"), told.get("revision")) != (asking.get("hash"), model.get("revision"))
 

@@ -18,7 +18,7 @@ from tests.rooms import write_colours
 import fieldguide
 from fieldguide.asked import Terms
 from fieldguide.bench import Bench, read_log
-from fieldguide.craft.chat import Said
+from fieldguide.craft.chat import Said, worded
 from fieldguide.craft.chat.kept import Answers
 from fieldguide.craft.chat.orders import Unanswered, grey
 from fieldguide.data.tables import read_predictions
@@ -129,7 +129,7 @@ def test_a_picture_lacks_an_answer_until_every_order_has_one(fake: Fake, bench: 
     model = fitted(bench, orders=3)
     keys = [one.key for one in images()]
     assert model.lacking(keys) == 9 and len(model.askings) == 3
-    for questions in model._orders().questions[:2]:
+    for questions in worded.orders_of(model).questions[:2]:
         list(questions.put(images(count=4)))
     assert model.lacking(keys) == 9
     list(model.predict(images(count=2)))

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.rooms import write_colours
 from tests.torture.faults import Plan, start
@@ -18,6 +19,7 @@ from tests.torture.small_study import curves, numbers, partial
 
 import fieldguide
 from fieldguide.bench import read_log
+from fieldguide.data.tables import read_predictions
 from fieldguide.errors import DONE
 from fieldguide.files import read_json
 
@@ -79,3 +81,21 @@ def test_killed_while_it_is_taught(more: str, tmp_path: Path, told: Callable[[st
     assert curves(study) == curves(base / "whole")
     assert read_json(study / "runs" / "taught" / "scores.json")["parts"]["test"]["n"] > 0
     told("2 kills, behind a step and behind an answer: the same command ended in the same weights, curve and answers")
+
+
+def test_killed_while_names_are_weighed_after_teaching(tmp_path: Path, told: Callable[[str], None]) -> None:
+    base = tmp_path / "base"
+    word = WORD.format(more="").replace("ask=choice", "ask=likelihood,score=sum")
+    pictures = write_colours(base / "pictures", each=7)
+    assert fieldguide.compare(pictures, [word], out=base / "whole").exit_code == DONE
+    for at, code in ((2, -signal.SIGKILL), (0, DONE)):
+        ended = start(base, "compare", pictures, word, "--out", base / "killed", plan=Plan(), setup=dying("answer", at)).end()
+        assert ended.code == code, ended.text
+        assert not partial(base / "killed"), "something half-written lies under a final name"
+    first, again = (read_predictions(base / name / "runs" / "taught" / "predictions.parquet") for name in ("whole", "killed"))
+    assert [one.image for one in first] == [one.image for one in again]
+    assert np.allclose([one.probabilities for one in first], [one.probabilities for one in again], atol=1e-5)
+    chosen = [read_json(base / name / "runs" / "taught" / "model" / "weighing.json") for name in ("whole", "killed")]
+    assert chosen[0]["temperature"] == pytest.approx(chosen[1]["temperature"], rel=1e-4)
+    assert curves(base / "killed") == curves(base / "whole")
+    told("a kill among validation pictures that are weighed: the same command ended in the same curve and probabilities")

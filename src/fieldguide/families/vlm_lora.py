@@ -10,28 +10,27 @@ model=hf/meta-llama/Llama-3.2-11B-Vision-Instruct, method=qlora, all parts but t
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from fieldguide.bench import Bench
-from fieldguide.errors import Problem, UsageProblem
-from fieldguide.files import digest, read_json, write_json, write_text
-from fieldguide.records import Estimate, Example, Image, Prediction
+from fieldguide.errors import Problem
+from fieldguide.files import digest, read_json
+from fieldguide.records import Estimate, Example
 from fieldguide.settings import Settings as Base
-from fieldguide.tasks.asking import Asking
+from fieldguide.tasks.asking import WEIGHING, Asking
 from fieldguide.tasks.count import Task
 
 if TYPE_CHECKING:
     from fieldguide.craft.chat import Wanted
-    from fieldguide.craft.chat.asked import Shelf, Sitting
+    from fieldguide.craft.chat.weighing import Weighing
     from fieldguide.craft.tuning import Lesson
-    from fieldguide.craft.tuning.answering import Taught
     from fieldguide.craft.tuning.teaching import Teaching
     from fieldguide.craft.tuning.training import Judge
+    from fieldguide.craft.tuning.tuned import Tuned
     from fieldguide.families import Sizes
     from fieldguide.tasks.spoken import Spoken
 
@@ -49,12 +48,20 @@ class Settings(Base):
     """The model: ``drawn`` (comes along), ``hf/OWNER/NAME`` or ``hf/FOLDER``."""
     prompt: str = "plain"
     """What is asked: a prompt of the package, as ``fieldguide prompts`` lists them (for counts: plain, short, currency), or a file."""
-    ask: Literal["generate", "choice"] = "generate"
-    """How it answers when it was taught by words. ``generate``: free text; ``choice``: nothing but a name of the list, or counts."""
+    ask: Literal["generate", "choice", "likelihood", "decision"] = "generate"
+    """How it answers, taught by words: ``generate``, ``choice``, ``likelihood`` or ``decision``, as prompted models do."""
+    score: Literal["sum", "token", "byte", "pmi"] | None = None
+    """Of ask=likelihood and decision: form of the score of a name, as for prompted models; validation chooses if not given."""
+    orders: int | None = Field(None, ge=1, le=100)
+    """Of these: orders of the list that are asked about, whose probabilities are averaged; teaching has the prompt's own alone."""
+    unknown: float | None = Field(None, gt=0, lt=1)
+    """Of these: share of right validation answers that may be refused as too unsure. None if not given."""
     reading: Literal["strict", "normalised", "alias", "json"] | None = None
     """How an answer is read for the scores; if not given ``strict``, and ``json`` where the prompt wants JSON."""
     head: Literal["words", "labels", "linear"] = "words"
     """What is taught: ``words`` of the answer; ``labels``: the right one's share of all; ``linear``: a layer on the last hidden state."""
+    calibrate: bool = True
+    """Choose on validation pictures the temperature of what the heads labels and linear give."""
     method: Literal["lora", "qlora", "full"] = "lora"
     """``lora``: adapters; ``qlora``: adapters on weights in four bits (NF4); ``full``: the weights themselves, of small models."""
     parts: tuple[Literal["vision", "projector", "language", "attention", "mlp"], ...] = ("language", "attention", "mlp")
@@ -106,8 +113,11 @@ class Settings(Base):
 
     @model_validator(mode="after")
     def _belongs(self) -> Self:
-        from fieldguide.craft.chat import MOONDREAM, behind_server
+        from fieldguide.craft.chat import MOONDREAM, behind_server, worded
 
+        worded.require_probable(self)
+        if self.ask in WEIGHING and self.head != "words":
+            raise ValueError(f"head={self.head} weighs all classes itself; ask={self.ask} belongs to head=words")
         if self.model.startswith(MOONDREAM):
             raise ValueError("moondream's class has no forward to be trained through; take hf/OWNER/NAME or hf/FOLDER")
         if behind_server(self.model):
@@ -125,117 +135,56 @@ class Settings(Base):
         return cls(rank=4, most_steps=2, learning_rate=2e-3, looks=1, looked_at=4, ask="choice", precision="fp32")
 
 
-@dataclass(frozen=True)
-class Tuned:
-    """A taught model; `task` has the classes as the prompt calls them. `words` is the prompt as a file of its own."""
-
-    task: Task
-    settings: Settings
-    taught: Taught
-    words: str
-    sitting: Sitting
-    shelf: Shelf | None = None
-
-    @property
-    def gives_probabilities(self) -> bool:
-        """Tell whether it weighs all classes; one that answers in words does not."""
-        return self.settings.head != "words"
-
-    def predict(self, images: Iterable[Image]) -> Iterator[Prediction]:
-        """Yield what was said of each picture and what that is read as, or the class with the largest share and all shares."""
-        from fieldguide.craft.chat.asked import read
-        from fieldguide.tasks.spoken import from_words
-
-        if self.settings.head == "words":
-            prompt = from_words(self.words, self.task)
-            for key, said in self.taught.said(images, self.shelf, self.sitting):
-                yield read(key, said, self.task, prompt, self.settings.reading)
-            return
-        for key, shares, why, seconds in self.taught.weighed(images):
-            if shares is None:
-                yield Prediction(key, seconds=seconds, error=why)
-            else:
-                label = self.task.ids[max(range(len(shares)), key=lambda at, of=shares: of[at])]  # type: ignore[misc]
-                yield Prediction(key, label, probabilities=shares, seconds=seconds)
-
-    def at(self, bench: Bench) -> Tuned:
-        """Return the same at the bench of another sitting: its answers are kept there."""
-        from fieldguide.craft.chat.asked import Sitting
-
-        return dataclasses.replace(self, sitting=Sitting(bench.limit), shelf=self.taught.shelf(bench, self.settings.model))
-
-    def lacking(self, pictures: Iterable[str]) -> int:
-        """Return how many of these content hashes have no answer yet."""
-        wanted = set(pictures)
-        return len(wanted) if self.shelf is None else self.shelf.lacking(wanted)
-
-    def merge(self, target: Path) -> Path:
-        """Write a whole model with what was learned merged in; this one is used up. Raises `UsageProblem` for what is not in its words."""
-        if self.settings.head == "linear":
-            raise UsageProblem(
-                "What was taught is a layer beside the language model, which no model of transformers has a place for.",
-                "Allowed: what was taught with head=words or head=labels.",
-                "Train again with one of these, or go on with the adapter.",
-            )
-        return self.taught.merge(target)
-
-    def save(self, folder: Path) -> None:
-        """Write the adapter, or the trained weights, with all that names what they belong to; the base weights are not copied."""
-        from fieldguide.tasks.spoken import as_json
-
-        self.taught.save(folder)
-        write_text(folder / "asked.json", self.words)
-        told = {
-            "settings": self.settings.model_dump(mode="json"),
-            **as_json(self.task),
-            "size": self.taught.size,
-            "revision": self.taught.revision,
-        }
-        write_json(folder / "vlm_lora.json", told)
-
-
 def fit(train: Sequence[Example], val: Sequence[Example], task: Task, settings: Settings, bench: Bench) -> Tuned:
-    """Teach the model, or go on where the last sitting was stopped."""
-    from fieldguide.craft.chat.asked import Sitting
+    """Teach the model, or go on where the last sitting was stopped; then choose on validation what makes probabilities."""
+    from fieldguide.craft.chat import meant, worded
     from fieldguide.craft.tuning.answering import Taught
     from fieldguide.craft.tuning.keeping import Told
     from fieldguide.craft.tuning.teaching import taught
+    from fieldguide.craft.tuning.tuned import tuned
     from fieldguide.tasks import spoken
 
     prompt = _prompt(settings, task)
     known = spoken.known(prompt, task)
-    asking = _asking(settings, prompt, task)
+    askings = _askings(settings, prompt, task)
     lessons = _lessons(train, prompt, known)
     looked_at = _lessons(_sampled(val, settings.looked_at, bench.seed), prompt, known)
-    _note(bench, settings, prompt, asking)
-    student, head = taught(
-        _teaching(settings, asking, len(lessons), bench), lessons, looked_at, bench, _judge(prompt, known, settings)
-    )
+    said = meant.said(settings, prompt, askings, None if settings.head == "words" else settings.head)
+    bench.fact(kind="tuned", prompt=said, head=settings.head, price_in=None, price_out=None)
+    teaching = _teaching(settings, _asking(settings, prompt, task), len(lessons), bench)
+    student, head = taught(teaching, lessons, looked_at, bench, _judge(prompt, known, settings))
     chat = student.chat
     facts = {**chat.facts, "model": settings.model, "kind": "tuned", "revision": chat.revision, "image_size": chat.size}
     bench.fact(**{**facts, **student.sizes()})
-    told = Told(asking, tuple((info.id, info.name) for info in known.classes))
+    told = Told(askings[0], tuple((info.id, info.name) for info in known.classes))
     made = Taught(told, settings.head, chat.revision, chat.size, lambda: (student, head))
-    shelf = made.shelf(bench, settings.model)
-    return Tuned(known, settings, made, prompt.model_dump_json(indent=1), Sitting(bench.limit), shelf)
+    if settings.head != "words" and settings.calibrate:
+        bench.fact(**made.calibrated(val, known.ids).facts())
+    words, wanted = prompt.model_dump_json(indent=1), _wanted(settings, bench)
+    fitted: Tuned = worded.chosen(tuned(known, settings, made, words, askings, wanted, bench), val, bench)
+    return fitted
 
 
 def load(folder: Path) -> Tuned:
     """Read what `Tuned.save` wrote; the model is opened when the first picture is asked about."""
-    from fieldguide.craft.chat.asked import Sitting
+    from fieldguide.craft.chat import worded
     from fieldguide.craft.tuning.answering import Taught, opened
     from fieldguide.craft.tuning.keeping import told_of
+    from fieldguide.craft.tuning.tuned import tuned
     from fieldguide.tasks.spoken import from_json
 
-    values = read_json(folder / "vlm_lora.json")
-    settings = Settings(**values["settings"])
-    task = from_json(values)
-    wanted = _wanted(settings, Bench(folder, device=_device()))
-    made = Taught(
-        told_of(folder), settings.head, values["revision"], values["size"], lambda: opened(folder, wanted, settings.head)
-    )
+    values, told = read_json(folder / "vlm_lora.json"), told_of(folder)
+    settings, bench = Settings(**values["settings"]), Bench(folder, device=_device())
+    wanted = _wanted(settings, bench)
+    askings: tuple[Asking, ...] = (told.asking,)
+    weighing: Weighing | None = None
+    made = Taught(told, settings.head, values["revision"], values["size"], lambda: opened(folder, wanted, settings.head))
+    made.temperature = values.get("temperature", 1.0)
+    if settings.ask in WEIGHING:
+        askings, weighing = worded.load(folder, settings.ask)
     words = (folder / "asked.json").read_text(encoding="utf-8")
-    return Tuned(task, settings, made, words, Sitting())
+    found = tuned(from_json(values), settings, made, words, askings, wanted, bench)
+    return dataclasses.replace(found, weighing=weighing)
 
 
 def _device() -> str:
@@ -251,10 +200,23 @@ def _prompt(settings: Settings, task: Task | None = None) -> Spoken:
     return prompt_of(settings.prompt, task, shots=0, temperature=0.0, most_tokens=settings.most_tokens)
 
 
+def _askings(settings: Settings, prompt: Spoken, task: Task) -> tuple[Asking, ...]:
+    """Return what is asked about every picture, once or with the list in several orders."""
+    from fieldguide.craft.chat import meant
+
+    return (
+        meant.asked_of(settings, prompt, task.classes, (), 0)
+        if settings.ask in WEIGHING
+        else (_asking(settings, prompt, task),)
+    )
+
+
 def _asking(settings: Settings, prompt: Spoken, task: Task) -> Asking:
+    """Return what is asked while it is taught: the same words, answered by a name of the list where names are weighed later."""
     from fieldguide.tasks.spoken import asked
 
-    return dataclasses.replace(asked(prompt, task, settings.ask if settings.head == "words" else "choice"), seed=None)
+    weighs = settings.head != "words" or settings.ask in WEIGHING
+    return dataclasses.replace(asked(prompt, task, "choice" if weighs else settings.ask), seed=None)
 
 
 def _lessons(examples: Sequence[Example], prompt: Spoken, known: Task) -> list[Lesson]:
@@ -301,6 +263,7 @@ def _teaching(settings: Settings, asking: Asking, pictures: int, bench: Bench) -
         settings.head,
         settings.checkpointing,
         settings.stored,
+        weighs=settings.ask in WEIGHING,
     )
 
 
@@ -309,29 +272,6 @@ def _wanted(settings: Settings, bench: Bench) -> Wanted:
 
     made = Wanted(settings.model, device=bench.device, online=bench.online, seed=bench.seed)
     return dataclasses.replace(made, image_size=settings.image_size, precision=settings.precision)
-
-
-def _note(bench: Bench, settings: Settings, prompt: Spoken, asking: Asking) -> None:
-    """Note what the report tells of what is asked, and how."""
-    from fieldguide.tasks.spoken import answers_in, reading_of
-
-    told = {
-        "name": prompt.name,
-        "source": prompt.source,
-        "hash": asking.hash,
-        "question": asking.question,
-        "text": asking.text(),
-        "answers_in": answers_in(prompt),
-        "reading": reading_of(prompt, settings.reading),
-        "examples": 0,
-        "format": answers_in(prompt),
-        "how": asking.how if settings.head == "words" else settings.head,
-        "temperature": asking.temperature,
-        "most_tokens": asking.most_tokens,
-        "seed": None,
-        "notes": list(asking.made.get("notes", ())),
-    }
-    bench.fact(kind="tuned", prompt=told, head=settings.head, price_in=None, price_out=None)
 
 
 def made_of(settings: Settings) -> dict[str, str]:

@@ -10,7 +10,6 @@ is asked again.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,13 +22,12 @@ from fieldguide.errors import Problem
 from fieldguide.files import digest
 from fieldguide.records import Estimate, Example, Image, Pixels, Prediction, Sending
 from fieldguide.settings import Settings as Base
-from fieldguide.tasks.asking import WEIGHING, Asking
+from fieldguide.tasks.asking import Asking
 from fieldguide.tasks.count import Task
 
 if TYPE_CHECKING:
     from fieldguide.craft.chat.asked import Shelf, Sitting
     from fieldguide.craft.chat.door import Door
-    from fieldguide.craft.chat.orders import Orders
     from fieldguide.craft.chat.weighing import Weighing
     from fieldguide.families import Sizes
     from fieldguide.tasks.spoken import Spoken
@@ -183,28 +181,9 @@ class Prompted:
 
     def predict(self, images: Iterable[Image]) -> Iterator[Prediction]:
         """Yield what was said of each picture and what it is read as, or how probable each class is."""
-        from fieldguide.craft.chat.orders import in_grey
+        from fieldguide.craft.chat import worded
 
-        return in_grey(images, self._answers, self.size) if self.blank else self._answers(images)
-
-    def _answers(self, images: Iterable[Image]) -> Iterator[Prediction]:
-        if self.weighing is not None:
-            yield from self._orders().predict(images, self.weighing, self.size)
-            return
-        from fieldguide.craft.chat.asked import read
-
-        (questions,), prompt = self._orders().questions, self.prompt
-        for key, said in questions.put(images):
-            yield read(key, said, self.task, prompt, self.settings.reading)
-
-    def _orders(self) -> Orders:
-        from fieldguide.craft.chat.asked import Questions
-        from fieldguide.craft.chat.orders import Orders
-
-        shelves = [self.shelf and self.shelf.of(asking) for asking in self.askings]
-        pairs = zip(self.askings, shelves, strict=True)
-        each = (Questions(asking, self.door, self.size, self.examples, shelf, self.sitting) for asking, shelf in pairs)
-        return Orders(tuple(each), self.task.ids)
+        return worded.predicted(self, images)
 
     @property
     def unexplained(self) -> str:
@@ -235,10 +214,9 @@ class Prompted:
 
     def lacking(self, pictures: Iterable[str]) -> int:
         """Return how many of these content hashes have no answer yet, or not in every order of the list."""
-        wanted = set(pictures)
-        if self.shelf is None:
-            return len(wanted)
-        return len(set().union(*(self.shelf.of(asking).without(wanted) for asking in self.askings)))
+        from fieldguide.craft.chat import worded
+
+        return worded.lacking(self, pictures)
 
     def save(self, folder: Path) -> None:
         """Write what was asked, the prompt as a file, the examples, and ``weighing.json``; weights are named by hash and not copied."""
@@ -252,7 +230,7 @@ def fit(train: Sequence[Example], val: Sequence[Example], task: Task, settings: 
 
     Nothing else is learned. Raises `EnvironmentProblem` where validation pictures have no answer yet: the same command goes on.
     """
-    from fieldguide.craft.chat import meant
+    from fieldguide.craft.chat import meant, worded
     from fieldguide.craft.chat.asked import Sitting, shelf_of
     from fieldguide.craft.chat.door import Door, begun
     from fieldguide.tasks import spoken
@@ -271,20 +249,8 @@ def fit(train: Sequence[Example], val: Sequence[Example], task: Task, settings: 
     shelf = shelf_of(bench, askings[0], chat.revision, chat.size, settings.model)
     words, precision = prompt.model_dump_json(indent=1), chat.facts.get("precision")
     made = Prompted(known, settings, askings, door, chat.size, chat.revision, sitting, words, precision, examples, shelf)
-    return _weighing(made, val, bench) if settings.ask in WEIGHING else made
-
-
-def _weighing(made: Prompted, val: Sequence[Example], bench: Bench) -> Prompted:
-    """Return `made` with the form, temperature and threshold that validation pictures choose."""
-    from fieldguide.craft.chat import orders, weighing
-
-    settings, asked = made.settings, made._orders()
-    heard = orders.hear(asked, val, made.sitting, bench.progress)
-    compared = settings.score == "pmi" or (settings.score is None and bool(heard.rows))
-    greys = orders.greys(asked, made.size, made.sitting) if compared else ()
-    found = weighing.chosen(heard.rows, heard.labels, greys, settings.score, settings.unknown)
-    bench.fact(weighing={**found.facts(len(made.askings), settings.unknown), "left_out": heard.left_out})
-    return dataclasses.replace(made, weighing=found)
+    fitted: Prompted = worded.chosen(made, val, bench)
+    return fitted
 
 
 def load(folder: Path) -> Prompted:

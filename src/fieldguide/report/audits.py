@@ -121,7 +121,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Audits:
-    """The section: who was audited, and the prompted contestants that were not."""
+    """The section: who was audited, and the contestants asked in words that were not."""
 
     shown: tuple[Shown, ...]
     waiting: tuple[Contestant, ...]
@@ -129,12 +129,18 @@ class Audits:
 
 def audits(study: Study) -> Audits | None:
     """Return the section; `None` where nobody was audited and nobody could be."""
-    prompted = [one for one in study.scored if one.facts.get("kind") == "prompted"]
+    prompted = [one for one in study.scored if _asked_in_words(one)]
     audited = [one for one in study.contestants if one.name in study.audits]
     if not prompted and not audited:
         return None
     shown = tuple(_shown(one, study.audits[one.name], study) for one in audited)
     return Audits(shown, tuple(one for one in prompted if one.name not in study.audits))
+
+
+def _asked_in_words(contestant: Contestant) -> bool:
+    """Tell whether it could be audited: it was prompted, or taught to answer in words."""
+    facts = contestant.facts
+    return facts.get("kind") == "prompted" or (facts.get("kind") == "tuned" and facts.get("head") == "words")
 
 
 def _shown(contestant: Contestant, audit: Audit, study: Study) -> Shown:

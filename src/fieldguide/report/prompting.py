@@ -118,7 +118,7 @@ def prompting(study: Study, picture: Callable[[str], Thumbnail], most: int = MOS
     told = [
         (c, as_read(c) if weighs(c) else read or Prompted(problem=say.NOT_RECORDED))
         for c, read in found
-        if read or c.facts.get("kind") == "prompted"
+        if read or c.facts.get("kind") == "prompted" or (c.facts.get("kind") == "tuned" and weighs(c))
     ]
     if not told:
         return None

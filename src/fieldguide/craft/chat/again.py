@@ -23,7 +23,7 @@ def seated(own: Any, bench: Bench) -> Any:
 
 
 def varied(own: Any, variation: Variation, bench: Bench) -> Any:
-    """Return `own`, what the room of prompted models has fitted, as `variation` says.
+    """Return `own`, a prompted model or a taught one, as `variation` says.
 
     Training pictures that it shows stay, but for those of classes that are not on the list any more. Whoever answers alone or again has
     answers of its own in the study's file, so that none from before counts, and a call that was stopped goes on.
@@ -59,9 +59,10 @@ def _shelf(own: Any, variation: Variation, bench: Bench, asking: Asking) -> Shel
 def _door(own: Any, alone: bool, bench: Bench) -> Door:
     """Return a way to the same chat, opened once for all variations; for `alone`, one that takes a picture at a time."""
     door: Door = own.door
-    wanted = meant.wanted_of(own.settings, bench, own.precision)
-    if wanted != door.wanted or door.consented != bench.consented:
-        door = Door(wanted, own.revision, consented=bench.consented)
+    if not door.own:
+        wanted = meant.wanted_of(own.settings, bench, own.precision)
+        if wanted != door.wanted or door.consented != bench.consented:
+            door = Door(wanted, own.revision, consented=bench.consented)
     if not alone:
         return door
 

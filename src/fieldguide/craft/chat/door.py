@@ -102,7 +102,8 @@ def begun(door: Door, sitting: Sitting) -> tuple[Chat, Mapping[str, Any]]:
 class Door:
     """Opens one chat at most, in whichever thread comes first; the chat is closed when the door goes.
 
-    `revision` is what the answers of before came from: another model behind the same name is refused.
+    `revision` is what the answers of before came from: another model behind the same name is refused. `opening` opens what `wanted` alone
+    does not name, such as taught weights; the door is `own` then, and no other leads there.
     """
 
     def __init__(
@@ -114,6 +115,7 @@ class Door:
         opening: Callable[[Wanted], Chat] | None = None,
     ) -> None:
         self.wanted, self.revision, self.consented = wanted, revision, consented
+        self.own = opening is not None
         self._opening = opening or opened
         self._chat: Chat | None = None
         self._lock = threading.Lock()

@@ -13,25 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from fieldguide.bench import Bench
-from fieldguide.craft.chat import meant
+from fieldguide.craft.chat import meant, worded
 from fieldguide.craft.chat.asked import Sitting
 from fieldguide.craft.chat.door import Door
 from fieldguide.files import read_json, write_json, write_text
 from fieldguide.tasks import spoken
-from fieldguide.tasks.asking import WEIGHING, as_json, from_json
 
-_TOLD, _PROMPT, _WORDS, _WEIGHING, _SHOWN = (
-    "vlm_prompt.json",
-    "prompt.json",
-    "asked.json",
-    "weighing.json",
-    "examples.safetensors",
-)
+_TOLD, _WORDS, _SHOWN = "vlm_prompt.json", "asked.json", "examples.safetensors"
 
 
 def write(own: Any, folder: Path) -> None:
     """Write `own`, what the room of prompted models has fitted, into `folder`, which is there."""
-    write_json(folder / _PROMPT, as_json(own.asking))
+    worded.save(own, folder)
     write_text(folder / _WORDS, own.words)
     told = {
         "settings": own.settings.model_dump(mode="json"),
@@ -42,9 +35,6 @@ def write(own: Any, folder: Path) -> None:
         "seed": own.door.wanted.seed,
     }
     write_json(folder / _TOLD, told)
-    if own.weighing is not None:
-        orders = [as_json(asking) for asking in own.askings[1:]]
-        write_json(folder / _WEIGHING, {**own.weighing.as_json(), "further_orders": orders})
     if own.examples:
         from safetensors.numpy import save_file
 
@@ -53,15 +43,9 @@ def write(own: Any, folder: Path) -> None:
 
 def read(folder: Path, settings_of: Any) -> Mapping[str, Any]:
     """Return what `write` wrote, by the names that the room has for it; `settings_of` makes settings of their values. Opens no model."""
-    values, askings = read_json(folder / _TOLD), [from_json(read_json(folder / _PROMPT))]
+    values = read_json(folder / _TOLD)
     settings = settings_of(**values["settings"])
-    weighing: Any = None
-    if settings.ask in WEIGHING:
-        from fieldguide.craft.chat.weighing import Weighing
-
-        told = read_json(folder / _WEIGHING)
-        weighing = Weighing.from_json(told)
-        askings += map(from_json, told["further_orders"])
+    askings, weighing = worded.load(folder, settings.ask)
     examples: Any = {}
     if (folder / _SHOWN).exists() or askings[0].examples:
         from safetensors.numpy import load_file
@@ -71,7 +55,7 @@ def read(folder: Path, settings_of: Any) -> Mapping[str, Any]:
     return {
         "task": spoken.from_json(values),
         "settings": settings,
-        "askings": tuple(askings),
+        "askings": askings,
         "door": Door(meant.wanted_of(settings, bench, values["precision"]), values["revision"]),
         "size": values["size"],
         "revision": values["revision"],

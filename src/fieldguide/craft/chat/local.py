@@ -9,7 +9,6 @@ model are not followed: temperature 0 is greedy, and nothing is added to it.
 from __future__ import annotations
 
 import hashlib
-import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -43,8 +42,6 @@ from fieldguide.tasks.asking import Asking
 _LARGE = 64_000_000
 #: Sides of pictures that are asked of the store, in pixels, whatever a processor can take.
 _SMALLEST, _LARGEST = 32, 1024
-#: What its licence says, and few read.
-_LLAMA = "The licence of Llama 3.2 grants no rights in its vision models to people living, or companies based, in the European Union."
 #: Why a picture has no answer where not even one goes through.
 _NO_ROOM = "memory ran out with a single picture"
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -341,7 +338,7 @@ def open_local(wanted: Wanted, load: Callable[[str, Path, torch.dtype], Any] | N
         "image_size": wanted.image_size or size,
         "device": wanted.device,
         "licence": licence,
-        "notes": [_LLAMA] if _of_llama(wanted.model, licence) and config.model_type == "mllama" else [],
+        "notes": local_files.binding(config.model_type, wanted.model, licence),
     }
     revision = local_files.revision(folder, [precision, wanted.image_size, *narrow.named(wanted.bits)])
     # In eight bits it depends on all that goes through at once which columns are kept as they are.
@@ -359,11 +356,6 @@ def open_local(wanted: Wanted, load: Callable[[str, Path, torch.dtype], Any] | N
         ahead=2 * batch,
         context=getattr(model.config.get_text_config(), "max_position_embeddings", None),
     )
-
-
-def _of_llama(*said: str | None) -> bool:
-    """Tell whether the name of a model, or the licence on its card, is that of Llama 3.2: a folder may be called anything."""
-    return any(re.search(r"llama[-_ ]?3[._]2", text, re.IGNORECASE) for text in said if text)
 
 
 def _loader(wanted: Wanted) -> Callable[[str, Path, torch.dtype], Any]:

@@ -24,6 +24,8 @@ from fieldguide.files import digest
 _BESIDE = ("*.json", "*.jinja", "*.txt", "*.model")
 _SHA = re.compile(r"[0-9a-f]{64}")
 _LICENCE = re.compile(r"^licen[cs]e(?:_name)?:\s*['\"]?([^'\"\n]+)", re.MULTILINE)
+#: What its licence says, and few read.
+_LLAMA = "The licence of Llama 3.2 grants no rights in its vision models to people living, or companies based, in the European Union."
 _TOKENISERS = ("tokenizer.json", "vocab.json", "tokenizer.model", "spiece.model", "vocab.txt", "tekken.json")
 
 
@@ -186,6 +188,15 @@ def _content(path: Path) -> str:
         return real.name
     with open(real, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def binding(architecture: str, *said: str | None) -> list[str]:
+    """Return what a licence binds its users to and few read; `said` are the model's name and the licence on its card.
+
+    A folder may be called anything, so either of the two tells.
+    """
+    llama = any(re.search(r"llama[-_ ]?3[._]2", text, re.IGNORECASE) for text in said if text)
+    return [_LLAMA] if llama and architecture == "mllama" else []
 
 
 def licence(folder: Path) -> str | None:

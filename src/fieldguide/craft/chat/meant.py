@@ -108,8 +108,14 @@ def shown_in(asking: Asking, prompt: Prompt, task: Classify) -> tuple[tuple[str,
 
 def told(settings: Any, prompt: Spoken, asked: Sequence[Asking], size: int) -> dict[str, Any]:
     """Return what the log tells of what is asked, and how."""
+    prices = {"price_in": settings.price_in, "price_out": settings.price_out}
+    return {"kind": "prompted", "image_size": settings.image_size or size, "prompt": said(settings, prompt, asked), **prices}
+
+
+def said(settings: Any, prompt: Spoken, asked: Sequence[Asking], how: str | None = None) -> dict[str, Any]:
+    """Return what the log tells of a prompt, of prompted models and of taught ones; `how` is said where it is no way of asking."""
     asking = asked[0]
-    said = {
+    return {
         "name": prompt.name,
         "source": prompt.source,
         "hash": asking.hash,
@@ -119,15 +125,13 @@ def told(settings: Any, prompt: Spoken, asked: Sequence[Asking], size: int) -> d
         "reading": None if asking.how in WEIGHING else spoken.reading_of(prompt, settings.reading),
         "examples": len(asking.examples),
         "format": spoken.answers_in(prompt),
-        "how": asking.how,
+        "how": how or asking.how,
         "temperature": asking.temperature,
         "most_tokens": asking.most_tokens,
         "seed": asking.seed,
         "notes": list(asking.made.get("notes", ())),
         **({"hashes": [one.hash for one in asked]} if len(asked) > 1 else {}),
     }
-    prices = {"price_in": settings.price_in, "price_out": settings.price_out}
-    return {"kind": "prompted", "image_size": settings.image_size or size, "prompt": said, **prices}
 
 
 def check(settings: Any, online: bool) -> None:
@@ -206,6 +210,8 @@ def money(settings: Any, task: Task, pictures: int) -> float | None:
 
 def require_belonging(settings: Any) -> None:
     """Raise `ValueError` for settings that do not belong together."""
+    from fieldguide.craft.chat import worded
+
     model, served = settings.model, behind_server(settings.model)
     if model.startswith(SERVED) and not settings.server:
         raise ValueError("a served model needs server=http://... , the address it answers at")
@@ -215,11 +221,7 @@ def require_belonging(settings: Any) -> None:
         raise ValueError("remote_code and revision belong to moondream/NAME; no other model runs code of its own")
     if settings.bits and (served or model.startswith(MOONDREAM)):
         raise ValueError("bits belongs to models of transformers on this machine (hf/OWNER/NAME, hf/FOLDER, drawn)")
-    given = [name for name in ("score", "orders", "unknown") if getattr(settings, name) is not None]
-    if given and settings.ask not in WEIGHING:
-        raise ValueError(f"{given[0]} belongs to probabilities (add ask=likelihood), and ask={settings.ask} gives none")
-    if settings.ask == "decision" and settings.score in ("token", "byte"):
-        raise ValueError(f"with ask=decision a letter stands for each name, so that score={settings.score} says nothing")
+    worded.require_probable(settings)
 
 
 def expected(settings: Any, task: Task, pictures: int) -> Estimate:

@@ -12,33 +12,39 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
-from fieldguide.bench import Bench
+from fieldguide.craft.calibrated import Calibration, calibrated
 from fieldguide.craft.chat import Wanted
-from fieldguide.craft.chat.asked import Questions, Shelf, Sitting, shelf_of
 from fieldguide.craft.chat.local import Local
 from fieldguide.craft.tuning import heads, keeping, rows
 from fieldguide.craft.tuning.adapters import Student
 from fieldguide.craft.tuning.heads import Head, Kind
 from fieldguide.craft.tuning.keeping import Told
 from fieldguide.errors import PictureError
-from fieldguide.records import Image
+from fieldguide.records import Example, Image, Prediction
 from fieldguide.tasks.asking import UNREADABLE
 
 #: Pictures that a head weighs at a time; a picture is answered the same alone.
 AT_ONCE = 8
+#: A share below this is taken for it, where its logarithm is needed.
+_LEAST = 1e-300
 
 
 @dataclass
 class Taught:
-    """A taught model and its head, there at once or when `opening` has opened them. `revision` names its weights, `size` its pictures."""
+    """A taught model and its head, there at once or when `opening` has opened them. `revision` names its weights, `size` its pictures.
+
+    `temperature` divides the numbers of a head before they become shares.
+    """
 
     told: Told
     kind: Kind
     revision: str
     size: int
     opening: Callable[[], tuple[Student, Head]]
+    temperature: float = 1.0
     _pair: tuple[Student, Head] | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -52,10 +58,6 @@ class Taught:
     def chat(self) -> Local:
         """Return the model as one that is asked."""
         return self.pair()[0].chat
-
-    def said(self, images: Iterable[Image], shelf: Shelf | None, sitting: Sitting) -> Iterator[tuple[str, Any]]:
-        """Yield the content hash of each image and what is said of it."""
-        yield from Questions(self.told.asking, self.chat, self.size, {}, shelf, sitting).put(images)
 
     def weighed(self, images: Iterable[Image]) -> Iterator[tuple[str, tuple[float, ...] | None, str | None, float]]:
         """Yield for each image its hash, the shares of all labels, or why there are none, and seconds."""
@@ -71,14 +73,28 @@ class Taught:
         start = time.perf_counter()
         head: Any = self.pair()[1]
         readable = [image for image, why in some if why is None]
-        found = iter(_shares(head, readable)) if readable else iter(())
+        found = iter(_shares(head, readable, self.temperature)) if readable else iter(())
         seconds = (time.perf_counter() - start) / max(1, len(some))
         for image, why in some:
             yield image.key, None if why else next(found), why, seconds
 
-    def shelf(self, bench: Bench, model: str) -> Shelf | None:
-        """Return where its answers are kept in a study."""
-        return shelf_of(bench, self.told.asking, self.revision, self.size, model) if self.kind == "words" else None
+    def answers(self, images: Iterable[Image], ids: Sequence[str]) -> Iterator[Prediction]:
+        """Yield the class with the largest share of each image, and the shares of all, `ids` being the classes."""
+        for key, shares, why, seconds in self.weighed(images):
+            if shares is None:
+                yield Prediction(key, seconds=seconds, error=why)
+            else:
+                label = ids[max(range(len(shares)), key=lambda at, of=shares: of[at])]  # type: ignore[misc]
+                yield Prediction(key, label, probabilities=shares, seconds=seconds)
+
+    def calibrated(self, val: Sequence[Example], ids: Sequence[str]) -> Calibration:
+        """Return the temperature that suits validation pictures, which divides the numbers of its head from here on."""
+        labels = {one.image.key: ids.index(str(one.label)) for one in val}
+        found = [(labels[key], shares) for key, shares, _, _ in self.weighed(one.image for one in val) if shares is not None]
+        logits = np.log(np.maximum([shares for _, shares in found], _LEAST)).reshape(-1, len(ids))
+        made = calibrated(logits, [label for label, _ in found], np.ones(len(ids), bool))
+        self.temperature *= made.temperature
+        return made
 
     def save(self, folder: Path) -> None:
         """Write what was learned."""
@@ -93,7 +109,7 @@ class Taught:
 
 
 @torch.inference_mode()
-def _shares(head: Any, images: Sequence[Image]) -> list[tuple[float, ...]]:
+def _shares(head: Any, images: Sequence[Image], temperature: float) -> list[tuple[float, ...]]:
     """Return the shares of all labels of each picture; those of one length go through together, so that nothing is padded."""
     made: list[tuple[float, ...]] = [()] * len(images)
     alike: dict[tuple[int, bool], list[int]] = {}
@@ -101,7 +117,7 @@ def _shares(head: Any, images: Sequence[Image]) -> list[tuple[float, ...]]:
         row = head.rows.asked(image)
         alike.setdefault((row.prompt, row.looks is None), []).append(at)
     for places in alike.values():
-        logits = head.weighed([images[at] for at in places]).double().softmax(1)
+        logits = head.weighed([images[at] for at in places]).double().div(temperature).softmax(1)
         for at, shares in zip(places, logits.tolist(), strict=True):
             made[at] = tuple(shares)
     return made

@@ -51,11 +51,12 @@ class Head(Protocol):
 
 @dataclass
 class Words:
-    """The answer, token by token."""
+    """The answer, token by token. With `among`, what it answers while it is taught is the likeliest label as a whole."""
 
     student: Student
     rows: Rows
     module: nn.Module | None = None
+    among: Labels | None = None
 
     def weight(self, lesson: Lesson) -> int:
         """Return the tokens of the answer."""
@@ -66,7 +67,10 @@ class Words:
         return loss(self.student.network, self.rows.batch([self.rows.row(lesson) for lesson in lessons]))
 
     def answers(self, lessons: Sequence[Lesson]) -> Iterator[str | None]:
-        """Yield what the model says when it is asked."""
+        """Yield what the model says when it is asked, or the label that is likeliest."""
+        if self.among is not None:
+            yield from self.among.answers(lessons)
+            return
         for one in said(self.rows, [lesson.image for lesson in lessons]):
             yield None if one.error else one.text
 

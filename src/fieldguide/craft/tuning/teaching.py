@@ -13,7 +13,7 @@ from fieldguide.craft.tuning.adapters import Student
 from fieldguide.craft.tuning.heads import Head, Kind
 from fieldguide.craft.tuning.rows import Rows
 from fieldguide.craft.tuning.training import Course, Judge, Plan, exact
-from fieldguide.errors import plain
+from fieldguide.errors import DataProblem, plain
 from fieldguide.records import Pixels
 from fieldguide.tasks.asking import Asking
 
@@ -25,7 +25,8 @@ COUNTED = 8
 class Teaching:
     """What is taught to which model, and how. `store` tells whether features of frozen towers are kept: ``auto`` or ``off``.
 
-    `checkpointing` computes activations a second time instead of keeping them.
+    `checkpointing` computes activations a second time instead of keeping them. `weighs` tells that who was taught words will be asked
+    how probable each label is: so do looks at validation, by the sum of each label.
     """
 
     wanted: Wanted
@@ -36,6 +37,7 @@ class Teaching:
     checkpointing: bool = False
     store: Literal["auto", "off"] = "auto"
     examples: Mapping[str, Pixels] = field(default_factory=dict)
+    weighs: bool = False
 
 
 def opened(teaching: Teaching, lessons: Sequence[Lesson], bench: Bench) -> tuple[Student, Head]:
@@ -59,7 +61,20 @@ def opened(teaching: Teaching, lessons: Sequence[Lesson], bench: Bench) -> tuple
     head = heads.head_of(teaching.head, student, chosen, bench.seed)
     if isinstance(head, heads.Labels):
         heads.require_weighable(head, lessons[0])
+    if isinstance(head, heads.Words) and teaching.weighs:
+        head.among = _among(student, chosen, lessons[0])
+        bench.fact(looked_by="words" if head.among is None else "sums")
     return student, head
+
+
+def _among(student: Student, made: Rows, lesson: Lesson) -> heads.Labels | None:
+    """Return what weighs labels in one pass; `None` where this architecture cannot: looks are then taken by what it says."""
+    found = heads.Labels(student, made)
+    try:
+        heads.require_weighable(found, lesson)
+    except DataProblem:
+        return None
+    return found
 
 
 def _stored(student: Student, plainly: Rows, teaching: Teaching, lessons: Sequence[Lesson], bench: Bench) -> tuple[Rows, str]:
