@@ -106,7 +106,10 @@ def test_money_and_what_is_sent_are_told_of_counts() -> None:
     )
     sent = vlm_prompt.sends(settings, COUNT, families.Sizes(10, 2, 5))
     assert sent is not None and sent.pictures == 7 and sent.tokens_out >= 7 * 3 * 4
-    assert vlm_prompt.estimate(settings, COUNT, families.Sizes(10, 2, 5)).money == pytest.approx(sent.tokens_out / 1e6)
+    before = vlm_prompt.first(settings)
+    assert before is not None and before.made > 1 and before.tokens_out
+    expected = (sent.tokens_out + before.tokens_out) / 1e6
+    assert vlm_prompt.estimate(settings, COUNT, families.Sizes(10, 2, 5)).money == pytest.approx(expected)
 
 
 def test_a_taught_model_that_counts_keeps_the_contract(tmp_path: Path) -> None:
