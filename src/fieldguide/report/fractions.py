@@ -88,7 +88,8 @@ def _points(line: Json, measure: Measure) -> Iterable[tuple[int, float, float | 
 
 
 def _told(line: Json) -> Told:
-    outcome = str((line.get("pair") or {}).get("outcome", ""))
+    pair = line.get("pair") or {}
+    outcome = str(pair.get("outcome", "")) if pair.get("difference", 0.0) is not None else ""
     state, sign = _STATES.get(outcome, ("other", "≈" if outcome else "–"))
     return Told(str(line["name"]), state, sign, say.glued(str(line["sentence"])))
 

@@ -77,7 +77,7 @@ def mean_error(study: Study) -> list[Figure]:
         _interval(axes, score, y, contestant.slot, offset=0.0)
         axes.text(1.03, y, f"{score['value']:.2f}", transform=axes.get_yaxis_transform(), va="center", color=INK)
     axes.text(1.03, -0.9, "error", transform=axes.get_yaxis_transform(), va="center", color=FAINT)
-    axes.set_xlabel("mean error of a count over the answered test pictures, in things, with 95 % intervals; less is better")
+    axes.set_xlabel("mean error of a count, in things, with 95 % intervals: less is better")
     rows = [(c.name, c.family, *s.values(), (c.metric("mae") or {}).get("n")) for c, s in shown]
     header = ("contestant", "family", "mae", "low", "high", "pictures")
     return [Figure("mean_error", "Mean error of a count of every contestant with its 95 % interval", figure, header, rows)]
