@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ from tests.report.test_axe import axe as axe
 from tests.report.test_axe import found
 
 import fieldguide
+from fieldguide import api
+from fieldguide.asked import Entry
 
+HALF = Entry(name="count_baseline@50", family="count_baseline", fraction=0.5)
 pytestmark = [pytest.mark.browser, pytest.mark.slow(keep=1)]
 
 
@@ -19,8 +23,12 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow(keep=1)]
 def page_of_counts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("counts")
     root = write_set(folder / "things", {"train": 10, "valid": 4, "test": 9})
-    names = ("count_baseline", "count_baseline/median", "count_baseline/commonest")
-    return fieldguide.compare(root, names, out=folder / "s", task="count", worth=("dot=1", "ring=2")).report
+    names = ("count_baseline", "count_baseline/median", "count_baseline/commonest", HALF)
+    study = fieldguide.compare(root, names, out=folder / "s", task="count", worth=("dot=1", "ring=2"))
+    run = study.folder / "runs" / "count_baseline"
+    (run / "seeds" / "43").mkdir(parents=True)  # as if there were chance in it
+    shutil.copy(run / "predictions.parquet", run / "seeds" / "43")
+    return api.redraw(study.folder).report
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
@@ -38,7 +46,7 @@ def test_it_opens_silently_and_can_be_used_by_all(
     page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
     sections = page.eval_on_selector_all("main section", "all => all.map(one => one.id)")
     links = page.eval_on_selector_all(".toc a", "all => all.map(one => one.getAttribute('href').slice(1))")
-    assert sections == links and "counting" in links
+    assert sections == links and {"counting", "counting_seeds", "counting_fractions"} <= set(links)
     inside = page.evaluate(
         "[...document.querySelectorAll('.boxes')].every(svg => { const a = svg.getBoundingClientRect(),"
         " b = svg.previousElementSibling.getBoundingClientRect(); return Math.abs(a.width - b.width) < 2 && Math.abs(a.top - b.top) < 2; })"
