@@ -102,6 +102,9 @@ def _named(ids: Sequence[str], labels: Sequence[str] | None) -> tuple[str, ...]:
 
 
 def _of_run(folder: Path) -> Subject:
+    study = folder.resolve().parent.parent
+    if (study / "manifest.parquet").exists():
+        gather.labelled(study)  # what counts gives no probability of a class that a map could be of
     fitted = runs.load(folder)
     ids = tuple(read_own(folder / "model" / "fieldguide.json")["classes"])
     names = {info.id: info.name for info in read_classes(folder / "model" / "classes.toml", ids)}

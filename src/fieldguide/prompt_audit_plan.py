@@ -135,11 +135,13 @@ def subject_of(run: Path) -> Subject:
     """Return the contestant of ``STUDY/runs/NAME``; raises `UsageProblem` where there is none that was asked in words."""
     run = run.resolve()
     study = next((folder for folder in (run, run.parent, run.parent.parent) if (folder / "manifest.parquet").exists()), None)
-    if study is None or run.parent != study / "runs" or not run.is_dir():
+    if study is None:
+        raise _no_run(run, study)
+    manifest = gather.labelled(study)
+    if run.parent != study / "runs" or not run.is_dir():
         raise _no_run(run, study)
     if not (run / "model" / "fieldguide.json").exists() or not runs.whole(run):
         raise _other(run, study, f"{plain(run.name)} has not answered yet.")
-    manifest = gather.labelled(study)
     described = read_own(run / "model" / "fieldguide.json")
     family = str(described.get("family"))
     if not _worded(run):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from fieldguide.data.classes import read_classes
+from fieldguide.data.tables import read_predictions
 from fieldguide.files import read_json, write_json
 from fieldguide.records import ClassInfo, Manifest, Prediction
 from fieldguide.tasks.classify import Classify, fold
@@ -32,6 +33,12 @@ def write_readings(run: Path, predictions: Sequence[Prediction], manifest: Manif
         (run / FILE).unlink(missing_ok=True)
         return
     write_json(run / FILE, told(run.name, predictions, manifest, task_of(run, manifest), headline_of(settings)))
+
+
+def further_answers(run: Path) -> dict[int, list[Prediction]]:
+    """Return the answers of further seeds by seed, the lowest first."""
+    found = {int(path.parent.name): path for path in run.glob("seeds/*/predictions.parquet") if path.parent.name.isdigit()}
+    return {seed: read_predictions(found[seed]) for seed in sorted(found)}
 
 
 def task_of(run: Path, manifest: Manifest) -> Classify:

@@ -340,10 +340,11 @@ def load(folder: Path) -> Fitted:
     model = folder / "model"
     described = model / "fieldguide.json"
     if not described.exists():
+        found = {str(path.parent.relative_to(folder)) for path in (*folder.glob("*/model"), *folder.glob("runs/*/model"))}
         raise UsageProblem(
             f"{plain(folder)} holds no fitted contestant.",
             "The folder of one contestant: STUDY/runs/NAME, after `fieldguide compare` has finished it.",
-            f"Allowed here: {', '.join(sorted(path.parent.name for path in folder.glob('*/model'))) or 'nothing'}.",
+            f"Allowed here: {', '.join(sorted(found)) or 'nothing'}.",
         )
     return _loaded(str(read_own(described).get("family")), model)
 

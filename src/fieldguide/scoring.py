@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from fieldguide.before_after import Spoken, named_side, spoken, write_before_after
 from fieldguide.data.tables import read_predictions
 from fieldguide.files import damaged, read_own, read_toml, sweep, write_json
-from fieldguide.reading import write_readings
-from fieldguide.records import Manifest, Prediction
+from fieldguide.reading import further_answers, write_readings
+from fieldguide.records import Manifest
 from fieldguide.same_question import Key, asked_of, write_questions
 from fieldguide.scoring_counts import score_counted
 
@@ -86,7 +86,7 @@ def _scored(folder: Path, manifest: Manifest, dropped: bool) -> _Pile:
     for run in sorted(path.parent for path in (folder / "runs").glob("*/predictions.parquet")):
         sweep(run)
         predictions = read_predictions(run / "predictions.parquet")
-        scored = with_seeds(score_run(run.name, predictions, manifest), manifest.seed, _others(run), manifest)
+        scored = with_seeds(score_run(run.name, predictions, manifest), manifest.seed, further_answers(run), manifest)
         write_json(run / "scores.json", scored)
         settings = _settings(run / "settings.toml")
         write_readings(run, predictions, manifest, settings)
@@ -111,12 +111,6 @@ def _scored(folder: Path, manifest: Manifest, dropped: bool) -> _Pile:
         if by_chance is not None:
             pile.by_chance[run.name] = bool(by_chance)
     return pile
-
-
-def _others(run: Path) -> dict[int, list[Prediction]]:
-    """Return the answers of further seeds, in order of the seeds."""
-    found = {int(path.parent.name): path for path in run.glob("seeds/*/predictions.parquet") if path.parent.name.isdigit()}
-    return {seed: read_predictions(found[seed]) for seed in sorted(found)}
 
 
 def _settings(path: Path) -> dict[str, Any]:

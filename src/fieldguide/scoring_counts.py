@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +15,8 @@ from fieldguide.before_after import Spoken, spoken, write_before_after
 from fieldguide.data.classes import read_classes
 from fieldguide.data.tables import read_predictions
 from fieldguide.errors import UsageProblem, allowed_names, plain
-from fieldguide.files import damaged, read_toml, sweep, write_json
-from fieldguide.reading import task_of
+from fieldguide.files import damaged, read_own, read_toml, sweep, write_json
+from fieldguide.reading import further_answers, task_of
 from fieldguide.records import ClassInfo, Manifest, Prediction
 from fieldguide.tasks.count import PLAIN, Count, Written
 from fieldguide.tasks.count_asking import CountPrompt, count_prompt_names, read_count_prompt
@@ -24,6 +25,7 @@ from fieldguide.tasks.count_reading import answered, read_counts
 if TYPE_CHECKING:
     from fieldguide.evaluate.before_after import Side
     from fieldguide.evaluate.counting import CountSheet, Exact
+    from fieldguide.evaluate.fractions import Point
 
 
 #: What one that can write nothing but counts is called.
@@ -36,38 +38,73 @@ def counting_terms(asked: Asked, old: Asked) -> dict[str, Any]:
     return {"task": old.task, "count": old.count, "worth": asked.worth or old.worth, "exact": exact}
 
 
+@dataclass
+class _Pile:
+    """What has been scored so far: every run's answers, the scores of those on all training pictures, and points by number of pictures."""
+
+    sheets: dict[str, CountSheet] = field(default_factory=dict)
+    compared: dict[str, dict[str, Any]] = field(default_factory=dict)
+    points: list[Point] = field(default_factory=list)
+    by_chance: dict[str, bool] = field(default_factory=dict)
+
+    def add(self, run: Path, scored: dict[str, Any], sheet: CountSheet, fraction: float) -> None:
+        """Take in what `run` counted, fitted on `fraction` (0 to 1) of the training pictures."""
+        from fieldguide.evaluate.counting_pairs import as_labels
+        from fieldguide.evaluate.fractions import Point
+
+        self.sheets[run.name] = sheet
+        if (run / "fit.json").exists():
+            pictures = int(read_own(run / "fit.json").get("n_train", 0))
+            name = run.name.rpartition("@")[0] if fraction < 1 else run.name
+            self.points.append(Point(name, fraction, pictures, as_labels(sheet, sheet.right, sheet.answered), scored))
+        if fraction < 1:
+            return
+        self.compared[run.name] = scored
+        if (run / "cost.json").exists() and (by_chance := read_own(run / "cost.json").get("by_chance")) is not None:
+            self.by_chance[run.name] = bool(by_chance)
+
+
 def score_counted(folder: Path, manifest: Manifest) -> None:
     """Score the study in `folder` and compare its contestants; those on a part of the training pictures have scores and are not compared.
+
+    What further seeds counted is scored like the rest, and told beside it.
 
     Raises `UsageProblem` where a value is given for a class that the study does not count.
     """
     from fieldguide.evaluate.counting import count_sheet, score_count_run
     from fieldguide.evaluate.counting_pairs import compare_counts
+    from fieldguide.evaluate.counting_repeated import counted_again, growth_of_counts, with_count_seeds
 
     asked = _toml(folder / "study.toml")
     task = _task(folder, manifest)
     worth = values(asked.get("worth", ()), task)
     exact: Exact = "text" if asked.get("exact") == "text" else "counts"
-    sheets: list[CountSheet] = []
-    scores: list[dict[str, Any]] = []
-    talking: list[Spoken] = []
+    pile, talking = _Pile(), list[Spoken]()
     for run in sorted(path.parent for path in (folder / "runs").glob("*/predictions.parquet")):
         sweep(run)
         settings, predictions = _toml(run / "settings.toml"), read_predictions(run / "predictions.parquet")
         written = _written(settings, task, run / "model" / "asked.json")
         say = partial(task.say, written=written)
-        scored = score_count_run(run.name, predictions, manifest, worth=worth, say=say, exact=exact)
+        scores_of = partial(score_count_run, run.name, manifest=manifest, worth=worth, say=say, exact=exact)
+        again = {seed: scores_of(told) for seed, told in further_answers(run).items()}
+        scored = with_count_seeds(scores_of(predictions), manifest.seed, again)
         write_json(run / "scores.json", scored)
-        if float(settings.get("fraction", 1.0)) == 1:
-            scores.append(scored)
-            sheets.append(count_sheet(run.name, predictions, manifest.part("test"), manifest.classes, say, exact))
-            if (one := spoken(run, partial(_side, run, predictions, manifest, sheets[-1], written), _HELD)) is not None:
-                talking.append(one)
+        sheet = count_sheet(run.name, predictions, manifest.part("test"), manifest.classes, say, exact)
+        pile.add(run, scored, sheet, float(settings.get("fraction", 1.0)))
+        if run.name in pile.compared and (
+            one := spoken(run, partial(_side, run, predictions, manifest, sheet, written), _HELD)
+        ):
+            talking.append(one)
+    sheets = [pile.sheets[run] for run in pile.compared]
     for name in ("suspects.json", "causes.json", "kinds.json", "slices.json", *(() if sheets else ("comparison.json",))):
         (folder / name).unlink(missing_ok=True)
     write_before_after(folder, talking, worth if worth.keys() >= set(manifest.classes) else None)
     if sheets:
-        write_json(folder / "comparison.json", compare_counts(sheets, manifest, scores))
+        scores = [pile.compared[run] for run in pile.compared]
+        comparison = compare_counts(sheets, manifest, scores)
+        comparison |= counted_again(scores, comparison["order"], pile.by_chance)
+        comparison |= growth_of_counts(pile.points, pile.sheets, comparison["alpha"])
+        write_json(folder / "comparison.json", comparison)
 
 
 def values(given: Any, task: Count) -> dict[str, float]:

@@ -255,13 +255,12 @@ def counts(study: Any) -> None:
     for name in comparison["order"]:
         parts = study.scores(name)["parts"]
         found = parts["test"]["metrics"]
-        values = [found[metric]["value"] for metric in ("mae", "bias")]
-        values.append(parts["val"]["metrics"]["mae"]["value"] if parts["val"] else None)
+        values = [found["mae"], found["bias"], parts["val"]["metrics"]["mae"] if parts["val"] else {"value": None}]
         table.add_row(
             Text(plain(name, 60)),
             Text(comparison["letters"].get(name, "")),
             Text(percent(found["exact"])),
-            *(Text("-" if value is None else f"{value:.2f}") for value in values),
+            *(Text(_error(value)) for value in values),
             Text(percent(found["parsed"], interval=False)),
             Text(duration(study.cost(name).get("fit_seconds"))),
         )
@@ -270,10 +269,28 @@ def counts(study: Any) -> None:
         if row["outcome"] in ("a nearer", "b nearer"):
             near, far = (row["a"], row["b"]) if row["outcome"] == "a nearer" else (row["b"], row["a"])
             say(f"{near} is nearer than {far}: by {abs(row['difference']):.2f} in a count (p = {row['p_holm']:.2g}).", "dim")
+    for told in (line for part in ("seeds", "seeds_mae") for line in comparison.get(part, {}).get("neighbours", [])):
+        say(told["sentence"], "dim")
+    for exact, error in zip(comparison.get("fractions", []), _in_order(comparison), strict=True):
+        points = zip(exact["points"], error["points"], strict=True)
+        shown = (f"{one['pictures']:,} pictures {percent(one['exact'])}, error {_error(other['mae'])}" for one, other in points)
+        say(f"{exact['name']}: {'; '.join(shown)}")
+        say(exact["sentence"], "bold")
+        say(error["sentence"], "bold")
     for name, outcome in study.outcomes.items():
         if outcome in ("failed", "not run"):
             failure = study.failure(name)
             say(f"{name}: {outcome}. {failure.get('given', '')} {failure.get('next', '')}", "red")
+
+
+def _in_order(comparison: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return what is told of errors on fewer pictures, in the order of exact answers."""
+    by_name = {line["name"]: line for line in comparison.get("fractions_mae", [])}
+    return [by_name[line["name"]] for line in comparison.get("fractions", [])]
+
+
+def _error(entry: Mapping[str, Any]) -> str:
+    return "-" if entry["value"] is None else f"{entry['value']:.2f}"
 
 
 def _with_and_without(comparison: Mapping[str, Any]) -> None:

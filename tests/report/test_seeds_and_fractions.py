@@ -103,7 +103,7 @@ def test_the_table_is_exact_and_the_best_line_stands_first(study: Study, maker: 
     )
     section = fractions(with_fractions(study, *lines))
     assert section.columns == ("250", "500", "1,000")
-    assert [[None if cell is None else cell.accuracy.number for cell in row.cells] for row in section.rows] == [
+    assert [[None if cell is None else cell.value.number for cell in row.cells] for row in section.rows] == [
         [0.6, 0.7, 0.8],
         [None, 0.4, 0.4],
     ]

@@ -180,7 +180,7 @@ def _terms(given: dict[str, Any]) -> Any:
 
 
 @sweeps.command("data-fraction")
-@asks("split", "seed", "seeds", "alike", "leaks", "store_gb", "Terms.yes", "Terms.limit")
+@asks("split", "seed", "seeds", "alike", "leaks", "store_gb", "task", "count", "worth", "exact", "Terms.yes", "Terms.limit")
 def data_fraction(
     source: Annotated[
         str, typer.Argument(help="Folder of class folders, split folders, table, archive, hf:NAME, or a study.toml.")

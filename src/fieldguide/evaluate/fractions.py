@@ -18,6 +18,8 @@ from fieldguide.evaluate.answers import AnswerSheet
 from fieldguide.evaluate.pairs import Pair, paired
 from fieldguide.evaluate.verdict import format_p
 
+UNKNOWN = "not known, for there is no run on all training pictures, or none on fewer."
+
 
 @dataclass(frozen=True, eq=False)
 class Point:
@@ -33,26 +35,34 @@ class Point:
     scored: Mapping[str, Any]
 
 
-def growth(points: Sequence[Point], alpha: float) -> dict[str, Any]:
+def growth(points: Sequence[Point], alpha: float, metric: str = "accuracy") -> dict[str, Any]:
     """Return the part ``fractions`` of ``comparison.json``, best contestant first; nothing where all had all pictures.
 
-    The tests, one for each contestant, are corrected after Holm over the contestants at the level `alpha`.
+    The tests, one for each contestant, are corrected after Holm over the contestants at the level `alpha`. `metric` is what ``scores.json``
+    calls the share of pictures that `sheet` has right.
     """
-    lines: dict[str, list[Point]] = {}
-    for point in sorted(points, key=lambda point: point.pictures):
-        lines.setdefault(point.contestant, []).append(point)
-    lines = {name: line for name, line in lines.items() if any(point.fraction < 1 for point in line)}
+    lines = by_contestant(points)
     if not lines:
         return {}
-    couples = {name: couple for name, line in lines.items() if (couple := _couple(line)) is not None}
+    couples = {name: found for name, line in lines.items() if (found := couple(line)) is not None}
     tested = paired([(whole.sheet, part.sheet) for part, whole in couples.values()], alpha)
     pairs = dict(zip(couples, tested, strict=True))
     order = sorted(lines, key=lambda name: (-lines[name][-1].sheet.accuracy, name))
     told = [_told(name, lines[name], couples.get(name), pairs.get(name), alpha) for name in order]
+    for line in told:
+        line["points"] = [point_of(point, metric) for point in lines[line["name"]]]
     return {"fractions": told}
 
 
-def _couple(line: Sequence[Point]) -> tuple[Point, Point] | None:
+def by_contestant(points: Sequence[Point]) -> dict[str, list[Point]]:
+    """Return the points of each contestant that had a part of the pictures, the fewest first."""
+    lines: dict[str, list[Point]] = {}
+    for point in sorted(points, key=lambda point: point.pictures):
+        lines.setdefault(point.contestant, []).append(point)
+    return {name: line for name, line in lines.items() if any(point.fraction < 1 for point in line)}
+
+
+def couple(line: Sequence[Point]) -> tuple[Point, Point] | None:
     """Return the part that is nearest to half of the pictures, and all of them; `None` where one of them is missing."""
     whole = next((point for point in line if point.fraction == 1), None)
     if whole is None:
@@ -62,25 +72,26 @@ def _couple(line: Sequence[Point]) -> tuple[Point, Point] | None:
 
 
 def _told(
-    name: str, line: Sequence[Point], couple: tuple[Point, Point] | None, pair: Pair | None, alpha: float
+    name: str, line: Sequence[Point], halves: tuple[Point, Point] | None, pair: Pair | None, alpha: float
 ) -> dict[str, Any]:
     slope = per_doubling([(point.pictures, point.sheet.accuracy) for point in line])
-    told: dict[str, Any] = {"name": name, "points": [_point(point) for point in line], "pair": None, "per_doubling": slope}
-    if couple is None or pair is None:
-        return {**told, "sentence": f"{name}: not known, for there is no run on all training pictures, or none on fewer."}
-    part, whole = couple
-    sentence = _sentence(name, couple, pair, alpha)
+    told: dict[str, Any] = {"name": name, "pair": None, "per_doubling": slope}
+    if halves is None or pair is None:
+        return {**told, "sentence": f"{name}: {UNKNOWN}"}
+    part, whole = halves
+    sentence = _sentence(name, halves, pair, alpha)
     if slope is not None and len({point.pictures for point in line}) > 2:
         sentence += _on_average(slope, line, pair)
     told["pair"] = {**pair.as_dict(), "pictures_a": whole.pictures, "pictures_b": part.pictures}
     return {**told, "sentence": sentence}
 
 
-def _point(point: Point) -> dict[str, Any]:
-    accuracy = point.scored["parts"]["test"]["metrics"]["accuracy"]
+def point_of(point: Point, metric: str, spread: str = "spread") -> dict[str, Any]:
+    """Return one point as ``comparison.json`` has it: its `metric` and the `spread` over seeds as they stand in ``scores.json``."""
+    score = point.scored["parts"]["test"]["metrics"][metric]
     counts = {"n": point.sheet.n, "correct": point.sheet.correct, "failed": point.scored["parts"]["test"]["failed"]}
-    told = {"run": point.sheet.run, "fraction": point.fraction, "pictures": point.pictures, "accuracy": accuracy, **counts}
-    return {**told, "spread": point.scored.get("spread")}
+    told = {"run": point.sheet.run, "fraction": point.fraction, "pictures": point.pictures, metric: score, **counts}
+    return {**told, "spread": point.scored.get(spread)}
 
 
 def per_doubling(points: Sequence[tuple[int, float]]) -> float | None:
@@ -95,9 +106,9 @@ def per_doubling(points: Sequence[tuple[int, float]]) -> float | None:
     return float((x @ y) / (x @ x))
 
 
-def _sentence(name: str, couple: tuple[Point, Point], pair: Pair, alpha: float) -> str:
+def _sentence(name: str, halves: tuple[Point, Point], pair: Pair, alpha: float) -> str:
     """Say what the test of all pictures against about half of them supports, and no more."""
-    part, whole = couple
+    part, whole = halves
     span = f"From {part.pictures:,} to {whole.pictures:,} training pictures"
     bounds = (
         f"[{_points(pair.low)} to {_points(pair.high)}]" if pair.low < 0 else f"[{100 * pair.low:.1f}-{100 * pair.high:.1f}]"

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from fieldguide.report import say
 from fieldguide.report.both_readings import Column, columns
 from fieldguide.report.charts import Axis, axis_for, heat, strip, strip_axis
+from fieldguide.report.measured import ACCURACY
 from fieldguide.report.read import Contestant, Json, Study
 from fieldguide.report.say import MISSING, NOT_APPLICABLE, Value
 
@@ -115,7 +116,7 @@ def _row(contestant: Contestant, study: Study, axis: Axis, chance: float | None)
         fit=_fit(cost),
         per_image=say.number(cost.get("ms_per_image"), say.milliseconds),
         money=say.number(cost.get("money"), lambda amount: f"{amount:.2f}"),
-        seeds=say.over_seeds(contestant.spread),
+        seeds=ACCURACY.over_seeds(contestant.spread),
         n=say.number((contestant.test or {}).get("n"), say.count),
     )
 

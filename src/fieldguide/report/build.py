@@ -170,7 +170,16 @@ def _counting_page(study: Study, picture: Any, most: int, edition: Edition) -> s
     """Return the page of a study of counts, which has sections of its own; published figures where it follows a recipe."""
     beside = published.beside(study)
     taught_to_count = counting_taught.counting_taught(study, picture, most)
-    lacking = {"published": not beside, "counting_taught": taught_to_count is None}
+    again = {f"seeds_{name}": seeds.seeds(study, measure) for name, measure in counting.MEASURES}
+    parts = {f"fractions_{name}": fractions.fractions(study, measure) for name, measure in counting.MEASURES}
+    drawn, without = curves.curves(study)
+    lacking = {
+        "published": not beside,
+        "counting_taught": taught_to_count is None,
+        "counting_seeds": not again["seeds_exact"].shown,
+        "counting_fractions": not parts["fractions_exact"].shown,
+        "curves": not drawn,
+    }
     values = {
         "study": study,
         "published": beside,
@@ -180,6 +189,10 @@ def _counting_page(study: Study, picture: Any, most: int, edition: Edition) -> s
         "edition": edition,
         "counting": counting.counting(study, picture, most),
         "counting_taught": taught_to_count,
+        **again,
+        **parts,
+        "curves": drawn,
+        "without_curves": without,
         "trust": trust.trust(study),
         "hashes": hashes.hashes(study),
         "study_lines": _lines(study.text),

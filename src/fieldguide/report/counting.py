@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fieldguide.records import ManifestRow
-from fieldguide.report import say
+from fieldguide.report import measured, say
 from fieldguide.report.read import Answer, Contestant, Json, Study
 from fieldguide.report.say import Value
 from fieldguide.report.thumbnails import Thumbnail
@@ -18,13 +18,18 @@ SECTIONS = (
     ("counting", "Counting"),
     ("published", "Published"),
     ("counting_pairs", "Differences"),
+    ("counting_seeds", "Seeds"),
+    ("counting_fractions", "More pictures?"),
     ("counting_taught", "Taught"),
     ("counting_classes", "Classes"),
     ("counting_pictures", "Pictures"),
+    ("curves", "Curves"),
     ("trust", "Trust"),
     ("reproduce", "Reproduce"),
     ("counting_method", "Method"),
 )
+#: What is told over seeds and parts of the training pictures: the name of the value on the page, and the measure.
+MEASURES = (("exact", measured.EXACT), ("errors", measured.ERROR))
 #: Pictures that are shown: the furthest off, then those in the middle, then the nearest.
 MOST_PICTURES = 12
 #: Hues and dashes of boxes; classes beyond share them.
@@ -49,6 +54,8 @@ class Row:
     kinds: tuple[tuple[str, str], ...]
     val: Value
     val_mae: Value
+    seeds: str
+    seeds_mae: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,22 +201,14 @@ def _row(contestant: Contestant, compared: Json) -> Row:
         kinds=tuple((KINDS.get(str(kind), "failed otherwise"), say.count(count)) for kind, count in kinds.items()),
         val=score("exact", "val"),
         val_mae=number(contestant.metric("mae", "val")),
+        seeds=measured.EXACT.over_seeds(contestant.spread),
+        seeds_mae=measured.ERROR.over_seeds(contestant.spread_mae),
     )
 
 
 def number(entry: Json | None, signed: bool = False) -> Value:
     """Return a mean error with its interval; `signed` shows on which side of nothing it lies."""
-    if entry is None or entry.get("value") is None:
-        return say.score(entry, share=False)
-    value, low, high = entry["value"], entry.get("low"), entry.get("high")
-
-    def words(one: float) -> str:
-        text = say.decimal(one, 2)
-        return f"+{text}" if signed and one > 0 and float(f"{one:.2f}") else text
-
-    note = "" if low is None or high is None else f"{words(low)} to {words(high)}"
-    over = f"over {say.count(entry['n'])} pictures" if entry.get("n") is not None else ""
-    return Value(words(value), float(value), note, f"95 % interval {note}, {over}" if note else over)
+    return measured.error(entry, measured.fewer_or_more if signed else measured.things)
 
 
 def _reference(study: Study, compared: Json, rows: Sequence[Row]) -> Contestant | None:

@@ -40,9 +40,7 @@ def draw(folder: Path, reader: Pictures, wanted: Wanted = REPORT) -> Drawn:
     write_text(page, build.render(study, reader, edition=build.Edition(beside=with_pages)))
     changed = exports.write(folder, study)
     notes: list[str] = []
-    if wanted.figures and study.manifest.task == "count":
-        notes.append("There are no figures of a study of counts yet; its numbers are in leaderboard.csv and scores.json.")
-    elif wanted.figures or (changed and pictures.exists()):
+    if wanted.figures or (changed and pictures.exists()):
         notes += _kept_up(lambda: figures.draw(pictures, study), pictures, wanted.figures, figures.OWN)
     if with_pages:
         notes += _kept_up(lambda: pages.write(place, study, reader), place, wanted.folder, pages.OWN)

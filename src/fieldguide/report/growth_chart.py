@@ -1,4 +1,4 @@
-"""Inline SVG of accuracy against number of training pictures, on a logarithmic axis, with intervals."""
+"""Inline SVG of accuracy, or of another measure, against number of training pictures, on a logarithmic axis, with intervals."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from fieldguide.report.charts import Axis, axis_for
-from fieldguide.report.say import clean, count, percent
+from fieldguide.report.charts import Axis
+from fieldguide.report.measured import ACCURACY, Measure
+from fieldguide.report.say import clean, count
 
 WIDTH, HEIGHT = 780, 340
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 190, 16, 44
@@ -42,15 +43,15 @@ class _Plot:
         return round(HEIGHT - _BOTTOM - share * (HEIGHT - _TOP - _BOTTOM), 1)
 
 
-def growth_chart(lines: Sequence[Line]) -> Markup:
+def growth_chart(lines: Sequence[Line], measure: Measure = ACCURACY) -> Markup:
     """Return the chart, each line named at its end; empty where no line has a point. Its numbers stand in the table beside it."""
     drawn = [line for line in lines if line.points]
     if not drawn:
         return Markup("")
     shares = [share for line in drawn for point in line.points for share in point[1:] if share is not None]
     sizes = sorted({point[0] for line in drawn for point in line.points})
-    plot = _Plot(axis_for(shares), math.log2(sizes[0]), math.log2(sizes[-1]))
-    parts = _frame(plot, sizes)
+    plot = _Plot(measure.axis(shares), math.log2(sizes[0]), math.log2(sizes[-1]))
+    parts = _frame(plot, sizes, measure)
     heights = _spread([plot.y(line.points[-1][1]) for line in drawn])
     seen: Counter[int] = Counter()
     for at, (line, height) in enumerate(zip(drawn, heights, strict=True)):
@@ -60,15 +61,15 @@ def growth_chart(lines: Sequence[Line]) -> Markup:
         parts.append(_name(line, height))
         seen[line.slot] += 1
     head = Markup('<svg class="growth" role="img" viewBox="0 0 {0} {1}" width="{0}" height="{1}"><title>{2}</title>')
-    title = f"Test accuracy against number of training pictures, {sizes[0]:,} to {sizes[-1]:,}, on a logarithmic axis"
+    title = f"{measure.title} against number of training pictures, {sizes[0]:,} to {sizes[-1]:,}, on a logarithmic axis"
     return head.format(WIDTH, HEIGHT, title) + Markup("").join(parts) + Markup("</svg>")
 
 
-def _frame(plot: _Plot, sizes: Sequence[int]) -> list[Markup]:
+def _frame(plot: _Plot, sizes: Sequence[int], measure: Measure) -> list[Markup]:
     parts, last = [], -math.inf
     for tick in plot.axis.ticks:
         parts.append(_line("grid", _LEFT, WIDTH - _RIGHT, plot.y(tick), plot.y(tick)))
-        parts.append(_text("tick", _LEFT - 8, plot.y(tick) + 4, percent(tick).replace(".0", ""), "end"))
+        parts.append(_text("tick", _LEFT - 8, plot.y(tick) + 4, measure.words(tick).replace(".0\u00a0", "\u00a0"), "end"))
     for size in reversed(sizes):  # the largest number always stands there
         x = plot.x(size)
         if last == -math.inf or last - x > 44:

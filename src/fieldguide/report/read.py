@@ -62,6 +62,7 @@ class Contestant:
     fraction: float = 1.0
     seeds: tuple[Json, ...] = ()
     spread: Json | None = None
+    spread_mae: Json | None = None
 
     def metric(self, name: str, part: str = "test") -> Json | None:
         """Return one score of ``scores.json`` as it stands there, or `None`."""
@@ -224,6 +225,7 @@ def _contestant(
         fraction=fraction,
         seeds=tuple((scores or {}).get("seeds", ())),
         spread=(scores or {}).get("spread"),
+        spread_mae=(scores or {}).get("spread_mae"),
     )
 
 

@@ -150,11 +150,6 @@ def score(entry: Mapping[str, Any] | None, share: bool = True) -> Value:
     return Value(text, value, note, f"95 % interval {note}{over}" + (f"; {why}" if why else ""))
 
 
-def over_seeds(spread: Mapping[str, Any] | None) -> str:
-    """Return ``± 1.2 over 3 seeds`` (points, standard deviation of a sample); empty where one seed was run."""
-    return "" if spread is None else f"±{NBSP}{_tidy(100 * spread['sd'], 1)} over {spread['n']}{NBSP}seeds"
-
-
 def number(value: float | None, words: Any, why: str = "") -> Value:
     """Return `value` said by the function `words`; where it is `None`, ``not applicable`` with `why` or ``not recorded``."""
     if value is not None:

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fieldguide.report import say
-from fieldguide.report.read import Contestant, Study
+from fieldguide.report.measured import ACCURACY, Measure
+from fieldguide.report.read import Contestant, Json, Study
 
 _SIGNS = {"apart": "✓", "overlap": "!", "not known": "○"}
 _STATES = {"apart": "kept apart", "overlap": "within the spread", "not known": "not known"}
@@ -14,7 +15,7 @@ _STATES = {"apart": "kept apart", "overlap": "within the spread", "not known": "
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One contestant that was fitted more than once: its mean, deviation and ends, and the accuracy of each seed."""
+    """One contestant that was fitted more than once: its mean, deviation and ends, and what each seed reached."""
 
     contestant: Contestant
     mean: say.Value
@@ -37,6 +38,7 @@ class Neighbours:
 class Seeds:
     """The section; it is `shown` where more than one seed was asked for. `steady` are contestants that no seed would change."""
 
+    measure: Measure
     shown: bool
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
@@ -45,15 +47,16 @@ class Seeds:
     steady: tuple[Contestant, ...]
 
 
-def seeds(study: Study) -> Seeds:
-    """Return the section for `study`."""
-    told = (study.comparison or {}).get("seeds") or {}
+def seeds(study: Study, measure: Measure = ACCURACY) -> Seeds:
+    """Return the section for `study`, about one `measure`."""
+    told = (study.comparison or {}).get(measure.seeds) or {}
     columns = sorted({int(line["seed"]) for contestant in study.scored for line in contestant.seeds})
-    rows = tuple(_row(contestant, columns) for contestant in study.scored if contestant.spread)
+    rows = tuple(_row(contestant, columns, measure) for contestant in study.scored if contestant.seeds)
     several = int(study.asked.get("seeds") or 1) > 1
     stopped = tuple(contestant for contestant in study.scored if contestant.problem and several)
     steady = tuple(one for one in study.scored if several and (one.cost or {}).get("by_chance") is False)
     return Seeds(
+        measure=measure,
         shown=bool(rows or stopped or steady),
         columns=tuple(str(seed) for seed in columns),
         rows=rows,
@@ -63,16 +66,21 @@ def seeds(study: Study) -> Seeds:
     )
 
 
-def _row(contestant: Contestant, columns: Iterable[int]) -> Row:
-    spread = contestant.spread or {}
+def _row(contestant: Contestant, columns: Iterable[int], measure: Measure) -> Row:
+    spread = getattr(contestant, measure.spread) or {}
     each = {int(line["seed"]): line for line in contestant.seeds}
+    why = "" if spread else "some seed has no usable answer"
     return Row(
         contestant=contestant,
-        mean=say.number(spread.get("mean"), say.percent),
-        deviation=say.number(spread.get("sd"), lambda sd: say.points(sd, signed=False)),
-        ends=say.interval(spread["min"], spread["max"]),
-        each=tuple(say.number((each.get(seed) or {}).get("accuracy"), say.percent) for seed in columns),
+        mean=say.number(spread.get("mean"), measure.words, why),
+        deviation=say.number(spread.get("sd"), measure.deviation, why),
+        ends=measure.ends(spread["min"], spread["max"]) if spread else say.NOT_APPLICABLE,
+        each=tuple(_of_seed(each.get(seed), measure) for seed in columns),
     )
+
+
+def _of_seed(line: Json | None, measure: Measure) -> say.Value:
+    return say.number((line or {}).get(measure.metric), measure.words, "no picture has a usable answer" if line else "")
 
 
 def _neighbours(lines: Iterable[object]) -> Iterable[Neighbours]:

@@ -28,6 +28,7 @@ HEADINGS: tuple[str, ...] = (
     *("contestant", "family", "state", "letters", "nearest", "chosen_on_validation", "test_pictures", "correct", "failed"),
     *(f"{name}{end}" for name in METRICS for end, _ in _ENDS),
     *(f"val_{name}{end}" for name in _VAL for end, _ in _ENDS),
+    *(f"{name}_{key}" for name in ("seeds", "seeds_mae") for key in ("n", "mean", "sd", "min", "max")),
     *table.COSTS,
     *("settings_hash", "spec", "problem"),
 )
@@ -44,7 +45,8 @@ def write(folder: Path, study: Study) -> None:
 def scores(study: Study) -> dict[str, Any]:
     """Return the content of ``scores.json``: that of any study, and what was found of errors."""
     compared = study.comparison or {}
-    return {**whole.scores(study), "task": "count", "errors": compared.get("errors"), "nearest": compared.get("nearest")}
+    told = {key: compared.get(key) for key in ("errors", "nearest", "seeds_mae", "fractions", "fractions_mae")}
+    return {**whole.scores(study), "task": "count", **told}
 
 
 def rows(study: Study) -> Iterator[Sequence[object]]:
@@ -67,6 +69,8 @@ def rows(study: Study) -> Iterator[Sequence[object]]:
             "spec": say.clean(say.shortened(one.spec)) or None,
             "problem": table.problem(one),
         }
+        for name, spread in (("seeds", one.spread), ("seeds_mae", one.spread_mae)):
+            told |= {f"{name}_{key}": (spread or {}).get(key) for key in ("n", "mean", "sd", "min", "max")}
         for name in METRICS:
             told |= {f"{name}{end}": (one.metric(name) or {}).get(key) for end, key in _ENDS}
         for name in _VAL:
@@ -116,5 +120,8 @@ def _table(study: Study) -> Iterator[tuple[str, ...]]:
         return f"{value.text} ({value.note})" if value.note else value.text
 
     for row in counting(study, lambda key: Thumbnail(None), 0).rows:
-        values = (row.exact, row.mae, row.bias, row.total, row.worth, row.parsed)
-        yield row.contestant.name, row.letters, *(told(value) for value in values)
+        values = [told(value) for value in (row.exact, row.mae, row.bias, row.total, row.worth, row.parsed)]
+        again = [
+            f"{value}, {seeds}" if seeds else value for value, seeds in zip(values, (row.seeds, row.seeds_mae), strict=False)
+        ]
+        yield row.contestant.name, row.letters, *again, *values[2:]

@@ -117,6 +117,7 @@ def _contestant(contestant: Contestant) -> dict[str, Any]:
         "val": contestant.val,
         "seeds": list(contestant.seeds),
         "spread": contestant.spread,
+        **({"spread_mae": contestant.spread_mae} if contestant.spread_mae else {}),
         "cost": _without_paths(contestant.cost),
         "chosen_epoch": contestant.chosen_epoch,
     }

@@ -80,9 +80,9 @@ def row(contestant: Contestant, study: Study) -> dict[str, Any]:
     return told
 
 
-def gap(contestant: Contestant) -> float | None:
-    """Return validation minus test accuracy."""
-    val, test = ((contestant.metric("accuracy", part) or {}).get("value") for part in ("val", "test"))
+def gap(contestant: Contestant, metric: str = "accuracy") -> float | None:
+    """Return validation minus test accuracy, or that of another `metric`."""
+    val, test = ((contestant.metric(metric, part) or {}).get("value") for part in ("val", "test"))
     return None if val is None or test is None else float(val - test)
 
 

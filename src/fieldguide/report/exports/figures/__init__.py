@@ -19,10 +19,12 @@ from fieldguide.report.read import Study
 FOLDER = "figures"
 #: What may lie in the folder: everything else is somebody else's.
 OWN = re.compile(
-    r"(leaderboard|accuracy_cost|validation_test|differences|learning_curves|text_ratio|(confusion|reliability|slopes)_.+)\.(svg|png|csv)"
+    r"(leaderboard|mean_error|accuracy_cost|validation_test|differences|learning_curves|text_ratio|(confusion|reliability|slopes)_.+)"
+    r"\.(svg|png|csv)"
 )
 _DRAWERS: tuple[tuple[str, Callable[[Study], list[Figure]], str], ...] = (
     ("leaderboard", boards.leaderboard, "nobody has been scored"),
+    ("mean_error", boards.mean_error, "no contestant has a usable answer"),
     ("accuracy_cost", boards.accuracy_cost, "no time for a picture is recorded"),
     ("validation_test", boards.validation_test, "no contestant has both scores"),
     ("differences", matrices.differences, "a difference needs two scored contestants"),
@@ -32,6 +34,8 @@ _DRAWERS: tuple[tuple[str, Callable[[Study], list[Figure]], str], ...] = (
     ("slopes", sloped.slopes, "no two contestants use one network in two ways"),
     ("text_ratio", ratios.ratios, "no sweep over pictures and texts was made"),
 )
+#: Figures that are about names alone, and about counts alone: where the study is of the other task, nothing is missing.
+_OF_ONE_TASK = {"classify": ("confusion", "slopes", "text_ratio"), "count": ("mean_error",)}
 
 
 def available() -> bool:
@@ -54,7 +58,8 @@ def draw(target: Path, study: Study) -> tuple[str, ...]:
     require()
     notes = []
     with building(target) as place, drawing(_words(study)):
-        for name, draws, why in _DRAWERS:
+        other = "classify" if study.manifest.task == "count" else "count"
+        for name, draws, why in (one for one in _DRAWERS if one[0] not in _OF_ONE_TASK[other]):
             figures = draws(study)
             for figure in figures:
                 figure.save(place)

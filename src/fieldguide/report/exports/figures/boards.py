@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from fieldguide.report import board, say
+from fieldguide.report import say
 from fieldguide.report.charts import Axis, axis_for
 from fieldguide.report.exports.figures.style import CHANCE, FAINT, HUES, INK, Figure, canvas, marker, percents, short
 from fieldguide.report.exports.table import gap
+from fieldguide.report.measured import axis_from_nothing
 from fieldguide.report.read import Contestant, Study
 
 _ROW = 0.32
 
 
-def _score(contestant: Contestant, part: str = "test") -> dict[str, Any]:
-    entry = contestant.metric("accuracy", part) or {}
+def _headline(study: Study) -> tuple[str, str]:
+    """Return what ``scores.json`` calls the share that is drawn, and what a figure calls it."""
+    return ("exact", "exact answers") if study.manifest.task == "count" else ("accuracy", "accuracy")
+
+
+def _score(contestant: Contestant, metric: str, part: str = "test") -> dict[str, Any]:
+    entry = contestant.metric(metric, part) or {}
     return {key: entry.get(key) for key in ("value", "low", "high")}
 
 
@@ -30,33 +36,51 @@ def _shares(scores: Iterable[dict[str, Any]], chance: float | None) -> list[floa
 
 
 def leaderboard(study: Study) -> list[Figure]:
-    """Return test accuracies with 95 % intervals, best first, and the letters of the groups."""
-    shown = [row for row in board.board(study).rows if row.accuracy.number is not None]
+    """Return test accuracies, or shares of exact answers, with 95 % intervals, best first, and the letters of the groups."""
+    metric, called = _headline(study)
+    shown = [c for c in study.scored if _score(c, metric)["value"] is not None]
     if not shown:
         return []
-    scores = [_score(row.contestant) for row in shown]
+    scores = [_score(contestant, metric) for contestant in shown]
+    letters = (study.comparison or {}).get("letters") or {}
     chance = _chance(study)
     figure = canvas(6.6, 0.75 + _ROW * len(shown))
     axes = figure.add_subplot()
-    _rows(axes, [row.contestant for row in shown], axis_for(_shares(scores, chance)))
-    for y, (row, score) in enumerate(zip(shown, scores, strict=True)):
-        _interval(axes, score, y, row.contestant.slot, offset=0.0)
-        told = (f"{100 * score['value']:.1f}", row.letters)
+    _rows(axes, shown, axis_for(_shares(scores, chance)))
+    for y, (contestant, score) in enumerate(zip(shown, scores, strict=True)):
+        _interval(axes, score, y, contestant.slot, offset=0.0)
+        told = (f"{100 * score['value']:.1f}", letters.get(contestant.name, ""))
         for x, words in zip((1.03, 1.13), told, strict=True):
             axes.text(x, y, words, transform=axes.get_yaxis_transform(), va="center", color=INK)
     for x, words in ((1.03, "%"), (1.13, "group")):
         axes.text(x, -0.9, words, transform=axes.get_yaxis_transform(), va="center", color=FAINT)
     if chance is not None:
         _chance_line(axes, chance, len(shown))
-    axes.set_xlabel(f"accuracy on {len(study.manifest.part('test'))} test pictures, %, with 95 % intervals")
-    rows = [
-        (row.contestant.name, row.contestant.family, row.letters, *score.values())
-        for row, score in zip(shown, scores, strict=True)
-    ]
-    header = ("contestant", "family", "letters", "accuracy", "low", "high")
-    return [
-        Figure("leaderboard", "Test accuracy of every contestant with its 95 % interval and tie group", figure, header, rows)
-    ]
+    axes.set_xlabel(f"{called} on {len(study.manifest.part('test'))} test pictures, %, with 95 % intervals")
+    rows = [(c.name, c.family, letters.get(c.name, ""), *score.values()) for c, score in zip(shown, scores, strict=True)]
+    header = ("contestant", "family", "letters", metric, "low", "high")
+    title = f"Test {called} of every contestant with its 95 % interval and tie group"
+    return [Figure("leaderboard", title, figure, header, rows)]
+
+
+def mean_error(study: Study) -> list[Figure]:
+    """Return the mean error of a count with its 95 % interval, the nearest first: less is better, and nothing is the left end."""
+    known = [(c, _score(c, "mae")) for c in study.scored]
+    shown = sorted(((c, s) for c, s in known if s["value"] is not None), key=lambda one: (one[1]["value"], one[0].name))
+    if not shown:
+        return []
+    figure = canvas(6.6, 0.75 + _ROW * len(shown))
+    axes = figure.add_subplot()
+    _rows(axes, [c for c, _ in shown], axis_from_nothing(_shares((score for _, score in shown), None)))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    for y, (contestant, score) in enumerate(shown):
+        _interval(axes, score, y, contestant.slot, offset=0.0)
+        axes.text(1.03, y, f"{score['value']:.2f}", transform=axes.get_yaxis_transform(), va="center", color=INK)
+    axes.text(1.03, -0.9, "error", transform=axes.get_yaxis_transform(), va="center", color=FAINT)
+    axes.set_xlabel("mean error of a count, in things, with 95 % intervals: less is better")
+    rows = [(c.name, c.family, *s.values(), (c.metric("mae") or {}).get("n")) for c, s in shown]
+    header = ("contestant", "family", "mae", "low", "high", "pictures")
+    return [Figure("mean_error", "Mean error of a count of every contestant with its 95 % interval", figure, header, rows)]
 
 
 def _rows(axes: Any, contestants: Sequence[Contestant], axis: Axis) -> None:
@@ -98,32 +122,36 @@ def _chance_line(axes: Any, chance: float, rows: int) -> None:
 
 def validation_test(study: Study) -> list[Figure]:
     """Return validation (hollow) above test accuracy (filled) of every contestant that has both."""
-    both = [c for c in study.scored if gap(c) is not None]
+    metric, called = _headline(study)
+    both = [c for c in study.scored if gap(c, metric) is not None]
     if not both:
         return []
-    scores = [(_score(c, "val"), _score(c)) for c in both]
+    scores = [(_score(c, metric, "val"), _score(c, metric)) for c in both]
     figure = canvas(6.6, 0.95 + 1.25 * _ROW * len(both))
     axes = figure.add_subplot()
     _rows(axes, both, axis_for(_shares((score for pair in scores for score in pair), None)))
     for y, (contestant, (val, test)) in enumerate(zip(both, scores, strict=True)):
         _interval(axes, val, y, contestant.slot, offset=-0.17, hollow=True)
         _interval(axes, test, y, contestant.slot, offset=0.17)
-        axes.text(1.03, y, say.points(gap(contestant) or 0.0), transform=axes.get_yaxis_transform(), va="center")
+        axes.text(1.03, y, say.points(gap(contestant, metric) or 0.0), transform=axes.get_yaxis_transform(), va="center")
     axes.text(1.03, -0.9, "val \u2212 test", transform=axes.get_yaxis_transform(), va="center", color=FAINT)
-    axes.set_xlabel("accuracy, %: validation (hollow, above) and test (filled, below), with 95 % intervals")
+    axes.set_xlabel(f"{called}, %: validation (hollow, above) and test (filled, below), with 95 % intervals")
     header = (
         "contestant",
         "family",
-        *(f"{part}_{key}" for part in ("val", "test") for key in ("accuracy", "low", "high")),
+        *(f"{part}_{key}" for part in ("val", "test") for key in (metric, "low", "high")),
         "val_minus_test",
     )
-    rows = [(c.name, c.family, *val.values(), *test.values(), gap(c)) for c, (val, test) in zip(both, scores, strict=True)]
-    return [Figure("validation_test", "Validation and test accuracy of every contestant", figure, header, rows)]
+    rows = [
+        (c.name, c.family, *val.values(), *test.values(), gap(c, metric)) for c, (val, test) in zip(both, scores, strict=True)
+    ]
+    return [Figure("validation_test", f"Validation and test {called} of every contestant", figure, header, rows)]
 
 
 def accuracy_cost(study: Study) -> list[Figure]:
     """Return test accuracy against the time for one picture, on a logarithmic axis, each mark with its name."""
-    timed = [(c, (c.cost or {}).get("ms_per_image"), _score(c)) for c in study.scored]
+    metric, called = _headline(study)
+    timed = [(c, (c.cost or {}).get("ms_per_image"), _score(c, metric)) for c in study.scored]
     shown = [(c, float(ms), score) for c, ms, score in timed if ms and score["value"] is not None]
     if not shown:
         return []
@@ -148,17 +176,17 @@ def accuracy_cost(study: Study) -> list[Figure]:
     devices = sorted({str((c.cost or {}).get("device")) for c, *_ in shown if (c.cost or {}).get("device")})
     where = f" ({short(', '.join(devices), 40)})" if devices else ""
     axes.set_xlabel(f"milliseconds for one picture{where}, on a logarithmic axis")
-    axes.set_ylabel("test accuracy, %, with 95 % interval")
+    axes.set_ylabel(f"test {called}, %, with 95 % interval")
     bars = [(ms, score["low"] or score["value"], score["high"] or score["value"]) for _, ms, score in shown]
     _named(
         figure, axes, [(short(c.name, 24), ms, score["value"], HUES[c.slot]) for c, ms, score in shown], bars, _chance(study)
     )
-    header = ("contestant", "family", "ms_per_image", "accuracy", "low", "high", "parameters", "fit_seconds")
+    header = ("contestant", "family", "ms_per_image", metric, "low", "high", "parameters", "fit_seconds")
     rows = [
         (c.name, c.family, ms, *s.values(), (c.cost or {}).get("parameters"), (c.cost or {}).get("fit_seconds"))
         for c, ms, s in timed
     ]
-    return [Figure("accuracy_cost", "Test accuracy against the time for one picture", figure, header, rows)]
+    return [Figure("accuracy_cost", f"Test {called} against the time for one picture", figure, header, rows)]
 
 
 def _time_axis(axes: Any, times: Sequence[float]) -> None:

@@ -23,7 +23,7 @@ def curves(study: Study) -> list[Figure]:
     grid = figure.subplots(down, 2 * across, squeeze=False)
     for at, axes in enumerate(grid.reshape(-1, 2)):
         if at < len(learned):
-            _panel(axes, learned[at])
+            _panel(axes, learned[at], "exact" if study.manifest.task == "count" else "accuracy")
         else:
             for one in axes:
                 one.set_visible(False)
@@ -40,7 +40,7 @@ def _number(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
-def _panel(axes: Any, contestant: Contestant) -> None:
+def _panel(axes: Any, contestant: Contestant, called: str) -> None:
     loss, accuracy = axes
     hue = HUES[contestant.slot]
     _line(loss, contestant, "train_loss", color=hue, linestyle=(0, (4, 2)), label="train")
@@ -48,7 +48,7 @@ def _panel(axes: Any, contestant: Contestant) -> None:
     _line(accuracy, contestant, "val_accuracy", color=hue, linestyle="-", label="val")
     loss.set_title(short(contestant.name, 26), color=hue)
     loss.set_ylabel("loss", fontsize=8)
-    accuracy.set_ylabel("accuracy, %", fontsize=8)
+    accuracy.set_ylabel(f"{called}, %", fontsize=8)
     percents(accuracy.yaxis)
     if loss.lines:
         loss.legend(fontsize=7, loc="upper right", handlelength=2.2, labelcolor=FAINT)

@@ -66,14 +66,15 @@ def differences(study: Study) -> list[Figure]:
     for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
         for label, contestant in zip(labels, found.order, strict=True):
             label.set_color(HUES[contestant.slot])
+    called = "exact answers" if study.manifest.task == "count" else "accuracy"
     axes.set_xlabel(
-        "row \u2212 column, points of test accuracy\n▲ row really better   ▼ really worse\n≈ not distinguishable   ? too few pictures to tell",
+        f"row \u2212 column, points of test {called}\n▲ row really better   ▼ really worse\n≈ not distinguishable   ? too few pictures to tell",
         loc="left",
         fontsize=8,
     )
     header = ("a", "b", "difference", "low", "high", "only_a", "only_b", "p", "p_holm", "outcome")
     rows = [[pair.get(key) for key in header] for pair in (study.comparison or {}).get("pairs") or []]
-    return [Figure("differences", "Differences in test accuracy, row minus column", figure, header, rows)]
+    return [Figure("differences", f"Differences in test {called}, row minus column", figure, header, rows)]
 
 
 def _shade(kind: str) -> str:
