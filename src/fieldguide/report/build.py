@@ -29,6 +29,7 @@ from fieldguide.report import (
     causes,
     confusion,
     counting,
+    counting_asked,
     counting_taught,
     curves,
     efficiency,
@@ -169,13 +170,14 @@ def draw_page(study: Study, picture: Any, most: int, edition: Edition = Edition(
 def _counting_page(study: Study, picture: Any, most: int, edition: Edition) -> str:
     """Return the page of a study of counts, which has sections of its own; published figures where it follows a recipe."""
     beside = published.beside(study)
-    taught_to_count = counting_taught.counting_taught(study, picture, most)
+    taught_to_count, in_words = counting_taught.counting_taught(study, picture, most), counting_asked.counting_asked(study)
     again = {f"seeds_{name}": seeds.seeds(study, measure) for name, measure in counting.MEASURES}
     parts = {f"fractions_{name}": fractions.fractions(study, measure) for name, measure in counting.MEASURES}
     drawn, without = curves.curves(study)
     lacking = {
         "published": not beside,
         "counting_taught": taught_to_count is None,
+        "counting_asked": in_words is None,
         "counting_seeds": not again["seeds_exact"].shown,
         "counting_fractions": not parts["fractions_exact"].shown,
         "curves": not drawn,
@@ -189,6 +191,7 @@ def _counting_page(study: Study, picture: Any, most: int, edition: Edition) -> s
         "edition": edition,
         "counting": counting.counting(study, picture, most),
         "counting_taught": taught_to_count,
+        "counting_asked": in_words,
         **again,
         **parts,
         "curves": drawn,

@@ -21,6 +21,7 @@ SECTIONS = (
     ("counting_seeds", "Seeds"),
     ("counting_fractions", "More pictures?"),
     ("counting_taught", "Taught"),
+    ("counting_asked", "Asked"),
     ("counting_classes", "Classes"),
     ("counting_pictures", "Pictures"),
     ("curves", "Curves"),
