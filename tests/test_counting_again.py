@@ -120,7 +120,7 @@ def test_figures_of_counts(study: Path, tmp_path: Path) -> None:
     assert [row["contestant"] for row in rows] == [COLOUR, NAMES[0]]  # the nearest stands on top
     assert all(float(row["mae"]) == errors[row["contestant"]]["value"] for row in rows)
     assert "less is better" in (folder / "figures" / "mean_error.svg").read_text(encoding="utf-8")
-    assert "exact answers on 20 test pictures" in (folder / "figures" / "leaderboard.svg").read_text(encoding="utf-8")
+    assert "exact match on 20 test pictures" in (folder / "figures" / "leaderboard.svg").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

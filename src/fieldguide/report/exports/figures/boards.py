@@ -17,7 +17,7 @@ _ROW = 0.32
 
 def _headline(study: Study) -> tuple[str, str]:
     """Return what ``scores.json`` calls the share that is drawn, and what a figure calls it."""
-    return ("exact", "exact answers") if study.manifest.task == "count" else ("accuracy", "accuracy")
+    return ("exact", "exact match") if study.manifest.task == "count" else ("accuracy", "accuracy")
 
 
 def _score(contestant: Contestant, metric: str, part: str = "test") -> dict[str, Any]:

@@ -66,7 +66,7 @@ def differences(study: Study) -> list[Figure]:
     for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
         for label, contestant in zip(labels, found.order, strict=True):
             label.set_color(HUES[contestant.slot])
-    called = "exact answers" if study.manifest.task == "count" else "accuracy"
+    called = "exact match" if study.manifest.task == "count" else "accuracy"
     axes.set_xlabel(
         f"row \u2212 column, points of test {called}\n▲ row really better   ▼ really worse\n≈ not distinguishable   ? too few pictures to tell",
         loc="left",
