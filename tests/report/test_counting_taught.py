@@ -23,6 +23,7 @@ from fieldguide.before_after import told_of
 from fieldguide.files import read_json
 from fieldguide.report import say
 from fieldguide.report.build import draw_page
+from fieldguide.report.counting_asked import counting_asked
 from fieldguide.report.counting_taught import CountingTaught, counting_taught
 from fieldguide.report.exports.counts import markdown_report
 from fieldguide.report.read import Study, read_study
@@ -232,3 +233,16 @@ def test_without_a_taught_model_there_is_no_section(place: Path, tmp_path: Path)
     assert not (folder / "before_after.json").exists(), "what was true before is not left lying about"
     assert counting_taught(read_study(folder), lambda key: Thumbnail(None)) is None
     assert "counting_taught" not in draw_page(read_study(folder), lambda key: Thumbnail(None), 6)
+
+
+def test_how_it_was_asked_is_told(place: Path) -> None:
+    section = counting_asked(read_study(place))
+    assert section is not None
+    before_it, after_it = sorted(section.runs, key=lambda run: run.contestant.name)
+    assert before_it.contestant.name == "asked" and ("".join(before_it.asked.prompt)) == "How many?"
+    unread = {kind: (count, words) for kind, count, words in before_it.unread}
+    assert unread["words and no JSON"] == ("12", "There are <i>some</i>.")
+    assert unread["a JSON object among other words"][1].startswith("Here you are:")
+    assert [kind for kind, *_ in after_it.unread] == ["words and no JSON"]
+    page = draw_page(read_study(place), lambda key: Thumbnail(None), 6)
+    assert 'id="counting_asked"' in page and "There are &lt;i&gt;some" in page and "<i>some" not in page

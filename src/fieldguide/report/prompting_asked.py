@@ -20,6 +20,10 @@ CHOICE = (
     "Chosen token by token, and greedily: that is not the most probable label. A beginning that several labels share can win although "
     "no single one of them would; how probable each whole label is was not asked."
 )
+HELD_COUNTS = (
+    "Chosen token by token, and greedily: nothing but counts in the form of the answer can be said, and that says nothing of how many "
+    "there are."
+)
 UNFORCED = (
     "A choice was asked for, and nothing forced it: this server was found to force none, so an answer can be off the list."
 )
@@ -38,6 +42,7 @@ _LEVELS = {
     "json_object": "the server's JSON mode, which keeps the form and not the list",
     "text": "the words of the prompt alone",
 }
+_COUNTS = "a tree of all counts in the form of the answer: nothing else can be said"
 _STRUCTURED = {"json_schema": "JSON schema", "json_object": "JSON without a schema", "none": "none"}
 _KNOWN = {True: "yes", False: "no"}
 
@@ -76,7 +81,11 @@ def asked(contestant: Contestant, read: Prompted) -> Asked:
 def _note(contestant: Contestant, how: object) -> str:
     if how in WEIGHING:
         return WEIGHED
-    return (UNFORCED if level(contestant) == _LEVELS["text"] else CHOICE) if how == "choice" else ""
+    if how != "choice":
+        return ""
+    if level(contestant) == _LEVELS["text"]:
+        return UNFORCED
+    return HELD_COUNTS if _object(contestant.facts.get("prompt")).get("format") == "counts" else CHOICE
 
 
 def _notes(told: object) -> tuple[str, ...]:
@@ -101,6 +110,8 @@ def level(contestant: Contestant) -> str:
         return FREELY if prompt.get("how") == "generate" else say.NOT_RECORDED
     here = "" if contestant.facts.get("server") else "trie"
     noted = words(contestant.facts.get("level")) or words(probe.get("structured")) or here
+    if noted == "trie" and prompt.get("format") == "counts":
+        return _COUNTS
     return _LEVELS.get("text" if noted == "none" else noted, noted or say.NOT_RECORDED)
 
 
@@ -110,7 +121,7 @@ def _facts(contestant: Contestant, prompt: Json, read: Prompted) -> Iterator[tup
     yield "Came from", say.pathless(say.shortened(source)) if source else say.NOT_RECORDED
     yield "Hash of what was asked", _said(prompt.get("hash"))
     yield "Asked for", _HOWS.get(words(prompt.get("how")), _said(prompt.get("how")))
-    yield "Kept to the list by", level(contestant)
+    yield ("Kept to the form by" if prompt.get("format") == "counts" else "Kept to the list by"), level(contestant)
     yield (
         "Format of an answer",
         {"name": "a name", "json": "JSON"}.get(words(prompt.get("format")), _said(prompt.get("format"))),
