@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import html
 import itertools
@@ -13,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from tests.report.breaking import broken_copies
 
 from fieldguide.files import read_json
 from fieldguide.report import exports, say
@@ -222,29 +222,16 @@ def test_a_damaged_file_stops_nothing(study: Study, tmp_path: Path, name: str) -
     assert "Not recorded: audit.json" in page and "fieldguide audit STUDY/runs/ talker again" in page
 
 
-JUNK = (None, [], {}, "x", -2, 1e300, True, [[1]], {"value": "x"}, "\ud800", float("nan"))
-
-
 def test_whatever_stands_in_the_file_is_drawn(study: Study, place: Path, tmp_path: Path) -> None:
     """Every place of the file in turn holds something of another kind, and section and exports are written all the same."""
     whole = told(place)
     whole["checks"] = [check for check in whole["checks"] if check["id"] in ("example", "order", "repeat")]
-    for at, path in enumerate(_paths(whole)):
-        other = copy.deepcopy(whole)
-        holder: Any = other
-        for step in path[:-1]:
-            holder = holder[step]
-        holder[path[-1]] = JUNK[at % len(JUNK)]
+    for other in broken_copies(whole):
         broken = dataclasses.replace(study, audits={"talker": read(other, tmp_path)})
         assert len(made(broken).shown) == 1
     alone(made(broken)).encode("utf-8")
     exports.write(tmp_path, broken)
     exports.finish(tmp_path, broken)
-
-
-def _paths(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    inside = value.items() if isinstance(value, dict) else enumerate(value[:2]) if isinstance(value, list) else ()
-    return ([at] if at else []) + [path for key, item in inside for path in _paths(item, (*at, key))]
 
 
 def test_words_of_an_audit_stay_words(drawn: Path, audit_maker: ModuleType) -> None:

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from tests.report.breaking import broken_copies
 
 from fieldguide.files import read_json
 from fieldguide.report import exports, say
@@ -147,26 +148,13 @@ def test_nobody_with_probabilities_and_nobody_at_all(study: Study) -> None:
     assert "no contestant has been scored" in words(alone(calibration(empty)))
 
 
-JUNK = (None, [], {}, "x", -1, 1e300, True, [[1]], {"value": "x"}, "\ud800", float("nan"))
-
-
 def test_whatever_stands_in_the_scores_is_drawn(study: Study) -> None:
     """Every place of the new parts in turn holds something of another kind, and the section is drawn all the same."""
     whole = {name: part(study, "net")[name] for name in ("reliability", "abstention", "calibration_null")}
-    for at, path in enumerate(_paths(whole)):
-        other = copy.deepcopy(whole)
-        holder: Any = other
-        for step in path[:-1]:
-            holder = holder[step]
-        holder[path[-1]] = JUNK[at % len(JUNK)]
+    for other in broken_copies(whole):
         found = calibration(changed(study, "net", test=part(study, "net", **other)))
         assert row(found, "net").error.number == 0.042
     alone(found).encode("utf-8")
-
-
-def _paths(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    inside = value.items() if isinstance(value, dict) else enumerate(value[:2]) if isinstance(value, list) else ()
-    return ([at] if at else []) + [path for key, item in inside for path in _paths(item, (*at, key))]
 
 
 def test_many_contestants_stay_small(study: Study) -> None:

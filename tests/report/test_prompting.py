@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import html
 import itertools
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.report.breaking import JUNK, broken_copies
 
 from fieldguide.files import read_json, write_json
 from fieldguide.report import exports, say
@@ -330,19 +330,11 @@ def test_a_prompted_run_without_readings_shows_its_cost(study: Study) -> None:
     assert "Accuracy under every reading" not in page
 
 
-JUNK = (None, [], {}, "x", -1, 1e300, True, [[1]], {"value": "x"}, "\ud800", 10**40, float("nan"))
-
-
 def test_whatever_stands_in_the_file_is_drawn(study: Study, place: Path, tmp_path: Path) -> None:
     """Every place of the file in turn holds something of another kind, and the page and the exports are still written."""
     whole = read_json(folder_of(place) / "readings.json")
     whole["parts"].pop("val")
-    for at, path in enumerate(_paths(whole)):
-        other = copy.deepcopy(whole)
-        holder = other
-        for step in path[:-1]:
-            holder = holder[step]
-        holder[path[-1]] = JUNK[at % len(JUNK)]
+    for other in broken_copies(whole):
         (tmp_path / "readings.json").write_text(json.dumps(other), encoding="utf-8")
         read = read_readings(tmp_path / "readings.json")
         found = made(dataclasses.replace(study, prompted={"talker": read}))
@@ -355,11 +347,6 @@ def test_only_counts_and_shares_are_numbers() -> None:
     assert [whole(one) for one in JUNK] == [None] * len(JUNK) and whole(3) == 3
     assert [share(one) for one in JUNK] == [None] * len(JUNK) and share(1.0) == 1 and share(1.01) is None
     assert number(10**15) == 1e15 and number(10**16) is None and number(-0.1) is None
-
-
-def _paths(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    inside = value.items() if isinstance(value, dict) else enumerate(value[:2]) if isinstance(value, list) else ()
-    return ([at] if at else []) + [path for key, item in inside for path in _paths(item, (*at, key))]
 
 
 class Tree(HTMLParser):

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from tests.report.breaking import broken_copies
 
 from fieldguide.report import exports, say
 from fieldguide.report.build import _environment
@@ -171,30 +172,17 @@ def test_how_it_was_asked_says_that_nothing_was_written(study: Study) -> None:
     assert dict(decided.facts)["Asked for"].startswith("how probable the letter is")
 
 
-JUNK = (None, [], {}, "x", -2, 1e300, True, [[1]], {"value": "x"}, "\ud800", float("nan"))
-
-
 def test_whatever_stands_in_file_and_facts_is_drawn(study: Study, tmp_path: Path) -> None:
     """Every place of ``questions.json`` and of the facts in turn holds something of another kind."""
     weigher = next(c for c in study.contestants if c.name == "weigher")
     whole = {"questions": study.questions, **{name: weigher.facts[name] for name in ("weighing", "likelihood")}}
-    for at, path in enumerate(_paths(whole)):
-        other = copy.deepcopy(whole)
-        holder: Any = other
-        for step in path[:-1]:
-            holder = holder[step]
-        holder[path[-1]] = JUNK[at % len(JUNK)]
+    for other in broken_copies(whole, None):
         questions = other.pop("questions")
         broken = dataclasses.replace(changed(study, **other), questions=questions if isinstance(questions, dict) else {})
         assert len(made(broken).runs) == 2
     alone(broken).encode("utf-8")
     exports.write(tmp_path, broken)
     exports.finish(tmp_path, broken)
-
-
-def _paths(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return ([at] if at else []) + [path for key, item in inside for path in _paths(item, (*at, key))]
 
 
 def test_words_stay_words(drawn: Path, prompting_maker: ModuleType) -> None:

@@ -6,7 +6,7 @@ import csv
 import json
 import math
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -38,14 +38,32 @@ def read_answers(path: Path, manifest: Manifest) -> dict[str, Prediction]:
         if by_class and not set(ANSWER_COLUMNS) & set(rows[0])
         else column_of(path, rows[0], ANSWER_COLUMNS, "holds the answer")
     )
+
+    def said(key: str, row: Mapping[str, Any]) -> Prediction:
+        text = None if answer is None or row.get(answer) is None else str(row[answer])
+        return Prediction(key, raw=text, probabilities=_probabilities(path, row, by_class, manifest.classes))
+
+    return by_picture(path, rows, picture, manifest, said)
+
+
+def by_picture(
+    path: Path,
+    rows: Sequence[Mapping[str, Any]],
+    picture: str,
+    manifest: Manifest,
+    said: Callable[[str, Mapping[str, Any]], Prediction],
+) -> dict[str, Prediction]:
+    """Return what `said` makes of the hash and the row of each picture of the study that a row of `path` names in the column `picture`.
+
+    Raises `DataProblem` for two different answers about one picture, `UsageProblem` where no row names one.
+    """
     keys = lookup(manifest)
     found: dict[str, Prediction] = {}
     for row in rows:
         key = keys.get(as_path(str(row.get(picture)))) or keys.get(composed(str(row.get(picture))))
         if key is None:
             continue
-        text = None if answer is None or row.get(answer) is None else str(row[answer])
-        prediction = Prediction(key, raw=text, probabilities=_probabilities(path, row, by_class, manifest.classes))
+        prediction = said(key, row)
         if found.get(key, prediction) != prediction:
             raise DataProblem(
                 f"{plain(path)} answers twice, and differently, for {plain(row[picture])}.",

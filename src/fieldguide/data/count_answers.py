@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fieldguide.data.answer_files import ANSWER_COLUMNS, PICTURE_COLUMNS, as_path, column_of, composed, lookup, read_table
-from fieldguide.errors import DataProblem, UsageProblem, allowed_names, plain
+from fieldguide.data.answer_files import ANSWER_COLUMNS, PICTURE_COLUMNS, by_picture, column_of, read_table
+from fieldguide.errors import UsageProblem, plain
 from fieldguide.records import ClassInfo, Manifest, Prediction
 from fieldguide.tasks.count import Count
 from fieldguide.tasks.count_reading import counts_of
@@ -33,28 +33,13 @@ def read_count_answers(path: Path, manifest: Manifest) -> dict[str, Prediction]:
             f"({', '.join(ANSWER_COLUMNS)}).",
             "Rename the columns.",
         )
-    task, keys = Count(tuple(ClassInfo(id, id) for id in manifest.classes)), lookup(manifest)
-    found: dict[str, Prediction] = {}
-    for row in rows:
-        key = keys.get(as_path(str(row.get(picture)))) or keys.get(composed(str(row.get(picture))))
-        if key is None:
-            continue
+    task = Count(tuple(ClassInfo(id, id) for id in manifest.classes))
+
+    def said(key: str, row: Mapping[str, Any]) -> Prediction:
         text = None if words is None or row.get(words) is None else str(row[words])
-        prediction = _counted(key, row, columns, task, text) if columns else Prediction(key, raw=text)
-        if found.get(key, prediction) != prediction:
-            raise DataProblem(
-                f"{plain(path)} answers twice, and differently, for {plain(row[picture])}.",
-                "One row for each picture.",
-                "Keep one of the two rows.",
-            )
-        found[key] = prediction
-    if not found:
-        raise UsageProblem(
-            f"No row of {plain(path)} names a picture of this study (its first is {plain(rows[0][picture])!r}).",
-            allowed_names(str(rows[0][picture]), [row.path for row in manifest.part()][:2000], most=3),
-            f"Write the paths as in the manifest into the column {picture!r}.",
-        )
-    return found
+        return _counted(key, row, columns, task, text) if columns else Prediction(key, raw=text)
+
+    return by_picture(path, rows, picture, manifest, said)
 
 
 def _class_columns(row: Mapping[str, Any], manifest: Manifest) -> dict[str, str]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldguide.errors import DataProblem, plain
-from fieldguide.records import ManifestRow, Prediction
+from fieldguide.records import Manifest, ManifestRow, Prediction
 
 #: Stands in `AnswerSheet.answer` where there is no usable answer; it equals no class, so it is wrong everywhere.
 NO_ANSWER = -1
@@ -56,6 +56,18 @@ class AnswerSheet:
     def accuracy(self) -> float:
         """Share of all pictures answered correctly."""
         return self.correct / self.n
+
+
+def scored_parts(run: str, manifest: Manifest) -> tuple[Sequence[ManifestRow], Sequence[ManifestRow]]:
+    """Return the rows of the test part and of the validation part; raises `DataProblem` where there is nothing to test `run` on."""
+    test = manifest.part("test")
+    if not test:
+        raise DataProblem(
+            f"The manifest has no test pictures to score {plain(run)} on.",
+            "A score needs pictures that no contestant has learnt from.",
+            "Make a new study whose split leaves a test part.",
+        )
+    return test, manifest.part("val")
 
 
 def sheet(run: str, predictions: Iterable[Prediction], rows: Sequence[ManifestRow], classes: Sequence[str]) -> AnswerSheet:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldguide.errors import DataProblem, plain
-from fieldguide.evaluate.answers import MISSING
+from fieldguide.evaluate.answers import MISSING, scored_parts
 from fieldguide.evaluate.intervals import SEED, Interval, in_blocks, wilson
 from fieldguide.records import SCHEMA_VERSION, Manifest, ManifestRow, Prediction, Score
 from fieldguide.tasks.count_reading import kind_of
@@ -236,13 +236,7 @@ def score_count_run(
 ) -> dict[str, Any]:
     """Return the content of ``scores.json``: a validation part and a test part; the first is `None` where it has no answers."""
     answers = list(predictions)
-    test, val = manifest.part("test"), manifest.part("val")
-    if not test:
-        raise DataProblem(
-            f"The manifest has no test pictures to score {plain(run)} on.",
-            "A score needs pictures that no contestant has learnt from.",
-            "Make a new study whose split leaves a test part.",
-        )
+    test, val = scored_parts(run, manifest)
     answered = {prediction.image for prediction in answers}
     sheets = {
         name: count_sheet(run, answers, rows, manifest.classes, say, exact) for name, rows in (("val", val), ("test", test))

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
 
-from fieldguide.errors import DataProblem, plain
-from fieldguide.evaluate.answers import AnswerSheet, sheet
+from fieldguide.evaluate.answers import AnswerSheet, scored_parts, sheet
 from fieldguide.evaluate.calibration import calibration_null, calibration_score, log_loss_score
 from fieldguide.evaluate.intervals import Counts, class_intervals, f1_interval, wilson
 from fieldguide.evaluate.reliability import abstention, reliability
@@ -27,13 +26,7 @@ def score_run(run: str, predictions: Iterable[Prediction], manifest: Manifest) -
     pictures was predicted. Raises `DataProblem` where there are no test pictures or a picture was answered twice.
     """
     answers = list(predictions)
-    test, val = manifest.part("test"), manifest.part("val")
-    if not test:
-        raise DataProblem(
-            f"The manifest has no test pictures to score {plain(run)} on.",
-            "A score needs pictures that no contestant has learnt from.",
-            "Make a new study whose split leaves a test part.",
-        )
+    test, val = scored_parts(run, manifest)
     answered = {prediction.image for prediction in answers}
     seen = any(row.key in answered for row in val)
     chosen_on = sheet(run, answers, val, manifest.classes) if seen else None
