@@ -139,6 +139,13 @@ def test_the_room_tells_it_and_reads_no_weight(tmp_path: Path, monkeypatch: pyte
     )
 
 
+def test_what_cannot_be_counted_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_chat(tmp_path / "model", "llava")
+    monkeypatch.setattr(costs, "network", lambda wanted: 1 / 0)
+    assert vlm_lora.estimate(vlm_lora.Settings(model=f"hf/{folder}"), TASK, Sizes(10, 2, 3)) == Estimate()
+    assert vlm_prompt.estimate(vlm_prompt.Settings(model=f"hf/{folder}"), TASK, Sizes(10, 2, 3)) == Estimate()
+
+
 @pytest.mark.parametrize("model", ["hf/some/absent", "hf/nowhere/at/all"])
 def test_of_a_model_that_is_not_here_nothing_is_known(model: str) -> None:
     assert vlm_lora.estimate(vlm_lora.Settings(model=model), TASK, Sizes(10, 2, 3)) == Estimate()

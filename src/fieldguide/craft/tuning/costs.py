@@ -126,9 +126,10 @@ def prompt(of: Network, wanted: Wanted, asking: Asking) -> Prompt:
     if looked.CROSSING in inspect.signature(of.empty.forward).parameters:  # all its tiles, the empty ones, too
         picture = int(of.empty.model.vision_model.num_patches) * int(config.vision_config.max_num_tiles)
         return Prompt(ids.shape[1], picture, picture, lengths, crossing=True)
-    width = int(config.vision_config.hidden_size)
+    # Qwen2-VL calls the width of its text the hidden size of the tower.
+    width = getattr(config.vision_config, "embed_dim", None) or getattr(config.vision_config, "hidden_size", None)
     given = next((first.in_features for first, _ in _seams(of)), width)
-    return Prompt(ids.shape[1], picture, picture * given // width, lengths)
+    return Prompt(ids.shape[1], picture, picture * given // width if given and width else picture, lengths)
 
 
 def _seams(of: Network) -> list[tuple[nn.Linear, nn.Linear]]:
