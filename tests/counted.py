@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -59,3 +61,17 @@ def write_set(root: Path, each: dict[str, int], seed: int = 0, names: tuple[str,
         content = {"images": images, "annotations": annotations, "categories": categories}
         (folder / "_annotations.coco.json").write_text(json.dumps(content), encoding="utf-8")
     return root
+
+
+def write_words(things: Path, target: Path, says: Callable[[dict[str, int], int], str]) -> Path:
+    """Write a table of answers in words about validation and test pictures of `write_set`: what `says` makes of counts and number."""
+    with open(target, "w", encoding="utf-8", newline="") as stream:
+        table = csv.writer(stream)
+        table.writerow(["path", "answer"])
+        for part in ("valid", "test"):
+            content = json.loads((things / part / "_annotations.coco.json").read_text())
+            for image in content["images"]:
+                own = [one["category_id"] for one in content["annotations"] if one["image_id"] == image["id"]]
+                counts = {name: own.count(1 + at) for at, name in enumerate(CLASSES) if own.count(1 + at)}
+                table.writerow([f"{part}/{image['file_name']}", says(counts, image["id"])])
+    return target

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.counted import write_set
+from tests.counted import write_set, write_words
 
 import fieldguide
 from fieldguide import api, plan
@@ -36,24 +36,17 @@ def things(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_set(tmp_path_factory.mktemp("data") / "things", {"train": 40, "valid": 12, "test": 20})
 
 
-def answers(things: Path, target: Path, split: str = "test") -> Path:
+def answers(things: Path, target: Path) -> Path:
     """Write answers in words for test and validation: mostly right, some off by one, some that give no counts."""
     random = np.random.default_rng(5)
-    with open(target, "w", encoding="utf-8", newline="") as stream:
-        table = csv.writer(stream)
-        table.writerow(["path", "answer"])
-        for part in ("valid", "test"):
-            content = json.loads((things / part / "_annotations.coco.json").read_text())
-            for image in content["images"]:
-                own = [one["category_id"] for one in content["annotations"] if one["image_id"] == image["id"]]
-                counts = {name: own.count(at) for at, name in ((1, "dot"), (2, "ring")) if own.count(at)}
-                text = json.dumps(counts)
-                if image["id"] % 10 == 3:
-                    text = json.dumps({**counts, "dot": counts.get("dot", 0) + int(random.integers(1, 3))})
-                elif image["id"] % 10 == 9:
-                    text = ["There are a few.", '{"dot": "2"}'][image["id"] // 10 % 2]
-                table.writerow([f"{part}/{image['file_name']}", text])
-    return target
+
+    def says(counts: dict[str, int], at: int) -> str:
+        if at % 10 == 9:
+            return ["There are a few.", '{"dot": "2"}'][at // 10 % 2]
+        off = int(random.integers(1, 3)) if at % 10 == 3 else 0
+        return json.dumps({**counts, "dot": counts.get("dot", 0) + off} if off else counts)
+
+    return write_words(things, target, says)
 
 
 @pytest.fixture(scope="module")

@@ -8,27 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.families.test_vlm_lora import ARTICLES, tiny
 
 from fieldguide import contract, families
 from fieldguide.bench import Bench, read_log
 from fieldguide.errors import UsageProblem
 from fieldguide.families import vlm_lora
-from fieldguide.families.vlm_lora import Settings
 from fieldguide.files import read_json
 from fieldguide.tasks.varying import variations
 from fieldguide.trial import TASK, toy
-
-ARTICLES = (
-    contract.article_answers_once_in_order,
-    contract.article_answers_stay_on_the_list,
-    contract.article_same_answer_in_any_company,
-    contract.article_saving_changes_nothing,
-    contract.article_unreadable_is_a_row,
-)
-
-
-def tiny(**more: Any) -> Settings:
-    return Settings(**{**Settings.tiny().model_dump(), **more})
 
 
 def facts_of(folder: Path) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import html
 import itertools
 import json
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy.stats import wilcoxon
-from tests.counted import write_set
+from tests.counted import write_set, write_words
 
 import fieldguide
 from fieldguide import terminal
@@ -50,26 +49,13 @@ def after(counts: dict[str, int], at: int) -> str:
     return json.dumps(counts if at % 10 else {**counts, "dot": counts.get("dot", 0) + 1})
 
 
-def write_answers(things: Path, target: Path, says: Any) -> Path:
-    with open(target, "w", encoding="utf-8", newline="") as stream:
-        table = csv.writer(stream)
-        table.writerow(["path", "answer"])
-        for part in ("valid", "test"):
-            content = json.loads((things / part / "_annotations.coco.json").read_text())
-            for image in content["images"]:
-                own = [one["category_id"] for one in content["annotations"] if one["image_id"] == image["id"]]
-                counts = {name: own.count(at) for at, name in ((1, "dot"), (2, "ring")) if own.count(at)}
-                table.writerow([f"{part}/{image['file_name']}", says(counts, image["id"])])
-    return target
-
-
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study of two sides that are said to be one model; what they said stands in files."""
     folder = tmp_path_factory.mktemp("taught-to-count")
     things = write_set(folder / "things", {"train": 12, "valid": 4, "test": TEST})
     names = [
-        f"recorded/{write_answers(things, folder / f'{name}.csv', says)}:as={name}"
+        f"recorded/{write_words(things, folder / f'{name}.csv', says)}:as={name}"
         for name, says in (("asked", before), ("taught", after))
     ]
     study = fieldguide.compare(things, names, out=folder / "s", task="count", worth=("dot=1", "ring=2"))
