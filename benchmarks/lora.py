@@ -1,13 +1,11 @@
-"""Teaching a language model that looks, against trl's SFTTrainer with the same adapters: a step, host memory, answers at the end.
+"""Teaching a language model that looks, against trl's SFTTrainer with the same adapters: a step, and answers at the end.
 
     python benchmarks/lora.py step [--steps 5] [--tiny]
-    python benchmarks/lora.py memory --pictures 5400 [--picture 64] --batch 16
     python benchmarks/lora.py end --pictures FOLDER --steps 150
 
 `step`: an Idefics3 with random weights, of SmolVLM-256M's width and depth by default; adapters on the linear layers of the language
-model, here with what the frozen tower sees stored, there looked at anew. `memory`: pictures that are read when they are asked for, against a list of
-decoded ones. `end`: the small model that comes along, taught for as many steps by both, asked about the same test pictures. trl (1.16) has to be
-there: pip install trl.
+model, here with what the frozen tower sees stored, there looked at anew. `end`: the small model that comes along, taught for as many steps by
+both, asked about the same test pictures. trl (1.16) has to be there: pip install trl. Memory over many pictures is in tuning.py.
 CPU seconds of one process, as many threads as OMP_NUM_THREADS says; both sides in turn, the best of the steps after the first.
 """
 
@@ -102,7 +100,7 @@ def trainer(
 def step(folder: Path, given: argparse.Namespace) -> None:
     """Print a step here with stored features and there with the tower looked through, in both precisions."""
     model, side = (tuning.tiny(folder, 64), 64) if given.tiny else (tuning.smol(folder), 512)
-    some = tuning.lessons(4, side)
+    some = tuning.lessons(4, tuning.Drawn(side))
     said = [f"Which? {', '.join(tuning.NAMES)}", None]
     rows = [messages(said, one.answer, Picture.fromarray(one.image.pixels(side))) for one in some]
     for precision in PRECISIONS:
@@ -120,14 +118,6 @@ def step(folder: Path, given: argparse.Namespace) -> None:
         )
 
 
-def memory(folder: Path, given: argparse.Namespace) -> None:
-    """Print what this process holds when many pictures are taught, and what a list of as many decoded pictures holds."""
-    tuning.memory(folder, given)
-    before, store = tuning.anonymous(), tuning.Drawn(given.picture)
-    decoded = [store.read(str(at), given.picture) for at in range(given.pictures)]
-    print(f"a list of {len(decoded)} decoded pictures of {given.picture} px: {tuning.anonymous() - before:.0f} MB more")
-
-
 def end(folder: Path, given: argparse.Namespace) -> None:
     """Print the test accuracy of the small model, taught here and by trl for as many steps, and the paired difference with its interval."""
     import fieldguide
@@ -141,7 +131,7 @@ def end(folder: Path, given: argparse.Namespace) -> None:
     rate, looks = 2e-3, "looks=1,looked_at=30"
     word = f"vlm_lora/drawn:rank={given.rank},alpha={given.rank},learning_rate={rate},batch_size={given.batch},accumulate=1"
     word += f",epochs=1000,most_steps={given.steps},weight_decay=0,{looks},as=here"
-    fieldguide.compare(given.folder, [word, "vlm_prompt/drawn:as=before"], out=study)
+    fieldguide.compare(given.pictures, [word, "vlm_prompt/drawn:as=before"], out=study)
     manifest = read_manifest(study / "manifest.parquet")
     infos = [fieldguide.records.ClassInfo(name, name) for name in manifest.classes]
     asking = render(read_prompt("plain"), infos, "generate")
@@ -162,7 +152,7 @@ def end(folder: Path, given: argparse.Namespace) -> None:
     merged.save_pretrained(folder / "merged")
     theirs.processing_class.save_pretrained(folder / "merged")
     fieldguide.compare(
-        given.folder, [word, "vlm_prompt/drawn:as=before", f"vlm_prompt/hf/{folder / 'merged'}:as=trl"], out=study
+        given.pictures, [word, "vlm_prompt/drawn:as=before", f"vlm_prompt/hf/{folder / 'merged'}:as=trl"], out=study
     )
     told = json.loads((study / "comparison.json").read_text())
     for name in told["order"]:
@@ -175,18 +165,16 @@ def end(folder: Path, given: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """Run one of the three."""
+    """Run one of the two."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("step", "memory", "end"))
-    for name, value in {"batch": 1, "steps": 5, "rank": 8, "picture": 64}.items():
+    parser.add_argument("what", choices=("step", "end"))
+    for name, value in {"batch": 1, "steps": 5, "rank": 8}.items():
         parser.add_argument(f"--{name}", type=int, default=value)
-    parser.add_argument("--pictures", default="5400", help="how many for `memory`; a folder of class folders for `end`")
+    parser.add_argument("--pictures", type=Path, help="of `end`: a folder of class folders")
     parser.add_argument("--tiny", action="store_true", help="of `step`: a tiny model, to try whether all of it runs")
     given = parser.parse_args()
-    given.folder = Path(given.pictures)
-    given.pictures = int(given.pictures) if given.pictures.isdigit() else 0
     with tempfile.TemporaryDirectory() as folder:
-        {"step": step, "memory": memory, "end": end}[given.what](Path(folder), given)
+        {"step": step, "end": end}[given.what](Path(folder), given)
 
 
 if __name__ == "__main__":
