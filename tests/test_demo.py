@@ -67,5 +67,5 @@ def test_coins_are_counted_by_a_model_before_and_after_it_was_taught(tmp_path: P
     monkeypatch.setattr(demo, "COINS", {"train": 20, "valid": 3, "test": 5})
     study = demo.run_counting(tmp_path / "s", Silent())
     assert set(study.outcomes.values()) == {"done"}, {name: study.failure(name) for name in study.outcomes}
-    assert study.scores("held-to-the-form")["parts"]["test"]["metrics"]["parsed"]["value"] == 1
+    assert study.scores("held")["parts"]["test"]["metrics"]["parsed"]["value"] == 1
     assert study.manifest.classes == demo.KINDS and study.report.exists()

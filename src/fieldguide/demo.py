@@ -37,7 +37,7 @@ COUNTING = (
     Entry(name="commonest", family="count_baseline", settings={"features": "commonest"}),
     Entry(name="pixels", family="count_baseline", settings={"features": "pixels"}),
     Entry(name="asked", family="vlm_prompt", settings={"model": "drawn", "prompt": "short"}),
-    Entry(name="held-to-the-form", family="vlm_prompt", settings={"model": "drawn", "prompt": "short", "ask": "choice"}),
+    Entry(name="held", family="vlm_prompt", settings={"model": "drawn", "prompt": "short", "ask": "choice"}),
     Entry(name="taught", family="vlm_lora", settings={"model": "drawn", "prompt": "short", **_TAUGHT}),
 )
 
