@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image as Pillow
 
 from fieldguide.records import ManifestRow
-from fieldguide.report import board, charts, say
+from fieldguide.report import board, charts, say, trust
 from fieldguide.report.build import STYLES
 from fieldguide.report.gallery import Wrong, chosen
 from fieldguide.report.read import KNOWN_FAMILIES, MARKS, family_slots
@@ -231,3 +231,18 @@ def test_numbers_on_every_shade_can_be_read() -> None:
 
 def test_the_style_needs_nothing_that_the_policy_forbids() -> None:
     assert "url(" not in _style() and "@import" not in _style() and "</" not in _style() and "\r" not in _style()
+
+
+def test_what_was_left_out_is_counted_by_reason_and_not_by_file() -> None:
+    words = [
+        "also in the test split: test/1.png",
+        "also in the test split: test/2.png",
+        "duplicate of a.png",
+        "duplicate of b.png",
+        "cut",
+    ]
+    assert [trust._kind(one) for one in words] == [
+        *2 * ("also in the test split",),
+        *2 * ("duplicate of another picture",),
+        "cut",
+    ]

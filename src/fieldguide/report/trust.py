@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from fieldguide.data.checks import CHECKS
+from fieldguide.data.copies import DUPLICATE, LEAKED
 from fieldguide.data.split import SplitRule, shape
 from fieldguide.records import SPLITS, ManifestRow
 from fieldguide.report import say
@@ -76,7 +77,7 @@ def trust(study: Study) -> Trust:
         notes=tuple(_notes(study)),
         findings=tuple(sorted(checks, key=lambda finding: finding.state != "found")),
         findings_known=found is not None,
-        left_out=_common(reason for _, reason in left_out),
+        left_out=_common(_kind(reason) for _, reason in left_out),
         listed=tuple(left_out[:MOST_LISTED]),
         listed_more=max(0, len(left_out) - MOST_LISTED),
         conversions=_common(note for row in study.manifest.part() for note in row.notes),
@@ -219,6 +220,13 @@ def _facts(study: Study) -> Iterable[tuple[str, str]]:
                 label,
                 say.NOT_RECORDED if value is None else say.size(float(str(value))) if key == "memory_bytes" else str(value),
             )
+
+
+def _kind(reason: str) -> str:
+    """Return why a picture was left out, without the name of the other one: that stands in the list of files."""
+    if reason.startswith(f"{LEAKED} "):
+        return reason.partition(":")[0]
+    return f"{DUPLICATE} another picture" if reason.startswith(f"{DUPLICATE} ") else reason
 
 
 def _common(words: Iterable[str]) -> tuple[tuple[str, int], ...]:
