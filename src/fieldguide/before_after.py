@@ -136,10 +136,11 @@ def told_of(folder: Path, most: int = MOST_TOLD) -> list[str]:
 
 
 def _sentence(one: Mapping[str, Any]) -> str:
+    from fieldguide.evaluate.verdict import format_p
+
     whole, form, seen = (_points(one[part]["value"]) for part in ("difference", "format", "recognition"))
     outcome = f"really {one['outcome']}" if one["outcome"] in ("better", "worse") else one["outcome"]
-    p = "p < 0.001" if one["p_holm"] < 0.001 else f"p = {one['p_holm']:.2g}"
-    return f"Taught, {one['before']} -> {one['after']}: {whole} points, format {form} and recognition {seen} ({outcome}, {p})."
+    return f"Taught, {one['before']} -> {one['after']}: {whole} points, format {form} and recognition {seen} ({outcome}, {format_p(one['p_holm'])})."
 
 
 def _points(share: float) -> str:

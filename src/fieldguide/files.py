@@ -173,6 +173,14 @@ def read_toml(path: Path) -> dict[str, Any]:
     return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors put a signature first
 
 
+def read_own_toml(path: Path) -> dict[str, Any]:
+    """Read TOML that fieldguide wrote, empty where there is none; raises `DataProblem` where it is damaged."""
+    try:
+        return read_toml(path) if path.exists() else {}
+    except ValueError as error:  # TOML that is cut, or no UTF-8
+        raise damaged(path, error) from error
+
+
 def write_csv(target: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Write CSV (UTF-8 with signature, so that spreadsheets read every script); cells cannot start a formula."""
     with writing(target) as temporary, open(temporary, "w", encoding="utf-8-sig", newline="") as stream:

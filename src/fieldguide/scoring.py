@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fieldguide.before_after import Spoken, named_side, spoken, write_before_after
 from fieldguide.data.tables import read_predictions
-from fieldguide.files import damaged, read_own, read_toml, sweep, write_json
+from fieldguide.files import read_own, read_own_toml, sweep, write_json
 from fieldguide.reading import further_answers, write_readings
 from fieldguide.records import Manifest
 from fieldguide.same_question import Key, asked_of, write_questions
@@ -53,7 +53,7 @@ def score(folder: Path, manifest: Manifest) -> None:
     if manifest.task == "count":
         score_counted(folder, manifest)
         return
-    dropped = _settings(folder / "study.toml").get("leaks") != "keep"
+    dropped = read_own_toml(folder / "study.toml").get("leaks") != "keep"
     pile = _scored(folder, manifest, dropped)
     write_differences(folder, manifest, pile.sheets, pile.scores, pile.kinds)
     write_questions(folder, pile.asked)
@@ -88,7 +88,7 @@ def _scored(folder: Path, manifest: Manifest, dropped: bool) -> _Pile:
         predictions = read_predictions(run / "predictions.parquet")
         scored = with_seeds(score_run(run.name, predictions, manifest), manifest.seed, further_answers(run), manifest)
         write_json(run / "scores.json", scored)
-        settings = _settings(run / "settings.toml")
+        settings = read_own_toml(run / "settings.toml")
         write_readings(run, predictions, manifest, settings)
         fraction = float(settings.get("fraction", 1.0))
         answered = sheet(run.name, predictions, test, manifest.classes)
@@ -111,10 +111,3 @@ def _scored(folder: Path, manifest: Manifest, dropped: bool) -> _Pile:
         if by_chance is not None:
             pile.by_chance[run.name] = bool(by_chance)
     return pile
-
-
-def _settings(path: Path) -> dict[str, Any]:
-    try:
-        return read_toml(path) if path.exists() else {}
-    except ValueError as error:  # TOML that is cut, or no UTF-8
-        raise damaged(path, error) from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,7 +14,7 @@ from fieldguide.before_after import Spoken, spoken, write_before_after
 from fieldguide.data.classes import read_classes
 from fieldguide.data.tables import read_predictions
 from fieldguide.errors import UsageProblem, allowed_names, plain
-from fieldguide.files import damaged, read_own, read_toml, sweep, write_json
+from fieldguide.files import read_own, read_own_toml, sweep, write_json
 from fieldguide.reading import further_answers, task_of
 from fieldguide.records import ClassInfo, Manifest, Prediction
 from fieldguide.tasks.count import PLAIN, Count, Written
@@ -75,14 +74,14 @@ def score_counted(folder: Path, manifest: Manifest) -> None:
     from fieldguide.evaluate.counting_pairs import compare_counts
     from fieldguide.evaluate.counting_repeated import counted_again, growth_of_counts, with_count_seeds
 
-    asked = _toml(folder / "study.toml")
+    asked = read_own_toml(folder / "study.toml")
     task = _task(folder, manifest)
     worth = values(asked.get("worth", ()), task)
     exact: Exact = "text" if asked.get("exact") == "text" else "counts"
     pile, talking = _Pile(), list[Spoken]()
     for run in sorted(path.parent for path in (folder / "runs").glob("*/predictions.parquet")):
         sweep(run)
-        settings, predictions = _toml(run / "settings.toml"), read_predictions(run / "predictions.parquet")
+        settings, predictions = read_own_toml(run / "settings.toml"), read_predictions(run / "predictions.parquet")
         written = _written(settings, task, run / "model" / "asked.json")
         say = partial(task.say, written=written)
         scores_of = partial(score_count_run, run.name, manifest=manifest, worth=worth, say=say, exact=exact)
@@ -161,10 +160,3 @@ def _freely(one: Prediction, task: Count, written: Written) -> Prediction:
         return one
     found = read_counts(one.raw, task, "json", zeros=written.zeros)
     return one if found.counts is None else dataclasses.replace(one, counts=found.counts, error=None)
-
-
-def _toml(path: Path) -> dict[str, Any]:
-    try:
-        return read_toml(path) if path.exists() else {}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise damaged(path, error) from error
