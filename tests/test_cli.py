@@ -233,6 +233,28 @@ cli.main(sys.argv[2:])
         assert "The same command goes on" in done.stderr
 
 
+def test_a_signal_while_an_object_is_taken_apart_is_heard(pictures: Path, tmp_path: Path) -> None:
+    child = """
+import os, signal, sys
+from fieldguide import cli
+class Last:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+        sum(range(1000))
+real = os.replace
+def replace(*names):
+    last = Last()
+    del last
+    return real(*names)
+os.replace = replace
+cli.main(sys.argv[1:])
+"""
+    words = [sys.executable, "-c", child, "compare", str(pictures), "majority", "--out", str(tmp_path / "s")]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, "Traceback" in done.stderr) == (130, False), done.stderr
+    assert "The same command goes on" in done.stderr
+
+
 def test_sweep_over_training_pictures(run, pictures: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     words = ("sweep", "data-fraction", pictures, "linear:image_size=8,strengths=0.1,as=lin", "--out", tmp_path / "s")
     code, out, _ = run(*words, "--fractions", "50", "--dry-run")

@@ -25,6 +25,7 @@ def run(app: typer.Typer, words: list[str], complete: Mapping[str, Callable[[], 
     # Threads that wait by spinning slow each other down several times as soon as the machine has other work.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     before = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    ignored, sys.unraisablehook = sys.unraisablehook, _heard
     try:
         for word in words[:2]:  # a command, or a command of a group
             complete.get(word.replace("-", "_"), lambda: None)()
@@ -39,6 +40,7 @@ def run(app: typer.Typer, words: list[str], complete: Mapping[str, Callable[[], 
         _show(_unforeseen())
         sys.exit(UNFORESEEN)
     finally:
+        sys.unraisablehook = ignored
         for number, handler in before.items():
             signal.signal(number, handler)
 
@@ -77,6 +79,13 @@ class _Stopped(BaseException):
 def _stop(number: int, frame: object) -> None:
     signal.signal(number, lambda again, frame: os._exit(128 + again))
     raise _Stopped(INTERRUPTED if number == signal.SIGINT else TERMINATED)
+
+
+def _heard(told: sys.UnraisableHookArgs) -> None:
+    """Leave where a signal arrived while an object was taken apart: what is raised there Python prints and forgets."""
+    if isinstance(told.exc_value, _Stopped):
+        _leave(told.exc_value.code)
+    sys.__unraisablehook__(told)
 
 
 def _leave(code: int) -> None:
