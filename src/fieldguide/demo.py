@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 #: Drawn coins of a second, small study, a grid of three by three with two kinds, and how the language model is taught to count them in a
 #: minute: all but its vision tower, which looks at every picture once. benchmarks/coins.py has more kinds, and coins that lie anywhere.
-COINS, KINDS = {"train": 1800, "valid": 40, "test": 100}, ("penny", "dime")
+COINS, KINDS = {"train": 1400, "valid": 40, "test": 100}, ("penny", "dime")
 _TAUGHT = {
     "method": "full",
     "parts": ["projector", "language", "attention", "mlp"],
     "batch_size": 16,
     "accumulate": 1,
-    "epochs": 10.0,
+    "epochs": 8.0,
     "learning_rate": 2e-3,
     "schedule": "cosine",
     "looks": 2,
