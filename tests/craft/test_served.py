@@ -14,6 +14,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,25 @@ def test_a_reply_carries_its_text_its_cost_and_how_it_was_asked() -> None:
         "response_format": {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": SCHEMA}},
     }
     assert "authorization" not in server.headers[0] and server.headers[0]["accept-encoding"] == "identity"
+
+
+NUMBER = {"type": "integer", "minimum": 0}
+
+
+@pytest.mark.parametrize(
+    ("named", "required", "strict"),
+    [
+        ({"properties": NUMBER, "b": NUMBER}, ["b", "properties"], True),
+        ({"a": NUMBER, "b": NUMBER}, ["a"], False),
+        ({"a": {"type": "object", "properties": {"b": NUMBER}, "required": []}}, ["a"], False),
+        ({"a": {"type": "array", "items": {"type": "object", "properties": {"b": NUMBER}}}}, ["a"], False),
+    ],
+)
+def test_a_server_is_asked_to_be_strict_only_where_every_key_is_required(named: Any, required: list[str], strict: bool) -> None:
+    schema = {"type": "object", "properties": named, "required": required, "additionalProperties": False}
+    with serving(in_turn(ok('{"a": 1}'))) as server, Asking(server.url) as ask:
+        ask(replace(HELLO, schema=schema))
+    assert server.asked[0]["response_format"]["json_schema"] == {"name": "answer", "strict": strict, "schema": schema}
 
 
 def test_pictures_and_free_text_travel_as_the_protocol_has_them() -> None:

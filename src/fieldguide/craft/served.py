@@ -36,7 +36,8 @@ T = TypeVar("T")
 class Question:
     """What is asked: `messages` as the protocol has them (text, or parts with pictures), and what the reply should be like.
 
-    `schema` is a JSON schema in which every property is required, or `None` for free text. `temperature` and `seed` are left to the
+    `schema` is a JSON schema, or `None` for free text; a server is asked to be strict about one whose every property is required, the only
+    kind that OpenAI's strict mode takes. `temperature` and `seed` are left to the
     server where they are `None`. `most_tokens` bounds the reply. `levels` are those of `LEVELS` that make sense for it: a text in place
     of the others. `tops` asks for the log-probabilities of so many likeliest tokens in each place; a reply without any is then none.
     """
@@ -242,8 +243,15 @@ def _body(question: Question, manner: Manner) -> dict[str, Any]:
         body |= {"logprobs": True, "top_logprobs": question.tops}
     level = _level(question, manner)
     if level == "json_schema":
-        wish = {"name": "answer", "strict": True, "schema": question.schema}
+        wish = {"name": "answer", "strict": _every_key(question.schema or {}), "schema": question.schema}
         body["response_format"] = {"type": "json_schema", "json_schema": wish}
     elif level == "json_object":
         body["response_format"] = {"type": "json_object"}
     return body
+
+
+def _every_key(schema: Mapping[str, Any]) -> bool:
+    """Tell whether every property of every object in this schema is required."""
+    named = schema.get("properties", {})
+    inside = [*named.values(), *([schema["items"]] if "items" in schema else [])]
+    return set(named) == set(schema.get("required", ())) and all(map(_every_key, inside))
