@@ -254,11 +254,14 @@ def test_a_fitted_contestant_counts_new_pictures(study: fieldguide.Study, things
 def test_counts_of_others_by_column(study: fieldguide.Study, things: Path, tmp_path: Path) -> None:
     path = tmp_path / "counts.csv"
     path.write_text(
-        "image,dot,ring\ntest/000.png,1,0\ntest/001.png,-1,0\ntest/002.png,2.5,0\ntest/003.png,,\n", encoding="utf-8"
+        "image,dot,ring\ntest/000.png,1,0\ntest/001.png,-1,0\ntest/002.png,2.5,0\ntest/003.png,,\ntest/004.png,1.0,2.0\n",
+        encoding="utf-8",
     )
     told = fieldguide.compare(things, (f"recorded/{path}:as=recorded-counts",), out=tmp_path / "s", task="count")
     found = told.scores("recorded-counts")["parts"]["test"]
-    assert found["kinds"] == {"no answer": 16, "empty": 1, "negative": 1, "not whole": 1}
+    assert found["kinds"] == {"no answer": 15, "empty": 1, "negative": 1, "not whole": 1}
+    said = read_predictions(told.folder / "runs" / "recorded-counts" / "predictions.parquet")
+    assert {"dot": 1, "ring": 2} in [answer.counts for answer in said], "2.0 is 2"
     assert told.exit_code == PARTLY
     assert told.scores("recorded-counts")["parts"]["val"] is not None
     path.write_text("image,dots\ntest/000.png,1\n", encoding="utf-8")

@@ -209,6 +209,12 @@ def test_a_column_for_each_class(tmp_path: Path) -> None:
     assert table(tmp_path, "image,cat,total\na.jpg,2,7\nb.jpg,1,8\n", "cat").counted == ("cat",)
 
 
+def test_whole_numbers_may_be_written_as_tables_with_empty_cells_write_them(tmp_path: Path) -> None:
+    source = table(tmp_path, "image,cat,dog\na.jpg,2.0,10.0\nb.jpg,,1.0\nc.jpg,0.00,3.0\n")
+    assert counts(source) == {"a.jpg": {"cat": 2, "dog": 10}, "c.jpg": {"dog": 3}}
+    assert [picture for picture, _ in source.ignored] == ["b.jpg"]
+
+
 def test_a_row_for_each_picture_and_class(tmp_path: Path) -> None:
     source = table(tmp_path, "image,label,count\na.jpg,cat,2\na.jpg,dog,1\nb.jpg,,0\nc.jpg,dog,0\n")
     assert source.counted == ("cat", "dog")

@@ -67,6 +67,6 @@ def _number(cell: Any) -> Any:
     if text.isascii() and text.removeprefix("-").isdecimal() and len(text) < 20:
         return int(text)
     try:
-        return float(text)
+        return _number(float(text))
     except ValueError:
         return text

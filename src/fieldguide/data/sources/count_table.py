@@ -10,6 +10,7 @@ cells are whole numbers is a class; ``--count`` names those that are meant where
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from fieldguide.tasks.count import MOST
 
 #: Columns that hold the number of a row that is for one picture and one class.
 COUNT_COLUMNS = ("count", "counts", "number")
+_ZEROS = re.compile(r"(?<=[0-9])\.0+$")
 
 
 @dataclass
@@ -124,7 +126,7 @@ def _class_columns(
     for name in header:
         if name in columns.values() and name != columns.get("label"):
             continue
-        cells = [text_of(record.get(name), "count", at) for at, record in rows]
+        cells = [_cell(record.get(name), at) for at, record in rows]
         known = [cell for cell in cells if cell is not None]
         whole = sum(_is_whole(cell) for cell in known)
         if known and whole == len(known):
@@ -135,12 +137,18 @@ def _class_columns(
     return classes
 
 
+def _cell(value: Any, at: int) -> str | None:
+    """Return a cell as text. 2.0 is 2: so a column of whole numbers is written that has had an empty cell."""
+    text = text_of(value, "count", at)
+    return None if text is None else _ZEROS.sub("", text)
+
+
 def _is_whole(cell: str) -> bool:
     return cell.removeprefix("-").isdecimal() and cell.isascii()
 
 
 def _count(value: Any, column: str, at: int) -> int | None:
-    text = text_of(value, "count", at)
+    text = _cell(value, at)
     if text is None:
         return None
     if not _is_whole(text) or len(text) > 9 or not 0 <= int(text) <= MOST:
