@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 from PIL import Image as Pillow
+from tests.counted import write_set
 
+import fieldguide
 from fieldguide import asking, cli
 from fieldguide.asking import Answered, Order, ask, askings, classes_of, exit_code, read_order, show, show_prompts
 from fieldguide.bench import Silent
@@ -108,6 +110,24 @@ def test_answers_can_be_a_choice(pictures: Path) -> None:
         askings(order(pictures, "Red?", choice="yes"))
 
 
+def test_a_prompt_for_counts_is_read_as_counts(pictures: Path, tmp_path: Path) -> None:
+    parrot = Parrot()
+
+    def told(text: str, prompt: str, classes: str) -> str | None:
+        parrot.say = lambda pixels: Said(text)  # type: ignore[method-assign, assignment, misc]
+        return ask(order(pictures / "0.png", prompt=prompt, classes=classes), Silent(), parrot)[0].read
+
+    assert told('{"penny": 2}', "currency", "penny,dime") == 'read as {"penny": 2} (strict)'
+    assert "pennies" in parrot.heard[0].text() or "penny" in parrot.heard[0].text()
+    assert str(told("Two.", "currency", "penny,dime")).startswith("read as no counts: no JSON")
+    study = fieldguide.compare(
+        write_set(tmp_path / "set", {"train": 4, "test": 2}), ("count_baseline",), out=tmp_path / "s", task="count"
+    )
+    assert told('{"dot": 1, "ring": 0}', "plain", str(study.folder)) == 'read as {"dot": 1} (strict)', (
+        "the study counts, so plain asks for counts"
+    )
+
+
 def test_a_prompt_may_stand_in_place_of_a_question(pictures: Path) -> None:
     parrot = Parrot()
     answered = ask(order(pictures, prompt="plain", classes="cat,dog"), Silent(), parrot)
@@ -123,6 +143,7 @@ def test_a_prompt_may_stand_in_place_of_a_question(pictures: Path) -> None:
     assert told[:2] == ["read as dog (strict)", "read as cat (json)"] and "no class: cut" in str(told[2])
     for given in (
         {"prompt": "plain"},
+        {"prompt": "currency", "classes": "a,b", "likelihood": True},
         {"prompt": "plain", "classes": "a,b", "choice": "a,b"},
         {"prompt": "nosuch", "classes": "a,b"},
     ):

@@ -24,15 +24,14 @@ from fieldguide.data.loose import Files, picture_files
 from fieldguide.data.store import SIZES
 from fieldguide.errors import DONE, PARTLY, DataProblem, EnvironmentProblem, PictureError, UsageProblem, plain
 from fieldguide.files import read_toml, told_plainly
-from fieldguide.records import ClassInfo, Image, Pixels, Sending
+from fieldguide.records import ClassInfo, Image, Pixels, Prediction, Sending
 from fieldguide.settings import build
 from fieldguide.tasks import spoken
 from fieldguide.tasks.asking import Asking, How, Message, Shown
 from fieldguide.tasks.classify import Classify
-from fieldguide.tasks.count import Count
+from fieldguide.tasks.count import Count, Task
 from fieldguide.tasks.count_asking import CountPrompt, count_prompt_names, read_count_prompt
-from fieldguide.tasks.prompting import called, prompt_names, read_prompt, render
-from fieldguide.tasks.reading import Reading, read, words_of
+from fieldguide.tasks.prompting import prompt_names, read_prompt
 from fieldguide.tasks.spoken import Spoken
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ class Answered:
     """What came of one question about one picture: the words of the model, or `error`, why there are none.
 
     `held` is what kept a choice to its list: ``trie``, ``json_schema``, ``json_object``, or ``text`` for nothing but the words asked with.
-    `read` is what a contestant would take it for, where a prompt asked: the name of a class, or why it is none.
+    `read` is what a contestant would take it for, where a prompt asked: the name of a class or counts, or why it is none.
     `seen` is False for a picture that cannot be read, and so was shown to nobody.
     """
 
@@ -120,8 +119,8 @@ def askings(order: Order) -> list[tuple[str, Asking]]:
     """Return what is asked, each with the words that stand above its answers. Raises `UsageProblem` for a prompt that cannot be filled."""
     how = order.how
     if how.prompt is not None:
-        prompt, classes = read_prompt(how.prompt), classes_of(how.classes)
-        asking = render(prompt, classes, "likelihood" if how.likelihood else "generate")
+        prompt, task = _prompted(how)
+        asking = spoken.asked(prompt, task, "likelihood" if how.likelihood else "generate")
         return [(f"prompt {prompt.name}", replace(asking, seed=how.seed if prompt.seed is None else prompt.seed))]
     choices = tuple(dict.fromkeys(part.strip() for part in (how.choice or "").split(",") if part.strip()))
     if how.choice is not None and len(choices) < 2:
@@ -143,6 +142,26 @@ def askings(order: Order) -> list[tuple[str, Asking]]:
     ]
 
 
+def _prompted(how: FreeQuestion) -> tuple[Spoken, Task]:
+    """Return the question that was named, and what it is asked about; of two with one name a study tells which, else it asks for a class."""
+    classes = classes_of(how.classes)
+    prompt = spoken.prompt_of(str(how.prompt), _task_in(how.classes))
+    return prompt, Count(classes) if isinstance(prompt, CountPrompt) else Classify(classes)
+
+
+def _task_in(words: str | None) -> Task | None:
+    """Return the task of the study folder that is named; `None` where the words name none."""
+    path = os.path.expanduser(words or "")
+    if not os.path.isdir(path):  # a long list of names is no path that `Path` would test
+        return None
+    from fieldguide.data.tables import read_manifest
+    from fieldguide.study import require_study
+
+    folder = Path(path)
+    require_study(folder)
+    return gather.task_of(folder, read_manifest(folder / "manifest.parquet"))
+
+
 def classes_of(words: str | None) -> tuple[ClassInfo, ...]:
     """Return the classes of a study folder, of a ``classes.toml``, or those named with commas between."""
     if not (words or "").strip():
@@ -151,13 +170,9 @@ def classes_of(words: str | None) -> tuple[ClassInfo, ...]:
             "A study folder, a classes.toml, or names separated by commas.",
             "--classes cat,dog",
         )
-    path = Path(os.path.expanduser(str(words)))
-    if os.path.isdir(path):  # a long list of names is no path that `Path` would test
-        from fieldguide.data.tables import read_manifest
-        from fieldguide.study import require_study
-
-        require_study(path)
-        return gather.task_of(path, read_manifest(path / "manifest.parquet")).classes
+    task, path = _task_in(words), Path(os.path.expanduser(str(words)))
+    if task is not None:
+        return task.classes
     if os.path.isfile(path):
         try:
             table = read_toml(path).get("classes")
@@ -227,18 +242,21 @@ def _understood(how: FreeQuestion) -> Callable[[Answered], str | None]:
     """Return what tells how an answer to a prompt is read; a free question has no wrong answer, so nothing is told of one."""
     if how.prompt is None or how.likelihood:
         return lambda one: None
-    prompt = read_prompt(how.prompt)
-    task = Classify(called(prompt, classes_of(how.classes)))
-    reading: Reading = "json" if prompt.format == "json" else "strict"
+    prompt, task = _prompted(how)
+    task, reading = spoken.known(prompt, task), spoken.reading_of(prompt, None)
+    wanted = "counts" if isinstance(task, Count) else "class"
 
     def tell(one: Answered) -> str | None:
         if one.error is not None:
             return None
-        found = read(one.text, task, reading, one.finish)
-        what = f"no class: {words_of(found.kind or '')}" if found.label is None else plain(task.say(found.label))
-        return f"read as {what} ({reading})"
+        found = spoken.read("", one.text, one.finish, task, prompt, None)
+        return f"read as {f'no {wanted}: {found.error}' if found.error else _said(found, task)} ({reading})"
 
     return tell
+
+
+def _said(found: Prediction, task: Task) -> str:
+    return plain(task.say(found.counts or {}) if isinstance(task, Count) else task.say(str(found.label)))
 
 
 def _unseen(path: Path, why: str) -> Answered:
@@ -316,7 +334,7 @@ def show_prompts(name: str | None = None, classes: str | None = None) -> None:
             terminal.say(f"  {counted.about}")
         terminal.say("fieldguide prompts NAME shows one as it is asked; a file of your own works in its place.", "dim")
         return
-    prompt = spoken.prompt_of(name, None)
+    prompt = spoken.prompt_of(name, _task_in(classes))
     known = classes_of(classes) if classes else _fitting(prompt)
     asking = spoken.asked(prompt, Count(known), "generate")
     terminal.say(f"{prompt.name}: {prompt.about}", "bold")
