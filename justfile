@@ -1,5 +1,8 @@
 # The words of the project. `uv run just WORD`; CI calls the same ones.
 
+# Bytecode is kept even where the machine says otherwise, as images for containers do: each of a thousand processes would compile torch anew.
+export PYTHONDONTWRITEBYTECODE := ""
+
 # Pass the tests: a seeded sample of each slow group. A process for each core, because every test keeps to one thread; each takes whole files.
 test *words:
     uv run pytest -n logical --maxprocesses 4 --dist loadfile {{words}}

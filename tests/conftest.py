@@ -31,18 +31,28 @@ settings.register_profile(
 settings.load_profile("fieldguide")
 
 
+#: So many of the tests of a module that drive a browser run by default.
+IN_A_BROWSER = 6
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep a seeded sample of each slow group (``slow(keep=N)``, by module); FIELDGUIDE_TORTURE=all keeps every case."""
+    """Keep a seeded sample of each slow group; FIELDGUIDE_TORTURE=all keeps every case.
+
+    A group is what a module marks as ``slow(keep=N)``, and what in it asks for `chromium`.
+    """
     table.collect(config, items)
     if os.environ.get("FIELDGUIDE_TORTURE") == "all" or any("::" in word for word in config.args):
         return
-    groups: dict[str, list[pytest.Item]] = {}
+    groups: dict[str, list[tuple[pytest.Item, int]]] = {}
     for item in items:
-        if item.get_closest_marker("slow"):
-            groups.setdefault(item.nodeid.split("::")[0], []).append(item)
+        module, marked = item.nodeid.split("::")[0], item.get_closest_marker("slow")
+        if marked:
+            groups.setdefault(module, []).append((item, int(marked.kwargs.get("keep", 2))))
+        elif "chromium" in getattr(item, "fixturenames", ()):
+            groups.setdefault(f"{module} in a browser", []).append((item, IN_A_BROWSER))
     dropped: set[str] = set()
-    for name, group in groups.items():
-        keep = max(int(item.get_closest_marker("slow").kwargs.get("keep", 2)) for item in group)  # type: ignore[union-attr]
+    for name, marked_items in groups.items():
+        group, keep = [item for item, _ in marked_items], max(keep for _, keep in marked_items)
         sample = random.Random(name).sample(group, min(keep, len(group)))
         dropped |= {item.nodeid for item in group} - {item.nodeid for item in sample}
     config.hook.pytest_deselected(items=[item for item in items if item.nodeid in dropped])

@@ -12,21 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import fieldguide
 from fieldguide.bench import read_log
 
 NETWORK = "test_vit:weights=none,image_size=32,patch_size=8,epochs=2,precision=fp32,as=vit"
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    draw = np.random.default_rng(0)
-    for name, colour in (("dark", (90, 90, 90)), ("light", (150, 150, 150)), ("red", (150, 90, 90))):
-        for number in range(20):
-            pixels = (np.array(colour) + draw.normal(0, 60, (40, 40, 3))).clip(0, 255).astype(np.uint8)
-            path = tmp_path / "photos" / name / f"{number}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(pixels).save(path)
-    return tmp_path / "photos"
 
 
 def run(words: list[str]) -> str:
@@ -36,13 +25,33 @@ def run(words: list[str]) -> str:
     return done.stdout
 
 
-def test_two_processes_are_one_with_twice_the_batch(photos: Path, tmp_path: Path) -> None:
+SPREAD = ["torch.distributed.run", "--nproc_per_node", "2", "-m", "fieldguide"]
+CONTESTANTS = [f"{NETWORK},batch_size=8", "majority"]
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    draw, folder = np.random.default_rng(0), tmp_path_factory.mktemp("photos")
+    for name, colour in (("dark", (90, 90, 90)), ("light", (150, 150, 150)), ("red", (150, 90, 90))):
+        (folder / name).mkdir()
+        for number in range(20):
+            pixels = (np.array(colour) + draw.normal(0, 60, (40, 40, 3))).clip(0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def spread(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A study of two processes, and what was said meanwhile."""
+    study = tmp_path_factory.mktemp("spread") / "two"
+    return study, run([*SPREAD, "compare", str(photos), *CONTESTANTS, "--out", str(study)])
+
+
+def test_two_processes_are_one_with_twice_the_batch(photos: Path, spread: tuple[Path, str], tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
-    one, two = tmp_path / "one", tmp_path / "two"
-    run(["fieldguide", "compare", str(photos), f"{NETWORK},batch_size=16", "--out", str(one)])
-    spread = ["torch.distributed.run", "--nproc_per_node", "2", "-m", "fieldguide"]
-    said = run([*spread, "compare", str(photos), f"{NETWORK},batch_size=8", "majority", "--out", str(two)])
+    one, (two, said) = tmp_path / "one", spread
+    fieldguide.compare(photos, (f"{NETWORK},batch_size=16",), out=one)
     assert said.count("Report:") == 1, "one of them speaks"
     weights = [load_file(study / "runs" / "vit" / "model" / "model.safetensors") for study in (one, two)]
     apart = max(float((weights[0][name] - weights[1][name]).abs().max()) for name in weights[0])
@@ -54,5 +63,9 @@ def test_two_processes_are_one_with_twice_the_batch(photos: Path, tmp_path: Path
     assert len(curves[1]) == 2, "an epoch is told once"
     facts = json.loads((two / "runs" / "vit" / "fit.json").read_text())["facts"]
     assert facts["processes"] == 2
-    again = run([*spread, "compare", str(photos), f"{NETWORK},batch_size=8", "majority", "--out", str(two)])
+
+
+@pytest.mark.slow(keep=0)
+def test_two_processes_train_nothing_again(photos: Path, spread: tuple[Path, str]) -> None:
+    again = run([*SPREAD, "compare", str(photos), *CONTESTANTS, "--out", str(spread[0])])
     assert "Re-used, whole from before: majority, vit." in again or "Re-used, whole from before: vit, majority." in again

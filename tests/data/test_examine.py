@@ -425,7 +425,12 @@ def test_few_files_are_in_memory_at_once(tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.mark.realdata
 @pytest.mark.parametrize(
     ("name", "pictures", "classes"),
-    [("pets370", 370, 37), ("animals10", 320, 10), ("cub100/images", 5902, 100), ("mnist500", 500, 10)],
+    [
+        ("pets370", 370, 37),
+        ("animals10", 320, 10),
+        pytest.param("cub100/images", 5902, 100, marks=pytest.mark.slow(keep=0)),
+        ("mnist500", 500, 10),
+    ],
 )
 def test_real_pictures_are_all_readable(name: str, pictures: int, classes: int, tmp_path: Path) -> None:
     root = os.environ.get("FIELDGUIDE_DATA")

@@ -82,7 +82,7 @@ def opened(chromium: Any, study: Path, width: int, scheme: str) -> Iterator[Any]
     context.close()
 
 
-@pytest.mark.slow(keep=2)
+@pytest.mark.slow(keep=1)
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("study", ["plain", "drawn"])
