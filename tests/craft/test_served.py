@@ -183,14 +183,14 @@ def test_seconds_to_wait_are_read_as_seconds_or_as_a_date(said: str, seconds: fl
 
 
 @pytest.mark.parametrize(
-    "answer", [stub.hanging(3), stub.dripping(3), stub.dripping(3, status=500)], ids=["silent", "drip", "error"]
+    "answer", [stub.hanging(30), stub.dripping(30), stub.dripping(30, status=500)], ids=["silent", "drip", "error"]
 )
 def test_a_reply_that_is_not_whole_in_time_is_given_up(answer: Answer) -> None:
     start = time.monotonic()
     with serving(in_turn(answer)) as server:
         failed, waits = problem(server.url, attempts=2, seconds=0.2)
     assert ("no whole reply within 0.2 s" in failed.given or "HTTP 500" in failed.given) and not failed.lasting
-    assert server.count == 2 and len(waits) == 1 and time.monotonic() - start < 2.5
+    assert server.count == 2 and len(waits) == 1 and time.monotonic() - start < 15
 
 
 def test_an_error_page_is_read_within_bounds() -> None:

@@ -7,6 +7,7 @@ default one moment of each block that is drawn.
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.torture.faults import PHASES, Moment, Plan, at_most, sample
@@ -121,25 +123,29 @@ def test_a_command_is_stopped(name: str, study: Small, tmp_path: Path, told: Tel
     told(f"Stopped. The same command goes on from here.; exit {SIGNALS[name]}")
 
 
-def slowly() -> None:
-    """Let a picture take half a minute: whoever waits for the threads that decode waits long."""
+def slowly(mark: Path) -> None:
+    """Let a picture take half a minute: whoever waits for the threads that decode waits long. The first leaves `mark`."""
     from fieldguide.data import images
 
+    def load(*_: Any, **__: Any) -> None:
+        mark.touch()
+        time.sleep(30)
+
     at_once()
-    images.load = lambda *_, **__: time.sleep(30)  # type: ignore[assignment]
+    images.load = load  # type: ignore[assignment]
 
 
-def test_a_second_ctrl_c_leaves_at_once(study: Small, told: Tell) -> None:
-    running = study.place.fresh().start(setup=slowly)
-    pid, deadline = running.process.pid or 0, time.monotonic() + 60
-    while not (study.place.study / ".lock").exists() and time.monotonic() < deadline:
+def test_a_second_ctrl_c_leaves_at_once(study: Small, told: Tell, tmp_path: Path) -> None:
+    mark = tmp_path / "at work"
+    running = study.place.fresh().start(setup=functools.partial(slowly, mark))
+    pid, deadline = running.process.pid or 0, time.monotonic() + 120
+    while not mark.exists() and time.monotonic() < deadline:
         time.sleep(0.02)
-    time.sleep(1)  # until the pictures are at work
     os.kill(pid, signal.SIGINT)
     running.process.join(timeout=1)
     assert running.process.is_alive(), "the first waits for the pictures that are being decoded"
     os.kill(pid, signal.SIGINT)
-    running.process.join(timeout=5)
+    running.process.join(timeout=20)
     assert not running.process.is_alive() and running.process.exitcode == 130
     assert again(study.place, study.whole) is None
     told("the first waits for pictures that are being decoded, the second ends at once; the same command goes on; exit 130")

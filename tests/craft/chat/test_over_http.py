@@ -165,7 +165,7 @@ def test_many_are_asked_at_once_and_few_are_held() -> None:
             most = max(most, taken - handed)
             yield plain_picture(COLOURS[number % 3])
 
-    with serving(looks(kind=Kind(seconds=0.01))) as server:
+    with serving(looks(kind=Kind(seconds=0.03))) as server:
         chat = opened(server, at_once=6)
         start, texts, share = time.perf_counter(), [], 0.0
         for said in chat.ask(ASKING, pictures(), {}):
@@ -260,7 +260,7 @@ def test_who_has_had_enough_waits_for_nobody() -> None:
         start = time.monotonic()
         stream.close()  # what a Ctrl-C does to a generator
         chat.close()
-        assert time.monotonic() - start < 1
+        assert time.monotonic() - start < 10, "the replies that are on their way take half a minute"
         held.set()
         while server.inside or any(one.name.startswith("flight") for one in threading.enumerate()):
             time.sleep(0.01)
