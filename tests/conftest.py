@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
 from tests.torture import table
 from tests.torture.table import told  # noqa: F401 - a fixture for all
 
@@ -29,6 +30,8 @@ settings.register_profile(
     "fieldguide", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("fieldguide")
+# Its examples are the same whichever of our modules are loaded: else it reads them all for numbers to try, which takes 20 s besides.
+providers._get_local_constants = lambda: providers._local_constants
 
 
 #: So many of the tests of a module that drive a browser run by default.

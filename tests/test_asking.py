@@ -13,11 +13,12 @@ from tests.counted import write_set
 
 import fieldguide
 from fieldguide import asking, cli
-from fieldguide.asking import Answered, Order, ask, askings, classes_of, exit_code, read_order, show, show_prompts
+from fieldguide.asking import Answered, Order, ask, askings, classes_of, exit_code, read_order, show
 from fieldguide.bench import Silent
 from fieldguide.craft.chat import Said, Wanted
 from fieldguide.data.classes import write_classes
 from fieldguide.errors import DATA, DONE, ENVIRONMENT, PARTLY, USAGE, DataProblem, EnvironmentProblem, Problem, UsageProblem
+from fieldguide.prompts_shown import show_prompts
 from fieldguide.records import ClassInfo, Pixels
 from fieldguide.tasks.asking import Asking, Shown
 

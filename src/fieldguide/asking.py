@@ -1,4 +1,4 @@
-"""``fieldguide ask``: a question in words about a picture, answered in words, and the prompts that there are.
+"""``fieldguide ask``: a question in words about a picture, answered in words.
 
 Nothing is written and nothing is scored. A free question is put under the model's own system message: none is sent.
 """
@@ -30,8 +30,7 @@ from fieldguide.tasks import spoken
 from fieldguide.tasks.asking import Asking, How, Message, Shown
 from fieldguide.tasks.classify import Classify
 from fieldguide.tasks.count import Count, Task
-from fieldguide.tasks.count_asking import CountPrompt, count_prompt_names, read_count_prompt
-from fieldguide.tasks.prompting import prompt_names, read_prompt
+from fieldguide.tasks.count_asking import CountPrompt
 from fieldguide.tasks.spoken import Spoken
 
 if TYPE_CHECKING:
@@ -42,12 +41,6 @@ if TYPE_CHECKING:
 
 #: Tokens of a free answer, for the estimate that is told before a picture leaves this machine.
 _FREE = 100
-#: Classes that a prompt is shown with where none are named.
-_SHOWN = (
-    ClassInfo("tawny_owl", "tawny owl", ("brown owl",), "a stocky brown owl with dark eyes and no ear tufts"),
-    ClassInfo("barn_owl", "barn owl", (), "a pale owl with a white face in the shape of a heart"),
-    ClassInfo("eagle_owl", "eagle owl", (), "a very large owl with orange eyes and long ear tufts"),
-)
 #: Answers whose probability is told, the likeliest first.
 _LISTED = 10
 #: How the family of prompted models is written before a model where it is a contestant.
@@ -145,11 +138,11 @@ def askings(order: Order) -> list[tuple[str, Asking]]:
 def _prompted(how: FreeQuestion) -> tuple[Spoken, Task]:
     """Return the question that was named, and what it is asked about; of two with one name a study tells which, else it asks for a class."""
     classes = classes_of(how.classes)
-    prompt = spoken.prompt_of(str(how.prompt), _task_in(how.classes))
+    prompt = spoken.prompt_of(str(how.prompt), task_in(how.classes))
     return prompt, Count(classes) if isinstance(prompt, CountPrompt) else Classify(classes)
 
 
-def _task_in(words: str | None) -> Task | None:
+def task_in(words: str | None) -> Task | None:
     """Return the task of the study folder that is named; `None` where the words name none."""
     path = os.path.expanduser(words or "")
     if not os.path.isdir(path):  # a long list of names is no path that `Path` would test
@@ -170,7 +163,7 @@ def classes_of(words: str | None) -> tuple[ClassInfo, ...]:
             "A study folder, a classes.toml, or names separated by commas.",
             "--classes cat,dog",
         )
-    task, path = _task_in(words), Path(os.path.expanduser(str(words)))
+    task, path = task_in(words), Path(os.path.expanduser(str(words)))
     if task is not None:
         return task.classes
     if os.path.isfile(path):
@@ -321,48 +314,6 @@ def _cost(one: Answered) -> str:
     if one.held is not None:
         took += "; nothing kept it to the list" if one.held == "text" else f"; kept to the list by {one.held.replace('_', ' ')}"
     return counted + took + ("; cut at the limit of tokens (--most-tokens)" if one.finish in ("length", "max_tokens") else "")
-
-
-def show_prompts(name: str | None = None, classes: str | None = None) -> None:
-    """Print the prompts that there are, or one of them, or one in a file, as it is asked; about a few owls if no classes are named."""
-    if name is None:
-        for one in map(read_prompt, prompt_names()):
-            terminal.say(one.name, "bold")
-            terminal.say(f"  {one.about}")
-        for counted in map(read_count_prompt, count_prompt_names()):
-            terminal.say(f"{counted.name} (where things are counted)", "bold")
-            terminal.say(f"  {counted.about}")
-        terminal.say("fieldguide prompts NAME shows one as it is asked; a file of your own works in its place.", "dim")
-        return
-    prompt = spoken.prompt_of(name, _task_in(classes))
-    known = classes_of(classes) if classes else _fitting(prompt)
-    asking = spoken.asked(prompt, Count(known), "generate")
-    terminal.say(f"{prompt.name}: {prompt.about}", "bold")
-    for line in prompt.source.splitlines():
-        terminal.say(line, "dim")
-    for line in asking.text("[the picture]").splitlines():
-        terminal.say(f"  {line}")
-    if isinstance(prompt, CountPrompt):
-        terminal.say(f"Read as {prompt.reading}. The right answer to two of the first:")
-        counting = Count(known)
-        for line in counting.say({known[0].id: 2}, prompt.written(counting)).splitlines():
-            terminal.say(f"  {line}")
-        return
-    suggested = f", written for {prompt.model}" if prompt.model else ""
-    terminal.say(
-        f"Answers as {'JSON' if prompt.format == 'json' else 'a name'}, temperature {prompt.temperature:g}, "
-        f"at most {prompt.most_tokens} tokens{suggested}."
-    )
-    if prompt.shots:
-        terminal.say(f"{prompt.shots} training pictures of each class, with their right answer, stand before the question.")
-    for note in asking.made["notes"]:
-        terminal.say(f"{note}.", "yellow")
-
-
-def _fitting(prompt: Spoken) -> tuple[ClassInfo, ...]:
-    """Return the classes that a prompt speaks of itself, else the owls."""
-    own = tuple(ClassInfo(id, id) for id in sorted(prompt.order or getattr(prompt, "classes", ())))
-    return own if len(own) > 1 else _SHOWN
 
 
 def _wanted(order: Order) -> Wanted:

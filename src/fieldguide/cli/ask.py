@@ -55,6 +55,6 @@ def prompts(
     ] = None,
 ) -> None:
     """List the prompts for language models that look, or show one as it is asked."""
-    from fieldguide.asking import show_prompts
+    from fieldguide.prompts_shown import show_prompts
 
     show_prompts(name, classes)
