@@ -72,9 +72,9 @@ class Killer:
         return child.end()
 
 
-def unclocked(base: Path) -> bytes:
-    """Return ``audit.json`` byte for byte, but for what a clock measured."""
-    path = base / "study" / "runs" / "far" / "audit.json"
+def unclocked(run: Path) -> bytes:
+    """Return ``audit.json`` of a contestant byte for byte, but for what a clock measured."""
+    path = run / "audit.json"
     found = read_json(path)
     assert path.read_bytes() and found["cost"].pop("seconds") > 0
     write_json(path.with_name("unclocked.json"), found)
@@ -102,6 +102,6 @@ def test_killed_while_auditing(behind: bool, tmp_path: Path, monkeypatch: pytest
         assert ended.code == DONE, ended.text
         last = killer.seen
         assert last < every / 2, "what was kept was asked again"
-        assert unclocked(base) == unclocked(other)
+        assert unclocked(base / "study" / "runs" / "far") == unclocked(other / "study" / "runs" / "far")
         assert killer.run(base).code == DONE and killer.seen == 0, "nothing is missing, so nobody is asked"
     told(f"{every} questions, 3 kills {'behind a reply' if behind else 'at a request'}: {last} were left for the last call")

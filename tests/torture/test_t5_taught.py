@@ -1,4 +1,4 @@
-"""Group T5: kill -9 while a language model is taught: behind a step, in the middle of a checkpoint's turn, and when it answers.
+"""Group T5: kill -9 while a language model is taught: behind a step, in the middle of a checkpoint's turn, when it answers, and when it is audited.
 
 The child kills itself. The same command goes on from the last step that was kept, and ends in the same adapter, bit for bit, the same learning
 curve and the same answers.
@@ -6,6 +6,7 @@ curve and the same answers.
 
 from __future__ import annotations
 
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from tests.rooms import write_colours
 from tests.torture.faults import Plan, start
 from tests.torture.small_study import curves, numbers, partial
+from tests.torture.test_t5_audits import unclocked
 
 import fieldguide
 from fieldguide.bench import read_log
@@ -99,3 +101,25 @@ def test_killed_while_names_are_weighed_after_teaching(tmp_path: Path, told: Cal
     assert chosen[0]["temperature"] == pytest.approx(chosen[1]["temperature"], rel=1e-4)
     assert curves(base / "killed") == curves(base / "whole")
     told("a kill among validation pictures that are weighed: the same command ended in the same curve and probabilities")
+
+
+def test_killed_while_a_taught_one_is_audited(tmp_path: Path, told: Callable[[str], None]) -> None:
+    base = tmp_path / "base"
+    pictures = write_colours(base / "pictures", each=7)
+    assert fieldguide.compare(pictures, [WORD.format(more="")], out=base / "whole").exit_code == DONE
+    shutil.copytree(base / "whole", base / "killed")
+
+    def audit(name: str, at: int = 0) -> int:
+        words = ("audit", base / name / "runs" / "taught", "--pictures", 6, "--labels", 2)
+        ended = start(base, *words, plan=Plan(), setup=dying("answer", at)).end()
+        assert ended.code in (DONE, -signal.SIGKILL), ended.text
+        return ended.code
+
+    assert audit("whole") == DONE
+    for at in (2, 5):
+        assert audit("killed", at) == -signal.SIGKILL
+        assert not partial(base / "killed"), "something half-written lies under a final name"
+        assert not (base / "killed" / "runs" / "taught" / "audit.json").exists()
+    assert audit("killed") == DONE
+    assert unclocked(base / "killed" / "runs" / "taught") == unclocked(base / "whole" / "runs" / "taught")
+    told("killed behind 2 answers of an audit and behind 5 more; the same audit.json")

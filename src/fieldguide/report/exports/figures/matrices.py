@@ -67,9 +67,10 @@ def differences(study: Study) -> list[Figure]:
         for label, contestant in zip(labels, found.order, strict=True):
             label.set_color(HUES[contestant.slot])
     called = "exact match" if study.manifest.task == "count" else "accuracy"
-    axes.set_xlabel(
+    figure.supxlabel(  # below the names of rows, too: two contestants leave the matrix narrower than these words
         f"row \u2212 column, points of test {called}\n▲ row really better   ▼ really worse\n≈ not distinguishable   ? too few pictures to tell",
-        loc="left",
+        x=0.01,
+        ha="left",
         fontsize=8,
     )
     header = ("a", "b", "difference", "low", "high", "only_a", "only_b", "p", "p_holm", "outcome")
