@@ -12,6 +12,7 @@ from tests.craft.tuning.taught import PLAN, bench, lessons, teaching, wanted
 
 from fieldguide.craft.chat import local_files
 from fieldguide.craft.chat.tiny import architectures, write_chat
+from fieldguide.craft.pace import autocast
 from fieldguide.craft.tuning import Tuning, costs
 from fieldguide.craft.tuning.adapters import opened
 from fieldguide.craft.tuning.teaching import Teaching
@@ -50,6 +51,12 @@ def test_parameters_and_weights_are_counted_without_reading_any(
     assert of.weights(method) == pytest.approx(held, rel=0.01 if method == "qlora" else 0)
 
 
+def test_norms_of_the_language_side_are_counted(tiny_chats: Path) -> None:
+    of = costs.network(wanted(tiny_chats, "idefics3"))
+    text = of.empty.config.text_config
+    assert of.normed() == (2 * text.num_hidden_layers + 1) * text.hidden_size, "two a layer and the last; none of the tower"
+
+
 def kept(course: Course) -> int:
     """Return the bytes that a pass of one batch keeps for the way back, parameters left out."""
     known = {one.untyped_storage().data_ptr() for one in course.whole.parameters()}
@@ -62,7 +69,8 @@ def kept(course: Course) -> int:
             sizes[place] = max(sizes.get(place, 0), tensor.numel() * tensor.element_size())
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
+    with hooks, autocast(course.bench.device, course.student.precision):
         course.head.loss(course.train[: course.plan.batch_size])
     return sum(sizes.values())
 
@@ -73,6 +81,7 @@ def kept(course: Course) -> int:
     "how",
     [
         {"tuning": Tuning("lora", LANGUAGE, rank=4)},
+        {"tuning": Tuning("lora", LANGUAGE, rank=4), "precision": "bf16"},
         {"tuning": Tuning("lora", BETWEEN, rank=64), "optimiser": "adamw8bit"},
         {"tuning": Tuning("qlora", EVERY, rank=4)},
         {"tuning": Tuning("full", EVERY)},
@@ -86,6 +95,7 @@ def test_memory_and_disk_are_near_what_is_taken(
     some, _ = lessons(8)
     plan = dataclasses.replace(PLAN, steps=1, every=1, optimiser=how.get("optimiser", "adamw"))
     given: Teaching = teaching(tiny_chats, architecture, how["tuning"], plan=plan, head=how.get("head", "words"))
+    given = dataclasses.replace(given, wanted=dataclasses.replace(given.wanted, precision=how.get("precision", "fp32")))
     estimate = costs.expected(given, Sizes(6, 2, 3), 1, None)
     of = costs.network(given.wanted)
     student, head = ready(given, some, bench(tmp_path))

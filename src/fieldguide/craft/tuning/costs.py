@@ -33,6 +33,7 @@ from fieldguide.tasks.asking import Asking
 
 #: Bytes of a number.
 _BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
+_WIDE = _BYTES["fp32"]
 #: Bytes of a number in four bits, with a scale for 64 of them in eight bits and one for 256 of those in 32; and in eight bits.
 _NARROW = {4: 0.5 + 1 / 64 + 4 / (64 * 256), 8: 1.0}
 #: Numbers below which a tensor's moments stay in 32 bits, and those that share a scale (bitsandbytes).
@@ -68,6 +69,12 @@ class Network:
                 if found == tower and (kind or tower == "projector"):
                     yield path, module
 
+    def normed(self) -> int:
+        """Return how many numbers of a token go into the norms of the language side; in narrow numbers they keep them in 32 bits."""
+        place = towers(self.empty)
+        norms = [one for path, one in self.empty.named_modules() if place.part(path)[0] == "language" and _is_norm(one)]
+        return sum(one.weight.numel() for one in norms)
+
     def trained(self, tuning: Tuning) -> list[int]:
         """Return how many numbers each tensor has that is trained."""
         if tuning.method == "full":
@@ -83,6 +90,10 @@ class Network:
         bits = 4 if method == "qlora" else bits
         linear = sum(one.weight.numel() for part in ("vision", "language") for _, one in self.linear(part)) if bits else 0
         return int(_BYTES[self.precision] * (self.numbers - linear) + _NARROW.get(bits or 0, 0) * linear)
+
+
+def _is_norm(module: nn.Module) -> bool:
+    return type(module).__name__.endswith("Norm") and isinstance(getattr(module, "weight", None), nn.Parameter)
 
 
 def network(wanted: Wanted) -> Network:
@@ -170,7 +181,8 @@ def activations(of: Network, asked: Prompt, teaching: Teaching) -> int:
             layers[name] = layers.get(name, 0) + tokens * (one.in_features + one.out_features) * narrow
             begins[name] = min(begins.get(name, layers[name]), tokens * one.in_features * narrow)
         kept += max(layers.values()) + sum(begins.values()) if teaching.checkpointing else sum(layers.values())
-    return int(_KEPT * kept) + _said(of, asked, teaching)
+    wide = 0 if narrow == _WIDE or teaching.checkpointing else _WIDE * (asked.tokens + max(asked.answers)) * of.normed()
+    return int(_KEPT * kept) + wide + _said(of, asked, teaching)
 
 
 def _said(of: Network, asked: Prompt, teaching: Teaching) -> int:
