@@ -13,7 +13,7 @@ import pytest
 from tests.counted import write_set, write_words
 
 import fieldguide
-from fieldguide import api, plan
+from fieldguide import api, families, plan
 from fieldguide.asked import Asked, worths
 from fieldguide.data.strata import stratified
 from fieldguide.data.tables import read_manifest, read_predictions
@@ -24,7 +24,7 @@ from fieldguide.families import Sizes
 from fieldguide.files import read_json, read_toml
 from fieldguide.gather import shape_rows
 from fieldguide.looking import show
-from fieldguide.records import ClassInfo, ManifestRow
+from fieldguide.records import ClassInfo, Estimate, ManifestRow
 from fieldguide.study import dry_run, read_asked
 from fieldguide.tasks.count import Count
 
@@ -173,13 +173,17 @@ def test_what_would_run(things: Path, tmp_path: Path) -> None:
 
 def test_a_preset_is_the_floors_and_what_networks_are_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     task, sizes = Count((ClassInfo("dot", "dot"),)), Sizes(40, 12, 20)
-    for missing, number in ((False, 6), (True, 4)):
-        monkeypatch.setattr(
-            plan, "obstacle", lambda entry, online, missing=missing: (entry.settings.network and missing) or None
-        )
+    monkeypatch.setattr(families, "estimate", lambda *_: Estimate(seconds=1.0))
+    floors = [f"count_baseline-{name}" for name in ("mean", "commonest", "colour", "pixels")]
+    for missing, networks in (
+        (False, ["count_baseline-mobilenetv3_small_100", "mobilenetv3_small_100", "vit_tiny_patch16_224"]),
+        (True, list(plan.SCRATCH)),
+    ):
+        monkeypatch.setattr(plan, "obstacle", lambda entry, online, missing=missing: missing or None)
         chosen = plan.choose("quick", task, sizes, online=False, device="cpu")
-        assert [entry.name for entry in chosen][:2] == ["count_baseline-mean", "count_baseline-commonest"]
-        assert len(chosen) == number
+        named = [entry.name for entry in plan.read_contestants(networks)] if missing else networks
+        assert [entry.name for entry in chosen] == [*floors, *named]
+        assert all(families.unfit(entry, "count") is None for entry in chosen)
 
 
 def test_look_counts_and_what_needs_classes_says_so(

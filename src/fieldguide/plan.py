@@ -12,12 +12,17 @@ from fieldguide.asked import Entry
 from fieldguide.errors import EnvironmentProblem, Problem, UsageProblem, plain
 from fieldguide.families import Contestant, Sizes
 from fieldguide.records import Estimate
-from fieldguide.tasks.count import Count, Task
+from fieldguide.tasks.count import Task, TaskName, name_of
 
 Preset = Literal["quick", "good", "best"]
 
-#: Floors that every preset runs: without them a good score means little.
-FLOORS = ("majority", "linear:features=colour", "linear")
+#: Floors that every preset runs, by what a study is about: without them a good score means little.
+FLOORS: dict[TaskName, tuple[str, ...]] = {
+    "classify": ("majority", "linear:features=colour", "linear"),
+    "count": tuple(f"count_baseline/{features}" for features in ("mean", "commonest", "colour", "pixels")),
+}
+#: What fits a plain head to the features of a frozen network.
+FROZEN: dict[TaskName, str] = {"classify": "linear", "count": "count_baseline"}
 #: Networks from scratch, for a machine without pretrained weights.
 SCRATCH = (
     "test_resnet:weights=none,image_size=64,epochs=30,learning_rate=2e-3",
@@ -28,14 +33,6 @@ NETWORKS: dict[Preset, tuple[str, ...]] = {
     "quick": ("mobilenetv3_small_100", "vit_tiny_patch16_224"),
     "good": ("mobilenetv3_large_100", "resnet50", "vit_small_patch16_224", "convnext_tiny"),
     "best": ("efficientnet_b4", "convnext_small", "swinv2_small_window8_256", "vit_base_patch16_224"),
-}
-#: What a preset runs where things are counted: floors, and regressions on features of the smaller networks.
-COUNTING: dict[Preset, tuple[str, ...]] = {
-    preset: (
-        *(f"count_baseline/{features}" for features in ("mean", "commonest", "colour", "pixels")),
-        *(f"count_baseline/{name}" for name in networks),
-    )
-    for preset, networks in NETWORKS.items()
 }
 #: Seconds a preset may take on this machine, all contestants together.
 BUDGET: dict[Preset, float] = {"quick": 300, "good": 3600, "best": 8 * 3600}
@@ -136,12 +133,11 @@ def choose(preset: Preset, task: Task, sizes: Sizes, *, online: bool, device: st
     """Return a preset's contestants: floors, and networks that are reachable and fit the budget on this machine.
 
     A network whose full fine-tuning would take more than its share of the budget trains its last two blocks, then its head
-    alone; a larger one than that is left out. Beside the first of them stands logistic regression on its frozen features: the cheap
+    alone; a larger one than that is left out. Beside the first of them stands a plain regression on its frozen features: the cheap
     floor that fine-tuning has to beat. Where no pretrained weights are reachable, small networks start from scratch.
     """
-    if isinstance(task, Count):
-        return tuple(entry for entry in read_contestants(COUNTING[preset]) if obstacle(entry, online) is None)
-    chosen = list(read_contestants(FLOORS))
+    floors, frozen = FLOORS[name_of(task)], FROZEN[name_of(task)]
+    chosen = list(read_contestants(floors))
     share = BUDGET[preset] / len(NETWORKS[preset])
     for name in NETWORKS[preset]:
         if obstacle(families.parse(name), online) is not None:
@@ -149,10 +145,10 @@ def choose(preset: Preset, task: Task, sizes: Sizes, *, online: bool, device: st
         for part in ("all", "last-2", "head"):
             contestant = families.parse(name if part == "all" else f"{name}:train={part}")
             if device != "cpu" or (families.estimate(contestant, task, sizes).seconds or 0) <= share:
-                chosen += read_contestants([f"linear/{name}"]) if len(chosen) == len(FLOORS) else []
+                chosen += read_contestants([f"{frozen}/{name}"]) if len(chosen) == len(floors) else []
                 chosen.append(contestant)
                 break
-    if len(chosen) == len(FLOORS):
+    if len(chosen) == len(floors):
         chosen += read_contestants(SCRATCH)
     return tuple(chosen)
 

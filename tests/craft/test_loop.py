@@ -19,12 +19,14 @@ from torch import nn
 from fieldguide.bench import Bench, Silent, read_log
 from fieldguide.craft import loop, optimiser
 from fieldguide.craft.feed import Pictures, Serving
+from fieldguide.craft.goals import Naming
 from fieldguide.craft.loop import Plan
 from fieldguide.data.augment import Augmentation
 from fieldguide.data.batches import Preprocessing
 from fieldguide.errors import EnvironmentProblem, PictureError
 from fieldguide.records import ClassInfo, Example, Image, Pixels
 from fieldguide.tasks.classify import Classify
+from fieldguide.tasks.count import Count, Task
 
 Make = Callable[[Sequence[Pixels | None]], list[Image]]
 TASK = Classify((ClassInfo("dark", "dark"), ClassInfo("light", "light"), ClassInfo("red", "red")))
@@ -116,11 +118,17 @@ Sets = tuple[list[Example], list[Example]]
 
 
 def fit(
-    sets: Sets, scratch: Path, plan: Plan = PLAN, progress: Any = None, model: nn.Module | None = None, seed: int = 3
+    sets: Sets,
+    scratch: Path,
+    plan: Plan = PLAN,
+    progress: Any = None,
+    model: nn.Module | None = None,
+    seed: int = 3,
+    task: Task = TASK,
 ) -> nn.Module:
     scratch.mkdir(parents=True, exist_ok=True)
     bench = Bench(scratch, seed, progress=progress or Silent())
-    return loop.train(model or network(), *sets, TASK, plan, bench, pictures(sets, plan, seed))
+    return loop.train(model or network(), *sets, task, plan, bench, pictures(sets, plan, seed))
 
 
 def pictures(sets: Sets, plan: Plan, seed: int = 3, device: str = "cpu") -> Pictures:
@@ -575,6 +583,21 @@ def test_the_running_mean_is_what_is_validated_and_kept(sets: Sets, tmp_path: Pa
     assert not torch.allclose(mean, seen[-1])
 
 
+def test_a_killed_run_that_counts_ends_in_the_same_weights(sets: Sets, tmp_path: Path) -> None:
+    counted = tuple(
+        [dataclasses.replace(one, counts={TASK.ids[at % 3]: at % 4, TASK.ids[0]: 1}) for at, one in enumerate(part)]
+        for part in sets
+    )
+    task = Count(TASK.classes)
+    whole = fit(counted, tmp_path / "whole", task=task)  # type: ignore[arg-type]
+    with pytest.raises(Killed):
+        fit(counted, tmp_path / "cut", progress=Dying(4), task=task)  # type: ignore[arg-type]
+    again = fit(counted, tmp_path / "cut", task=task)  # type: ignore[arg-type]
+    assert same(again, whole) and not same(again, fit(sets, tmp_path / "named"))
+    events = [event for event in read_log(tmp_path / "cut" / "log.jsonl") if event["event"] == "epoch"]
+    assert all({"val_accuracy", "val_mae"} <= set(event) for event in events)
+
+
 def test_rare_classes_weigh_more(held: Make, tmp_path: Path) -> None:
     many = [example for example in examples(held, 90) if example.label != "red"]
     few = [example for example in examples(held, 12, seed=5) if example.label == "red"]
@@ -582,8 +605,8 @@ def test_rare_classes_weigh_more(held: Make, tmp_path: Path) -> None:
     run = loop.Run(
         steady(), *lists, TASK, dataclasses.replace(PLAN, class_weights="balanced"), Bench(tmp_path), pictures(lists, PLAN)
     )
-    assert run.weights is not None
-    assert run.weights.tolist() == pytest.approx([64 / 90, 64 / 90, 64 / 12])
+    assert isinstance(run.goal, Naming) and run.goal.weights is not None
+    assert run.goal.weights.tolist() == pytest.approx([64 / 90, 64 / 90, 64 / 12])
     plain = fit(lists, tmp_path / "plain", dataclasses.replace(PLAN, epochs=6), model=steady())
     heavy = fit(lists, tmp_path / "heavy", dataclasses.replace(PLAN, epochs=6, class_weights="balanced"), model=steady())
     even = fit(lists, tmp_path / "even", dataclasses.replace(PLAN, epochs=6, sampling="balanced"), model=steady())

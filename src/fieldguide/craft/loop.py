@@ -16,21 +16,19 @@ from typing import Literal
 
 import numpy as np
 import torch
-from sklearn.metrics import f1_score
-from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from fieldguide.bench import Bench, trim_log
 from fieldguide.craft import checkpoint, decisions, optimiser, ranks
 from fieldguide.craft.feed import Feed
+from fieldguide.craft.goals import goal_of
 from fieldguide.craft.pace import Pace, autocast, placed
 from fieldguide.data.augment import Augmentation, mixed
 from fieldguide.data.batches import Batch, Preprocessing, draw_balanced, draw_order
 from fieldguide.errors import EnvironmentProblem, out_of_memory
 from fieldguide.files import digest
 from fieldguide.records import Example
-from fieldguide.tasks.classify import Classify
+from fieldguide.tasks.count import Task
 
 #: A long epoch writes a checkpoint this often, in seconds; every epoch ends with one.
 CHECKPOINT_SECONDS = 120.0
@@ -96,7 +94,7 @@ def batches_of(pictures: int, batch_size: int) -> int:
 
 
 def train(
-    model: nn.Module, train: Sequence[Example], val: Sequence[Example], task: Classify, plan: Plan, bench: Bench, feed: Feed
+    model: nn.Module, train: Sequence[Example], val: Sequence[Example], task: Task, plan: Plan, bench: Bench, feed: Feed
 ) -> nn.Module:
     """Train the parameters of `model` that require gradients; return it with the weights of its best epoch, in eval mode.
 
@@ -114,17 +112,15 @@ class Run:
         model: nn.Module,
         train: Sequence[Example],
         val: Sequence[Example],
-        task: Classify,
+        task: Task,
         plan: Plan,
         bench: Bench,
         feed: Feed,
     ) -> None:
         self.model, self.plan, self.bench, self.feed = placed(model, bench.device, plan.pace), plan, bench, feed
         self.network = ranks.together(torch.compile(self.model) if plan.compile else self.model)  # type: ignore[arg-type]
-        self.targets = torch.tensor([task.index[str(example.label)] for example in train])
-        self.val_targets = torch.tensor([task.index[str(example.label)] for example in val], dtype=torch.long)
-        self.weights = _class_weights(self.targets, len(task.ids), bench.device) if plan.class_weights == "balanced" else None
-        self.classes = len(task.ids)
+        self.goal = goal_of(task, train, plan.label_smoothing, plan.class_weights == "balanced", bench.device)
+        self.targets, self.val_targets = self.goal.targets(train), self.goal.targets(val)
         self.optimiser = torch.optim.AdamW(
             optimiser.groups(model, plan.weight_decay, plan.factors), lr=plan.learning_rate, fused=True
         )
@@ -180,7 +176,7 @@ class Run:
             "epoch",
             epoch=here.epoch,
             train_loss=here.loss_sum / here.pictures,
-            **{name: scores.get(name) for name in ("val_loss", "val_accuracy", "val_macro_f1")},
+            **{name: scores.get(name) for name in ("val_loss", *(f"val_{told}" for told in self.goal.told))},
             learning_rate=self.rate((here.epoch + 1) * self.steps - 1),
             seconds=here.seconds + time.perf_counter() - started,
         )
@@ -242,9 +238,7 @@ class Run:
             with ranks.unsynced(self.network, wait=number + 1 < len(work)):
                 with autocast(device, self.plan.pace.precision):
                     logits = self.feed.logits(self.network, inputs)
-                loss = F.cross_entropy(
-                    logits.float(), targets, self.weights, label_smoothing=self.plan.label_smoothing, reduction="none"
-                ).sum()
+                loss = self.goal.loss(logits.float(), targets)
                 # Processes average their gradients; so that every picture of the step counts alike, each scales its own sum.
                 self.scaler.scale(loss * (ranks.size() / total)).backward()  # type: ignore[no-untyped-call]
             value += float(loss.detach())
@@ -254,7 +248,7 @@ class Run:
         """Return inputs and targets of a batch, the `number`-th of its epoch, in as many pieces as memory asks for."""
         inputs, targets = batch.pixels.to(self.bench.device), self.targets[list(batch.rows)].to(self.bench.device)
         if self.plan.augmentation.mixes:
-            soft = F.one_hot(targets, self.classes).float()
+            soft = self.goal.soft(targets)
             inputs, targets = mixed(inputs, soft, self.plan.augmentation, self.bench.seed, self.position.epoch, number)
         count = min(self.pieces, max(1, len(targets) // 2))
         return list(zip(inputs.tensor_split(count), targets.tensor_split(count), strict=True))
@@ -283,7 +277,7 @@ class Run:
         return {name: tensor.clone() for name, tensor in self.mean.tensors.items()}
 
     def _validate(self) -> dict[str, float]:
-        """Return accuracy, macro-F1 and mean loss on validation, of the running mean where there is one."""
+        """Return the goal's scores on validation, of the running mean where there is one."""
         if not len(self.val_targets):
             return {"epoch": float(self.position.epoch)}
         if ranks.rank() > 0:
@@ -299,18 +293,12 @@ class Run:
 
     @torch.inference_mode()
     def _scored(self, batches: Iterable[Batch], targets: Tensor, prefix: str) -> dict[str, float]:
-        """Return accuracy, macro-F1 and mean loss of the network on batches; their pictures are in the order of `targets`."""
+        """Return the goal's scores of the network on batches; their pictures are in the order of `targets`."""
         found = []
         for batch in batches:
             with autocast(self.bench.device, self.plan.pace.precision):
                 found.append(self.feed.logits(self.model, batch.pixels).float().cpu())
-        logits = torch.cat(found)
-        answers = logits.argmax(dim=1)
-        return {
-            f"{prefix}accuracy": float((answers == targets).double().mean()),
-            f"{prefix}macro_f1": float(f1_score(targets, answers, average="macro", zero_division=0)),
-            f"{prefix}loss": float(F.cross_entropy(logits, targets)),
-        }
+        return {f"{prefix}{name}": value for name, value in self.goal.scores(torch.cat(found), targets).items()}
 
     def _learned(self) -> dict[str, float]:
         """Return how well the kept weights know their own training pictures, without augmentation: a sample of them, as large as validation."""
@@ -370,11 +358,3 @@ def train_mode(model: nn.Module) -> None:
         own = list(module.parameters())
         if own and not any(parameter.requires_grad for parameter in own):
             module.eval()
-
-
-def _class_weights(targets: Tensor, classes: int, device: str) -> Tensor:
-    """Return ``"classes"`` weights inverse to each class's share, one on average over the training pictures; 0 for one without any."""
-    present = np.unique(targets.numpy())
-    weights = torch.zeros(classes)
-    weights[present] = torch.tensor(compute_class_weight("balanced", classes=present, y=targets.numpy()), dtype=torch.float32)
-    return weights.to(device)

@@ -19,7 +19,7 @@ from fieldguide.craft import decisions, loop, optimiser, ranks
 from fieldguide.craft.feed import Feed
 from fieldguide.errors import EnvironmentProblem
 from fieldguide.records import Example
-from fieldguide.tasks.classify import Classify
+from fieldguide.tasks.count import Task
 
 #: The range test goes from the first to the last rate in so many steps.
 LOWEST, HIGHEST, STEPS = 1e-6, 1.0, 60
@@ -35,7 +35,7 @@ def chosen(
     network: nn.Module,
     train: Sequence[Example],
     val: Sequence[Example],
-    task: Classify,
+    task: Task,
     plan: loop.Plan,
     bench: Bench,
     feed: Feed,
@@ -99,7 +99,7 @@ def suggestion(rates: Sequence[float], losses: Sequence[float]) -> float | None:
 def _tried(
     network: nn.Module,
     lists: tuple[Sequence[Example], Sequence[Example]],
-    task: Classify,
+    task: Task,
     plan: loop.Plan,
     bench: Bench,
     feed: Feed,

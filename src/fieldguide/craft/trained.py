@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from fieldguide.craft.answering import answer, softmax
+from fieldguide.craft.answering import answer, answer_counts, softmax
+from fieldguide.craft.goals import Scaling
 from fieldguide.craft.pace import Pace, autocast, memory_format, placed
 from fieldguide.craft.sight import Sight
 from fieldguide.data.batches import Preprocessing, as_dict, from_dict
@@ -23,7 +24,7 @@ from fieldguide.records import Image, Prediction
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained network with its preprocessing and class ids. `recipe` rebuilds the empty network."""
+    """A trained network with its preprocessing and class ids. `recipe` rebuilds the empty network; with `scaling` its numbers are counts."""
 
     network: nn.Module
     recipe: dict[str, Any]
@@ -32,17 +33,26 @@ class Trained:
     device: str
     pace: Pace
     batch_size: int
+    scaling: Scaling | None = None
+
+    @property
+    def gives_probabilities(self) -> bool:
+        """Whether its answers are classes with a probability each."""
+        return self.scaling is None
 
     def predict(self, images: Iterable[Image]) -> Iterator[Prediction]:
-        """Yield answers with softmax probabilities."""
+        """Yield answers with softmax probabilities, or counts."""
+        ways = self.preprocessing, self.batch_size, self.ids
+        scaling = self.scaling
+        if scaling is not None:
+            return answer_counts(images, *ways, lambda pixels: scaling.counts(self._numbers(pixels)))
+        return answer(images, *ways, lambda pixels: softmax(self._numbers(pixels)))
 
-        @torch.inference_mode()
-        def probabilities(pixels: Tensor) -> NDArray[np.float64]:
-            with autocast(self.device, self.pace.precision):
-                logits = self.network(pixels.to(self.device, memory_format=memory_format(self.pace.layout)))
-            return softmax(logits.double().cpu().numpy())
-
-        return answer(images, self.preprocessing, self.batch_size, self.ids, probabilities)
+    @torch.inference_mode()
+    def _numbers(self, pixels: Tensor) -> NDArray[np.float64]:
+        with autocast(self.device, self.pace.precision):
+            logits = self.network(pixels.to(self.device, memory_format=memory_format(self.pace.layout)))
+        return np.asarray(logits.double().cpu().numpy())
 
     def sight(self) -> Sight:
         """Let `fieldguide.explain` look inside."""
@@ -53,7 +63,8 @@ class Trained:
         tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in self.network.state_dict().items()}
         save_file(tensors, folder / "model.safetensors")
         described = {"recipe": self.recipe, "preprocessing": as_dict(self.preprocessing), "classes": self.ids}
-        write_json(folder / "model.json", {**described, "pace": asdict(self.pace), "batch_size": self.batch_size})
+        counts = {} if self.scaling is None else {"counts": asdict(self.scaling)}
+        write_json(folder / "model.json", {**described, **counts, "pace": asdict(self.pace), "batch_size": self.batch_size})
 
 
 def as_published(network: nn.Module, recipe: dict[str, Any], preprocessing: Preprocessing, labels: tuple[str, ...]) -> Trained:
@@ -76,4 +87,7 @@ def load(folder: Path, create: Callable[[dict[str, Any]], nn.Module]) -> Trained
     pace = Pace(**values["pace"])
     network = placed(network, device, pace).eval()
     ids = tuple(values["classes"])
-    return Trained(network, values["recipe"], from_dict(values["preprocessing"]), ids, device, pace, values["batch_size"])
+    counts = values.get("counts")
+    scaling = None if counts is None else Scaling(tuple(counts["centre"]), tuple(counts["scale"]))
+    seen = from_dict(values["preprocessing"])
+    return Trained(network, values["recipe"], seen, ids, device, pace, values["batch_size"], scaling)

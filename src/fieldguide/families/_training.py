@@ -6,20 +6,20 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field, field_validator
 
 from fieldguide.bench import Bench
-from fieldguide.errors import EnvironmentProblem, plain
+from fieldguide.errors import EnvironmentProblem, Problem, UsageProblem, plain
 from fieldguide.records import Example
 from fieldguide.settings import Settings
-from fieldguide.tasks.classify import Classify
+from fieldguide.tasks.count import Count, Task
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from fieldguide.craft.anatomy import Count
+    from fieldguide.craft.anatomy import Count as Parameters
     from fieldguide.craft.defaults import Default
     from fieldguide.craft.feed import Feed
     from fieldguide.craft.loop import Plan
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from fieldguide.data.batches import Preprocessing
 
 Rate = Annotated[float, Field(gt=0, le=10)] | Literal["auto"] | None
+#: What is of classes alone, and its value where nothing is asked for.
+_OF_CLASSES = {"monitor": ("macro_f1", "accuracy"), "class_weights": ("balanced", "none"), "sampling": ("balanced", "shuffled")}
+#: What is asked for nothing else, where things are counted: what a crop cuts off would still be counted.
+_WHOLE = {"fit": "squash", "crop": 1.0, "min_area": 1.0}
 _BYTES = {"MB": 10**6, "GB": 10**9, "MiB": 2**20, "GiB": 2**30}
 
 
@@ -163,12 +167,12 @@ class Built:
 
 
 def fit(
-    built: Built, train: Sequence[Example], val: Sequence[Example], task: Classify, settings: Training, bench: Bench
+    built: Built, train: Sequence[Example], val: Sequence[Example], task: Task, settings: Training, bench: Bench
 ) -> Trained:
     """Freeze what is not trained, choose what was not asked for, train, and return the best epoch."""
     import torch
 
-    from fieldguide.craft import anatomy, defaults, loop, pace, ranks, rates
+    from fieldguide.craft import anatomy, defaults, goals, loop, pace, ranks, rates
     from fieldguide.craft.trained import Trained
 
     network, own = built.network, built.preprocessing
@@ -201,7 +205,38 @@ def fit(
     )
     torch.manual_seed(bench.seed)
     network = loop.train(network, train, val, task, plan, bench, feed)
-    return Trained(network, built.recipe, own, task.ids, bench.device, chosen, settings.batch_size)
+    scaling = goals.scaling_of(train, task) if isinstance(task, Count) else None
+    return Trained(network, built.recipe, own, task.ids, bench.device, chosen, settings.batch_size, scaling)
+
+
+S = TypeVar("S", bound=Training)
+
+
+def suited(settings: S, task: Task) -> S:
+    """Return `settings` with whole pictures where things are counted and nothing else is asked for."""
+    if not isinstance(task, Count):
+        return settings
+    return settings.model_copy(update={name: value for name, value in _WHOLE.items() if getattr(settings, name) is None})
+
+
+def unfit(settings: Training, task: str) -> Problem | None:
+    """Return what keeps these settings from a study with this task: what speaks of classes has nothing to say of counts."""
+    if task != "count":
+        return None
+    wrong = {name: usual for name, (given, usual) in _OF_CLASSES.items() if getattr(settings, name) == given}
+    if settings.label_smoothing:
+        wrong["label_smoothing"] = "0"
+    wrong |= {name: "0" for name in ("mixup", "cutmix") if getattr(settings, name)}
+    if settings.augment == "mixes":
+        wrong["augment"] = "crop"
+    if not wrong:
+        return None
+    (name, usual), *_ = wrong.items()
+    return UsageProblem(
+        f"Counts cannot be trained with {name}={plain(getattr(settings, name))}: it speaks of classes, and a picture here shows several things.",
+        f"Allowed: {name}={usual}, which it is if nothing is given.",
+        f"Leave {' and '.join(wrong)} out",
+    )
 
 
 def _require_memory(network: nn.Module, settings: Training, memory: str, size: int) -> None:
@@ -289,7 +324,7 @@ def _feed(built: Built, train: Sequence[Example], val: Sequence[Example], plan: 
     return pictures if front is None else front
 
 
-def _told(counts: Sequence[Count]) -> str:
+def _told(counts: Sequence[Parameters]) -> str:
     """Say what is trained and what is frozen, neighbours of one kind together."""
     trained, total = sum(count.trained for count in counts), sum(count.total for count in counts)
     if trained == total:

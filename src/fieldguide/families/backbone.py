@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from fieldguide.bench import Bench
+from fieldguide.errors import Problem
 from fieldguide.families import _training
 from fieldguide.records import Estimate, Example
-from fieldguide.tasks.classify import Classify
+from fieldguide.tasks.count import Task
 
 if TYPE_CHECKING:
     from fieldguide.craft.trained import Trained
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 LEARNS = True
 CHANCE = True
 TOGETHER = True
+TASKS = ("classify", "count")
 
 
 class Settings(_training.Training):
@@ -44,12 +46,13 @@ class Settings(_training.Training):
         return cls(model="test_resnet", weights="none", image_size=32, epochs=2, batch_size=8, precision="fp32")
 
 
-def fit(train: Sequence[Example], val: Sequence[Example], task: Classify, settings: Settings, bench: Bench) -> Trained:
+def fit(train: Sequence[Example], val: Sequence[Example], task: Task, settings: Settings, bench: Bench) -> Trained:
     """Build the network, load its weights, freeze what is not trained, train, and return the best epoch."""
     import torch
 
     from fieldguide.craft import zoo
 
+    settings = _training.suited(settings, task)
     torch.manual_seed(bench.seed)
     source = zoo.find_weights(settings, bench.online)
     network, recipe = zoo.built(settings, source, len(task.ids))
@@ -101,6 +104,11 @@ def check(settings: Settings, online: bool) -> None:
     zoo.find_weights(settings, online)
 
 
+def unfit(settings: Settings, task: str) -> Problem | None:
+    """Return what keeps these settings from a study with this task."""
+    return _training.unfit(settings, task)
+
+
 def pixels(settings: Settings) -> int:
     """Return the size it asks the store for, before the centre crop."""
     from fieldguide.craft import zoo
@@ -108,7 +116,7 @@ def pixels(settings: Settings) -> int:
     return zoo.planned(settings).resize
 
 
-def estimate(settings: Settings, task: Classify, sizes: Sizes) -> Estimate:
+def estimate(settings: Settings, task: Task, sizes: Sizes) -> Estimate:
     """Time two training steps of random pictures and scale up; memory from parameters and saved activations."""
     from fieldguide.craft import zoo
 

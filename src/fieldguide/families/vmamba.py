@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from fieldguide.bench import Bench
-from fieldguide.errors import UsageProblem, allowed_names, plain
+from fieldguide.errors import Problem, UsageProblem, allowed_names, plain
 from fieldguide.families import _training
 from fieldguide.records import Estimate, Example
-from fieldguide.tasks.classify import Classify
+from fieldguide.tasks.count import Task
 
 if TYPE_CHECKING:
     from fieldguide.craft.trained import Trained
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 LEARNS = True
 CHANCE = True
 TOGETHER = True
+TASKS = ("classify", "count")
 #: The name of a network whose size is its file's, or that of `depths`, `dim` and `ratio`.
 OWN = "own"
 
@@ -69,10 +70,11 @@ class Settings(_training.Training):
         return cls(depths=(1, 1, 1, 1), dim=8, image_size=32, epochs=2, batch_size=8, precision="fp32")
 
 
-def fit(train: Sequence[Example], val: Sequence[Example], task: Classify, settings: Settings, bench: Bench) -> Trained:
+def fit(train: Sequence[Example], val: Sequence[Example], task: Task, settings: Settings, bench: Bench) -> Trained:
     """Build the network, load its weights, freeze what is not trained, train, and return the best epoch."""
     import torch
 
+    settings = _training.suited(settings, task)
     torch.manual_seed(bench.seed)
     source = _source(settings, bench.online)
     network = _network(settings, source, len(task.ids))
@@ -117,12 +119,17 @@ def check(settings: Settings, online: bool) -> None:
     available(settings.scan)
 
 
+def unfit(settings: Settings, task: str) -> Problem | None:
+    """Return what keeps these settings from a study with this task."""
+    return _training.unfit(settings, task)
+
+
 def pixels(settings: Settings) -> int:
     """Return the size it asks the store for, before the centre crop."""
     return _preprocessing(settings, _source(settings)).resize
 
 
-def estimate(settings: Settings, task: Classify, sizes: Sizes) -> Estimate:
+def estimate(settings: Settings, task: Task, sizes: Sizes) -> Estimate:
     """Time two training steps of random pictures and scale up; memory from parameters and saved activations."""
     from fieldguide.craft.pace import placed
     from fieldguide.craft.vmamba_net import VMamba
