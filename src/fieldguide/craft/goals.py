@@ -133,7 +133,7 @@ class Counting:
 
 def _counts(examples: Sequence[Example], task: Count) -> Tensor:
     """Return true counts ``"pictures classes"``."""
-    rows = [list(task.whole(example.counts or {}).values()) for example in examples]
+    rows = task.rows(example.counts for example in examples)
     return torch.tensor(rows, dtype=torch.float64).reshape(len(rows), len(task.ids))
 
 

@@ -188,7 +188,7 @@ def _ridge(x: Floats, truth: Floats, penalty: float) -> tuple[Floats, Floats]:
 
 def _truth(examples: Sequence[Example], task: Count) -> Floats:
     """Return the true counts, ``"pictures classes"``."""
-    rows = [list(task.whole(example.counts or {}).values()) for example in examples]
+    rows = task.rows(example.counts for example in examples)
     return np.array(rows, dtype=np.float64).reshape(len(rows), len(task.ids))
 
 

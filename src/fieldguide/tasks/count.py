@@ -60,6 +60,10 @@ class Count:
         """Return `counts` with a number for every class, in order; a class that is not named has none."""
         return {id: int(counts.get(id, 0)) for id in self.ids}
 
+    def rows(self, counts: Iterable[Mapping[str, int] | None]) -> list[list[int]]:
+        """Return a row for each of `counts`: a number for every class, in order."""
+        return [list(self.whole(one or {}).values()) for one in counts]
+
     def ordered(self, first: Iterable[str] = ()) -> tuple[ClassInfo, ...]:
         """Return the classes, those whose ids `first` names before the others."""
         place = {id: at for at, id in enumerate(dict.fromkeys(id for id in first if id in self.index))}
