@@ -1,4 +1,4 @@
-"""Counting before and after teaching, with the small model that comes along: drawn coins on a grid, and placed freely.
+"""Counting before and after teaching, with the small model that comes along, beside a small network: drawn coins on a grid, and placed freely.
 
     python benchmarks/coins.py grid --out OUT           # about 4 CPU-minutes: compare in OUT/s, and a line for each contestant
     python benchmarks/coins.py free --out OUT
@@ -32,9 +32,19 @@ TAUGHT = {
     "patience": 5,
     "precision": "fp32",
 }
+#: A small network from scratch, with a regression head: what counting takes where nobody has to be told in words.
+NETWORK = {
+    "model": "test_resnet",
+    "weights": "none",
+    "image_size": 64,
+    "epochs": 30,
+    "learning_rate": 2e-3,
+    "precision": "fp32",
+}
 CONTESTANTS = (
     Entry(name="commonest", family="count_baseline", settings={"features": "commonest"}),
     Entry(name="colours", family="count_baseline", settings={"features": "colour"}),
+    Entry(name="network", family="backbone", settings=NETWORK),
     Entry(name="asked", family="vlm_prompt", settings={"model": "drawn", "prompt": "currency"}),
     Entry(name="held", family="vlm_prompt", settings={"model": "drawn", "prompt": "currency", "ask": "choice"}),
     Entry(name="taught", family="vlm_lora", settings={"model": "drawn", "prompt": "currency", **TAUGHT}),

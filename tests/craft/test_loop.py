@@ -148,6 +148,7 @@ def epochs(scratch: Path) -> list[dict[str, Any]]:
 STEPS = 5  # eighteen pictures in batches of four
 
 
+@pytest.mark.slow(keep=8)
 @pytest.mark.parametrize(
     "kills", [[at] for at in (1, 5, 7, 20)] + [sorted(random.Random(seed).sample(range(1, 20), 3)) for seed in range(3)]
 )
@@ -536,6 +537,7 @@ def test_accumulated_batches_are_one_large_batch(sets: Sets, tmp_path: Path) -> 
     assert apart(whole, summed) < 1e-6 < 1e-3 < apart(whole, small)
 
 
+@pytest.mark.slow(keep=8)
 @pytest.mark.parametrize("kill", [3, 7])
 @pytest.mark.parametrize(
     "change",

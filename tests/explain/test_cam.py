@@ -280,6 +280,7 @@ def oracle(kind: str, sight: Sight, pixels: Tensor, module: str) -> np.ndarray:
     return np.maximum(raw[0][0], 0)
 
 
+@pytest.mark.slow(keep=2)
 @pytest.mark.parametrize(("name", "block"), [("resnet", 1), ("resnet", 2), ("resnet", 3), ("mobilenet", 1), ("mobilenet", 5)])
 def test_the_package_grad_cam_says_the_same(name: str, block: int) -> None:
     sight, pixels = made(name)

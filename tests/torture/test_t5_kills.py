@@ -22,7 +22,7 @@ import pytest
 from tests.torture.faults import PHASES, Moment, Plan, at_most, sample
 from tests.torture.small_study import Place, Small, again, at_once, make, partial, small
 
-pytestmark = [pytest.mark.torture("T5", "Kills"), pytest.mark.slow(keep=6)]
+pytestmark = [pytest.mark.torture("T5", "Kills"), pytest.mark.slow(keep=4)]
 #: What is done at a moment: kinds of operation, whether the signal comes after it, and how many moments are drawn of them.
 MOMENTS: dict[str, tuple[tuple[str, ...], bool, int]] = {
     "before a file operation": (("create", "sync", "close", "rename", "remove", "read", "list", "look"), False, 12),

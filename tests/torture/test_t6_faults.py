@@ -34,7 +34,7 @@ from tests.torture.small_study import (
 from fieldguide.data.tables import read_manifest
 from fieldguide.errors import DATA, DONE, ENVIRONMENT, PARTLY, USAGE
 
-pytestmark = [pytest.mark.torture("T6", "Failing file operations"), pytest.mark.slow(keep=14)]
+pytestmark = [pytest.mark.torture("T6", "Failing file operations"), pytest.mark.slow(keep=10)]
 
 #: What fails, in words, and the kinds of operation that are meant.
 FAULTS = {
