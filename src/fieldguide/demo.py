@@ -36,6 +36,11 @@ _TAUGHT = {
 COUNTING = (
     Entry(name="commonest", family="count_baseline", settings={"features": "commonest"}),
     Entry(name="pixels", family="count_baseline", settings={"features": "pixels"}),
+    Entry(
+        name="small-cnn",
+        family="backbone",
+        settings={"model": "test_resnet", "weights": "none", "image_size": 32, "epochs": 8, "learning_rate": 2e-3},
+    ),
     Entry(name="asked", family="vlm_prompt", settings={"model": "drawn", "prompt": "short"}),
     Entry(name="held", family="vlm_prompt", settings={"model": "drawn", "prompt": "short", "ask": "choice"}),
     Entry(name="taught", family="vlm_lora", settings={"model": "drawn", "prompt": "short", **_TAUGHT}),
