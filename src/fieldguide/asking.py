@@ -137,8 +137,9 @@ def askings(order: Order) -> list[tuple[str, Asking]]:
 
 def _prompted(how: FreeQuestion) -> tuple[Spoken, Task]:
     """Return the question that was named, and what it is asked about; of two with one name a study tells which, else it asks for a class."""
-    classes = classes_of(how.classes)
-    prompt = spoken.prompt_of(str(how.prompt), task_in(how.classes))
+    study = task_in(how.classes)
+    classes = study.classes if study is not None else classes_of(how.classes)
+    prompt = spoken.prompt_of(str(how.prompt), study)
     return prompt, Count(classes) if isinstance(prompt, CountPrompt) else Classify(classes)
 
 

@@ -30,8 +30,9 @@ def show_prompts(name: str | None = None, classes: str | None = None) -> None:
             terminal.say(f"  {counted.about}")
         terminal.say("fieldguide prompts NAME shows one as it is asked; a file of your own works in its place.", "dim")
         return
-    prompt = spoken.prompt_of(name, task_in(classes))
-    known = classes_of(classes) if classes else _fitting(prompt)
+    study = task_in(classes)
+    prompt = spoken.prompt_of(name, study)
+    known = study.classes if study is not None else classes_of(classes) if classes else _fitting(prompt)
     asking = spoken.asked(prompt, Count(known), "generate")
     terminal.say(f"{prompt.name}: {prompt.about}", "bold")
     for line in prompt.source.splitlines():

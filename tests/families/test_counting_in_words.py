@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.counted import Counting
 from tests.fake_chat import Fake
 
 import fieldguide
@@ -114,16 +115,8 @@ def test_money_and_what_is_sent_are_told_of_counts() -> None:
 
 def test_a_taught_model_that_counts_keeps_the_contract(tmp_path: Path) -> None:
     """Two steps on the real small model; held to the schema, so that every answer is counts."""
-
-    class Counting:
-        TASKS = ("count",)
-        __name__ = "vlm_lora"
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(vlm_lora, name)
-
     settings = vlm_lora.Settings(**{**vlm_lora.Settings.tiny().model_dump(), "method": "full", "prompt": "currency"})
-    on = contract.trial(Counting(), settings)  # type: ignore[arg-type]
+    on = contract.trial(Counting(vlm_lora), settings)  # type: ignore[arg-type]
     for article in (
         contract.article_answers_once_in_order,
         contract.article_answers_stay_on_the_list,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.counted import write_set
+from tests.counted import Counting, write_set
 
 import fieldguide
 from fieldguide import contract, families
@@ -19,18 +19,6 @@ from fieldguide.files import read_json
 from fieldguide.tasks.classify import Classify
 from fieldguide.tasks.count import Count
 from fieldguide.trial import TASK
-
-
-class Counting:
-    """A family, asked to count."""
-
-    TASKS = ("count",)
-
-    def __init__(self, room: Any) -> None:
-        self.room, self.__name__ = room, room.__name__
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.room, name)
 
 
 @pytest.mark.parametrize("room", [backbone, vmamba], ids=["backbone", "vmamba"])
